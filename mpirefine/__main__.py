@@ -1,0 +1,94 @@
+"""`python -m mpirefine`: threads are set before numpy loads, and however one rank ends in error, all end."""
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
+PATIENCE = 1.0             # seconds other ranks leave rank 0 to speak before their exit makes the launcher kill it
+
+
+def launched_rank() -> int:
+    """The rank the launcher gave this process, 0 without one: known before MPI starts."""
+    return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
+
+
+def set_threads(argv: list[str]) -> None:
+    """One BLAS and FFT thread per rank, or --threads: libraries read these variables when they load."""
+    asked = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--threads"] + [w[10:] for w in argv if w.startswith("--threads=")]
+    for name in THREAD_VARIABLES:
+        if asked and asked[-1].isdigit():
+            os.environ[name] = asked[-1]
+        os.environ.setdefault(name, "1")
+
+
+def tell(error: BaseException) -> None:
+    """One line per problem on the terminal."""
+    for line in str(error).splitlines():
+        sys.stderr.write(f"mpirefine: error: {line}\n")
+    sys.stderr.flush()
+
+
+def end_in_error(error: BaseException, status: int) -> int:
+    """Tell an error once and end every rank. Errors that all ranks raised together are told by rank 0, others by the rank that failed."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is None:
+        if launched_rank() == 0:
+            tell(error)
+        else:
+            time.sleep(PATIENCE)
+        return status
+    world = mpi.COMM_WORLD
+    if getattr(error, "on_all_ranks", False):
+        if world.Get_rank() == 0:
+            tell(error)
+        world.Barrier()
+        return status
+    tell(error)
+    world.Abort(status)
+    return status
+
+
+def crash(kind: type, error: BaseException, trace: object) -> None:
+    """An error nobody expected: the traceback with the rank, and the end of all ranks."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    rank = mpi.COMM_WORLD.Get_rank() if mpi else launched_rank()
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write("".join(f"[rank {rank}] {line}\n" for line in text.splitlines()))
+    sys.stderr.flush()
+    if mpi is not None:
+        mpi.COMM_WORLD.Abort(1)
+
+
+def run(argv: list[str]) -> int:
+    """The exit status of a command line; does not return when another rank must be ended."""
+    set_threads(argv)
+    threading.excepthook = lambda hook: crash(hook.exc_type, hook.exc_value, hook.exc_traceback)
+    from mpirefine.errors import RefineError
+    try:
+        from mpirefine.program import cli
+        return cli.main(argv)
+    except RefineError as error:
+        return end_in_error(error, error.exit_status)
+    except KeyboardInterrupt as error:
+        return end_in_error(type(error)("interrupted"), 130)
+    except SystemExit as error:
+        if error.code not in (None, 0) and "mpi4py.MPI" in sys.modules:
+            sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(error.code if isinstance(error.code, int) else 1)
+        raise
+    except BaseException:
+        crash(*sys.exc_info())
+        return 1
+
+
+def main() -> None:
+    """Entry point of the console script and of `python -m mpirefine`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The sampling of images and maps: box and pixel size, and the frequencies that belong to them."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A square or cubic box of `nx` pixels of `apix` Å; the origin is pixel nx // 2.
+
+    >>> Grid(64, 2.0).nyquist
+    4.0
+    >>> Grid(64, 2.0).resolution(16)
+    8.0
+    """
+
+    nx: int
+    apix: float
+
+    @property
+    def length(self) -> float:
+        """Edge of the box in Å."""
+        return self.nx * self.apix
+
+    @property
+    def nyquist(self) -> float:
+        """Finest resolution the sampling carries, in Å."""
+        return 2 * self.apix
+
+    @property
+    def half_shape(self) -> tuple[int, int]:
+        """Shape (h rows, k columns) of the half-spectrum of an image."""
+        return self.nx, self.nx // 2 + 1
+
+    def resolution(self, ring: float) -> float:
+        """Resolution in Å of Fourier radius `ring` (pixels of 1/length)."""
+        return self.length / ring
+
+    def ring(self, resolution: float) -> float:
+        """Fourier radius in pixels of a resolution in Å."""
+        return self.length / resolution
+
+    def frequencies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Frequency axes (fy with shape (nx, 1), fx with shape (1, nx//2+1)) of an image half-spectrum, in 1/Å."""
+        return np.fft.fftfreq(self.nx, self.apix)[:, None], np.fft.rfftfreq(self.nx, self.apix)[None, :]
+
+    def shells(self, ndim: int) -> np.ndarray:
+        """Rounded Fourier radius in pixels of each coefficient of the half-spectrum (last axis halved), int32."""
+        full, half = np.fft.fftfreq(self.nx) * self.nx, np.fft.rfftfreq(self.nx) * self.nx
+        axes = np.meshgrid(*[full] * (ndim - 1), half, indexing="ij", sparse=True)
+        return np.rint(np.sqrt(sum(a * a for a in axes))).astype(np.int32)

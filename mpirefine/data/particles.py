@@ -1,0 +1,33 @@
+"""Where the particles are and what is known of each: a table without pixels."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpirefine.data.ctf import CTFParams
+
+
+@dataclass(frozen=True)
+class ParticleTable:
+    """Rows of the particle file, in its order; any range of them can be taken as a table of its own.
+
+    `half` is 0 or 1: the half-set of the particle, fixed by its row in the whole input, never by rank.
+    """
+
+    files: tuple[str, ...]       # stacks, absolute paths
+    file: np.ndarray             # (p,) int32, which of `files`
+    image: np.ndarray            # (p,) int64, index in that stack, from 0
+    row: np.ndarray              # (p,) int64, row in the particle file, from 0
+    group: np.ndarray            # (p,) int32, noise and grey-scale group (optics group), from 0
+    group_names: tuple[str, ...]
+    half: np.ndarray             # (p,) int8
+    ctf: CTFParams | None        # None: the images carry no contrast transfer
+
+    def __len__(self) -> int:
+        return len(self.file)
+
+    def take(self, rows) -> "ParticleTable":
+        """The given rows (slice, indices or mask)."""
+        return ParticleTable(self.files, self.file[rows], self.image[rows], self.row[rows], self.group[rows], self.group_names,
+                             self.half[rows], None if self.ctf is None else self.ctf.take(rows))

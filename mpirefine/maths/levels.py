@@ -1,0 +1,129 @@
+"""The levels of the pose search: everything on a coarse grid, then the survivors on a fine one."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpirefine.maths.polar import PolarGrid
+from mpirefine.maths.search import Correlator, particle_matrices
+
+
+def shift_disc(radius: float, step: float) -> np.ndarray:
+    """(s, 2) grid shifts x, y of at most `radius` pixels, `step` apart, centre included."""
+    reach = int(radius / step + 1e-9)
+    axis = np.arange(-reach, reach + 1) * step
+    x, y = np.meshgrid(axis, axis)
+    inside = x ** 2 + y ** 2 <= radius ** 2 + 1e-9
+    return np.stack([x[inside], y[inside]], -1)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One grid of the search: rings and angles, in-plane shifts (s, 2) in pixels, and the phase ramps that undo them."""
+
+    grid: PolarGrid
+    shifts: np.ndarray
+    ramp: np.ndarray
+
+    @classmethod
+    def make(cls, grid: PolarGrid, shifts: np.ndarray) -> "Level":
+        return cls(grid, shifts, grid.shift_ramp(shifts))
+
+
+def ring_norms(transfer_power_pk: np.ndarray, precision_pk: np.ndarray, power_rk: np.ndarray, grid: PolarGrid) -> np.ndarray:
+    """½ Σ α² c² |P|² / σ² of each particle and reference, (p, r) float32; `precision_pk` is α²/σ² on the grid's rings."""
+    weight = 0.5 * grid.quadrature * transfer_power_pk * precision_pk
+    return weight.astype(np.float32) @ power_rk.T
+
+
+@dataclass(frozen=True)
+class CoarsePeaks:
+    """What a coarse search of p particles found; `score` holds every reference, the rest the best of them, best first."""
+
+    score: np.ndarray       # (p, r) float32 log-likelihood over all in-plane angles, mirrors and shifts
+    reference: np.ndarray   # (p, keep) int32
+    value: np.ndarray       # (p, keep) float32
+    shift: np.ndarray       # (p, keep) index of the best shift
+
+
+def coarse_peaks(samples_pkt: np.ndarray, norm_pr: np.ndarray, references_rtk: np.ndarray, level: Level, correlator: Correlator,
+                 keep: int) -> CoarsePeaks:
+    """Score particles, (p, k, T/2) samples with all weights of the score, against all references; remember the `keep` best."""
+    count, shifts = len(samples_pkt), len(level.shifts)
+    total, keep = len(references_rtk), min(keep, len(references_rtk))
+    matrices = np.empty((correlator.grid.n_angles, level.grid.n_rings, count, shifts), np.complex64)
+    for p in range(count):
+        particle_matrices(samples_pkt[p], level.ramp, matrices[:, :, p])
+    columns = matrices.reshape(*matrices.shape[:2], -1)
+    peaks = np.empty((total, count, shifts, 2), np.float32)
+    step = max(1, correlator.max_pairs // max(columns.shape[2], 1))
+    for start in range(0, total, step):
+        block = correlator.correlate(columns, references_rtk[start:start + step])
+        np.max(block, axis=0, out=peaks[start:start + step].reshape(block.shape[1:]))
+    score = peaks.max(axis=(2, 3)).T - norm_pr
+    best = np.argsort(-score, axis=1, kind="stable")[:, :keep]
+    at = peaks[best, np.arange(count)[:, None]].max(axis=3).argmax(axis=2)
+    return CoarsePeaks(score, best.astype(np.int32), np.take_along_axis(score, best, 1), at)
+
+
+def shift_window(level: Level, centres: np.ndarray, reach: float) -> np.ndarray:
+    """Indices of the level's shifts within `reach` pixels (on each axis) of any of `centres` (n, 2)."""
+    near = np.abs(level.shifts[:, None] - centres[None]).max(axis=2) <= reach + 1e-6
+    return np.flatnonzero(near.any(axis=1))
+
+
+def neighbours(shifts: np.ndarray, step: float) -> np.ndarray:
+    """(s, 4) index of the shift one step to −x, +x, −y, +y of each, or −1."""
+    offsets = np.array([[-step, 0], [step, 0], [0, -step], [0, step]])
+    wanted = shifts[:, None] + offsets[None]
+    distance = np.abs(wanted[:, :, None] - shifts[None, None]).max(axis=3)
+    nearest = distance.argmin(axis=2)
+    return np.where(np.take_along_axis(distance, nearest[..., None], 2)[..., 0] < 1e-6, nearest, -1)
+
+
+def parabola(left: np.ndarray, centre: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Offset in −½ .. ½ of the maximum of the parabola through three equidistant values."""
+    curvature = left - 2 * centre + right
+    with np.errstate(divide="ignore", invalid="ignore"):
+        offset = 0.5 * (left - right) / curvature
+    return np.where(curvature < 0, np.clip(offset, -0.5, 0.5), 0.0)
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """What a fine search of one particle found: one row per (reference, shift, mirror) that matters."""
+
+    reference: np.ndarray   # (n,) place in the list of references searched
+    shift: np.ndarray       # (n,) index of the shift
+    mirror: np.ndarray      # (n,) 0 or 1
+    value: np.ndarray       # (n,) log-likelihood at the best angle
+    angle: np.ndarray       # (n,) radians, interpolated between samples
+    evidence: np.ndarray    # (n,) log of the mean of exp(log-likelihood / temperature) over in-plane angles
+    profile: np.ndarray     # (r, s, 2) best value of every pair: for interpolation between shifts
+
+
+def fine_peaks(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.ndarray, correlator: Correlator, *, window: float,
+               temperature: float) -> Peaks:
+    """All pairs within `window` · temperature of the best, of one particle's matrices (T, k, s) and its surviving references."""
+    angles, shifts = columns_tks.shape[0], columns_tks.shape[2]
+    profile = np.empty((len(references_rtk), shifts, 2), np.float32)
+    best, kept = -np.inf, []
+    step = max(1, correlator.max_pairs // shifts)
+    for start in range(0, len(references_rtk), step):
+        block = correlator.correlate(columns_tks, references_rtk[start:start + step])
+        peak = profile[start:start + step]
+        np.max(block, axis=0, out=peak)
+        peak -= norm_r[start:start + step, None, None]
+        best = max(best, float(peak.max()))
+        r, s, mirror = np.nonzero(peak > best - window * temperature)
+        kept.append((r + start, s, mirror, block[:, r, s, mirror] - norm_r[start + r]))
+    r, s, mirror = (np.concatenate([row[i] for row in kept]) for i in range(3))
+    curves = np.concatenate([row[3] for row in kept], axis=1)
+    value = profile[r, s, mirror]
+    hold = value > best - window * temperature
+    r, s, mirror, value, curves = r[hold], s[hold], mirror[hold], value[hold], curves[:, hold]
+    at, row = curves.argmax(axis=0), np.arange(len(r))
+    offset = parabola(curves[at - 1, row], value, curves[(at + 1) % angles, row])
+    evidence = np.log(np.exp((curves.astype(np.float64) - value) / temperature).mean(axis=0)) + value.astype(np.float64) / temperature
+    return Peaks(r, s, mirror, value, -2 * np.pi * (at + offset) / angles, evidence, profile)

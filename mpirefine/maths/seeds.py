@@ -1,0 +1,22 @@
+"""Several starting maps from one."""
+from __future__ import annotations
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.maths.filters import lowpass_cosine
+from mpirefine.maths.masks import estimate_radius, soft_sphere
+
+
+def noise_seeds(map_zyx: np.ndarray, grid: Grid, n: int, *, rng: np.random.Generator, resolution: float, strength: float) -> list[np.ndarray]:
+    """n maps (z, y, x) float32: the map plus noise inside the particle, low-passed to `resolution` (Å).
+
+    The noise has `strength` times the map's standard deviation within the particle's radius, and no mean over the n maps: together the seeds
+    are the map.
+    """
+    mask = soft_sphere(grid.nx, estimate_radius(map_zyx, grid) / grid.apix, 4.0, 3)
+    noise = np.stack([lowpass_cosine(rng.standard_normal(map_zyx.shape).astype(np.float32), grid, resolution) * mask for _ in range(n)])
+    noise -= noise.mean(axis=0)
+    inside = mask > 0.5
+    noise *= strength * map_zyx[inside].std() / max(float(noise[:, inside].std()), 1e-30)
+    return [(map_zyx + one).astype(np.float32) for one in noise]

@@ -1,0 +1,89 @@
+"""Every automatic choice in one place, each with its reason, decided on rank 0 before any work."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mpirefine.data.grid import Grid
+from mpirefine.errors import InputError, ParameterError
+from mpirefine.maths.symmetry import operations
+from mpirefine.program.options import Options
+
+TARGET_NYQUISTS = 1.5      # automatic --targetres, in units of Nyquist: classes separate on coarser features, and every step costs less
+FINEST_TARGET = 12.0       # Å; EMAN2's default
+SHIFT_SHARE = 0.08         # automatic --maxshift, as a share of the box
+LEAST_RINGS = 6
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Options without anything left to choose, the values they stand for, and the reasons, in words."""
+
+    options: Options
+    symmetries: tuple[str, ...]
+    mass: tuple[float, ...] | None
+    reasons: tuple[str, ...]
+
+
+def per_model(text: str, models: int, option: str) -> list[str]:
+    """A comma list with one value for all maps or one for each."""
+    values = [value.strip() for value in text.split(",")]
+    if len(values) == 1:
+        return values * models
+    if len(values) != models:
+        raise InputError(f"{option} has {len(values)} values for {models} maps: give one for all, or one for each")
+    return values
+
+
+def count_models(options: Options) -> int:
+    """How many maps are refined: the files given, or --nmodels seeds of one."""
+    files = options.models.split(",")
+    if options.nmodels is None:
+        return len(files)
+    if len(files) > 1 and options.nmodels != len(files):
+        raise InputError(f"--nmodels {options.nmodels} makes seeds from one map, but --models names {len(files)}: leave one of them out")
+    return options.nmodels
+
+
+def check_symmetries(names: list[str]) -> tuple[str, ...]:
+    """Lower-case names, each known."""
+    for name in names:
+        operations(name)
+    return tuple(name.lower() for name in names)
+
+
+def resolve(options: Options, grid: Grid) -> Resolved:
+    """Replace what is automatic. Raises InputError with every complaint."""
+    problems, reasons, models, symmetries, mass = [], [], 1, (), None
+    for check in ("models", "symmetry", "mass"):
+        try:
+            if check == "models":
+                models = count_models(options)
+            elif check == "symmetry":
+                symmetries = check_symmetries(per_model(options.sym, models, "--sym"))
+            elif options.mass:
+                mass = tuple(float(value) for value in per_model(str(options.mass), models, "--mass"))
+        except (InputError, ParameterError) as error:
+            problems.append(str(error))
+        except ValueError:
+            problems.append(f"--mass {options.mass}: give kDa, as one number or one for each map")
+    changes: dict[str, object] = {}
+    if options.targetres is None:
+        target = max(TARGET_NYQUISTS * grid.nyquist, FINEST_TARGET)
+        changes["targetres"] = min(target, grid.length / LEAST_RINGS)
+        reasons.append(f"--targetres {changes['targetres']:.1f} Å: {TARGET_NYQUISTS:g} x Nyquist ({grid.nyquist:.2f} Å), not finer than "
+                       f"{FINEST_TARGET:g} Å; classes separate on coarser features")
+    elif options.targetres < grid.nyquist:
+        problems.append(f"--targetres {options.targetres:g} Å is beyond Nyquist, {grid.nyquist:.2f} Å for a pixel of {grid.apix:g} Å: "
+                        "give a larger number")
+    if options.maxshift is None:
+        changes["maxshift"] = float(max(2, round(SHIFT_SHARE * grid.nx)))
+        reasons.append(f"--maxshift {changes['maxshift']:g} px: {100 * SHIFT_SHARE:g} % of the box")
+    elif options.maxshift > grid.nx / 4:
+        problems.append(f"--maxshift {options.maxshift:g} px is more than a quarter of the box ({grid.nx} px): centre the particles first")
+    if options.temperature is None:
+        changes["temperature"] = 1.0 if models == len(options.models.split(",")) else 4.0
+        reasons.append(f"temperature starts at {changes['temperature']:g}: " + (
+            "the starting maps differ" if changes["temperature"] == 1 else "seeds made from one map separate slowly"))
+    if problems:
+        raise InputError(*problems)
+    return Resolved(replace(options, **changes), symmetries, mass, tuple(reasons))

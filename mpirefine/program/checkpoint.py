@@ -1,0 +1,65 @@
+"""What an iteration leaves in the run file, and how a run is taken up again from it."""
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mpirefine.data.partition import Block
+from mpirefine.data.poses import Assignments, Candidates
+from mpirefine.steps.base import Context, Noise, Poses, State
+
+
+def to_reference(found: Candidates) -> dict[str, np.ndarray]:
+    """EMAN2's similarity result: dx, dy (pixels), dalpha (degrees) and mirror that move each particle onto its projection.
+
+    EMAN2's transform is x' = mirror_x(Z(dalpha) x + (dx, dy)); ours is particle = shift(turn(mirror_y(projection))).
+    """
+    cos, sin = np.cos(found.angle), np.sin(found.angle)
+    x, y = found.shift[..., 0], found.shift[..., 1]
+    back = np.stack([cos * x - sin * y, sin * x + cos * y], -1)                     # Z(−φ) s
+    sign = np.where(found.mirror, 1.0, -1.0)[..., None]
+    alpha = np.degrees(-found.angle) + np.where(found.mirror, 180.0, 0.0)
+    used = found.reference >= 0
+    moved = np.where(used[..., None], sign * back, 0)
+    return {"candidates/dx": moved[..., 0].astype(np.float32), "candidates/dy": moved[..., 1].astype(np.float32),
+            "candidates/dalpha": np.where(used, alpha % 360.0, 0).astype(np.float32), "candidates/mirror": found.mirror.astype(np.int8)}
+
+
+def write(writer: Any, state: State, ctx: Context) -> None:
+    """Collective. Everything an iteration is made of; class averages were written by their step."""
+    rows: dict[str, np.ndarray] = {
+        "candidates/score": state.candidates.score, "candidates/class": state.candidates.reference,
+        "candidates/evidence": state.candidates.evidence, **to_reference(state.candidates),
+        "assignments/weight": state.assignments.weight, "assignments/posterior": state.assignments.posterior,
+        "assignments/model": state.assignments.model, "assignments/rotation": state.last.rotation,
+        "assignments/shift": state.last.shift, "set_aside": ctx.particles.set_aside.astype(np.int8)}
+    if ctx.simmx is not None:
+        rows["simmx"] = ctx.simmx
+    for item, values in rows.items():
+        writer.write_rows(item, values, ctx.partition)
+    small = {"orientations/rotation": state.orientations.rotation, "orientations/model": state.orientations.model,
+             "classes/model_id": (state.orientations.model + 1).astype(np.int32),
+             "noise/sigma2": state.noise.sigma2, "noise/scale": state.noise.scale,
+             "volumes/map": state.volumes, "volumes/half": state.halves}
+    small.update({f"curves/{name}": values for name, values in state.curves.items()})
+    names = ctx.team.bcast(sorted(small) if ctx.team.is_root else None)
+    for item in names:
+        writer.write_array(item, small[item] if ctx.team.is_root else None)
+    writer.attrs({"rings": state.rings, "history": json.dumps(state.history), "converged": state.converged})
+
+
+def read(run: Any, iteration: int, state: State, ctx: Context) -> State:
+    """Collective. The state after a whole iteration, on any number of ranks."""
+    attrs = run.read_attrs(iteration)
+    volumes, halves = run.read_array(iteration, "volumes/map"), run.read_array(iteration, "volumes/half")
+    block: Block = ctx.block
+    last = Poses(*(run.read_rows(iteration, f"assignments/{name}", block) for name in ("model", "rotation", "shift")))
+    noise = Noise(run.read_array(iteration, "noise/sigma2"), run.read_array(iteration, "noise/scale"))
+    weight, posterior = (run.read_rows(iteration, f"assignments/{name}", block) for name in ("weight", "posterior"))
+    root = ctx.team.is_root
+    return replace(state, iteration=iteration, noise=noise, assignments=Assignments(weight, posterior, last.model, np.zeros_like(last.model)), rings=int(attrs["rings"]), volumes=volumes if root else None,
+                   halves=halves if root else None, last=last, history=tuple(json.loads(attrs["history"])),
+                   converged=bool(attrs["converged"]))

@@ -1,0 +1,67 @@
+"""The command line: which command, its options, and one clear line for each mistake."""
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+from typing import Any, NoReturn
+
+from mpirefine.errors import ParameterError
+from mpirefine.program import logs
+
+COMMANDS = {
+    "refine": "refine several maps at once against one set of particles (also without the word)",
+    "resume": "take an interrupted refinement up again",
+    "selfcheck": "say what this installation and this job found: MPI, HDF5, FFTW, threads, nodes",
+}
+USAGE = """usage: [mpirun -n N] python -m mpirefine --input particles.star --models a.mrc,b.mrc [options]
+       [mpirun -n N] python -m mpirefine resume multi_01 [options]
+       python -m mpirefine --help | --help-all | COMMAND --help
+
+commands:
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises ParameterError with the nearest spelling, and knows no abbreviations."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments:"):
+            words = [w for w in message.split(": ", 1)[1].split() if w.startswith("-")] or [message.split(": ", 1)[1]]
+            known = [o for action in self._actions for o in action.option_strings]
+            lines = []
+            for word in words:
+                near = difflib.get_close_matches(word.split("=")[0], known, 1)
+                lines.append(f"unknown option {word.split('=')[0]}" + (f": did you mean {near[0]}?" if near else ": see --help-all"))
+            message = "\n".join(lines)
+        raise ParameterError(message)
+
+
+def usage() -> str:
+    """The short text of a call without arguments."""
+    return USAGE + "\n".join(f"  {name:10s} {text}" for name, text in COMMANDS.items())
+
+
+def main(argv: list[str]) -> int:
+    """Run a command line; raises RefineError for mistakes. MPI starts only inside commands that need it."""
+    if not argv:
+        logs.say(usage())
+        return 0
+    if argv[0] == "--version":
+        import mpirefine
+        logs.say(f"mpirefine {mpirefine.__version__}")
+        return 0
+    name, rest = (argv[0], argv[1:]) if not argv[0].startswith("-") else ("refine", argv)
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        raise ParameterError(f"unknown command '{name}'" + (f": did you mean {near[0]}?" if near else f": it is one of {', '.join(COMMANDS)}"))
+    module = importlib.import_module(f"mpirefine.program.commands.{name}")
+    parser = Parser(prog=f"python -m mpirefine {name}", description=module.__doc__)
+    module.add_arguments(parser, full="--help-all" in rest)
+    if "--help-all" in rest:
+        logs.say(parser.format_help())
+        return 0
+    return module.main(parser.parse_args(rest))

@@ -1,0 +1,103 @@
+"""Refine several maps at once against one set of particles."""
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+import mpirefine
+from mpirefine.distribution.team import Team
+from mpirefine.program import logs, outputs, report, rundir
+from mpirefine.program.loop import PIPELINE, refine
+from mpirefine.program.commands.selfcheck import check_launcher
+from mpirefine.program.options import Options, add_to, validate
+from mpirefine.program.session import Session, open_session
+from mpirefine.steps.base import State
+from mpirefine.steps.pilot import Pilot
+from mpirefine.storage.relion import input_digest
+from mpirefine.storage.runfile import RunFile
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
+    """Every option of a refinement."""
+    add_to(parser, full=full)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Collective."""
+    options = Options(**vars(args))
+    validate(options)
+    with Team.world() as team:
+        check_launcher(team.size)
+        return run(options, team)
+
+
+def run(options: Options, team: Team) -> int:
+    """Collective. A new refinement in a folder of its own."""
+    began = time.monotonic()
+    logs.start(team.rank, team.size, options.verbose)
+    log.info("mpirefine %s on %d ranks", mpirefine.__version__, team.size)
+    session = open_session(options, team)
+    if options.check:
+        log.info("everything was found and read; nothing was done (--check)")
+        return 0
+    folder = team.from_root(start_folder, options.path)
+    digest = team.from_root(input_digest, options.input)
+    header = dict(options=session.resolved.options.to_json(), asked=options.to_json(), versions=json.dumps(versions(team)),
+                  input_digest=digest, ranks=team.size, radius=session.context.plan.radius * session.context.grid.apix)
+    with RunFile.create(folder, team, header) as run_file:
+        session.context.run = run_file
+        with team.together("writing the starting maps"):
+            if team.is_root:
+                outputs.write_maps(folder, 0, session.seeds.volumes, session.context.grid, session.resolved.mass)
+        with ExitStack() as session.context.resources, session.context.clock.iteration(0), session.context.clock("pilot"):
+            state = Pilot().run(session.state, session.context)
+        log.info("grey scale of the maps against the particles, by group: %s", np.array2string(state.noise.scale, precision=3))
+        return finish(session, state, folder, began)
+
+
+def start_folder(path: str | None) -> Path:
+    """On rank 0. The folder of the run, with its log begun."""
+    folder = rundir.create(path)
+    logs.into(folder)
+    log.info("results in %s", folder)
+    return folder
+
+
+def finish(session: Session, state: State, folder: Path, began: float) -> int:
+    """Collective. Loop from `state` to the end and write what the user takes away."""
+    ctx = session.context
+    clock = [time.monotonic()]
+
+    def after(state: State) -> None:
+        with ctx.team.together("writing maps"):
+            if ctx.team.is_root:
+                outputs.write_maps(folder, state.iteration, state.volumes, ctx.grid, session.resolved.mass)
+                outputs.write_curves(folder, state, ctx.grid)
+        now = time.monotonic()
+        log.info("%s", report.iteration_table(state.summary, state.iteration, ctx.options.iter, now - clock[0]))
+        clock[0] = now
+
+    state = refine(state, PIPELINE, ctx, after)
+    with ctx.team.together("writing half-maps"):
+        if ctx.team.is_root and state.halves is not None:
+            outputs.write_halves(folder, state.iteration, state.halves, ctx.grid)
+    sizes = outputs.write_particles(folder, session.inputs.particles if session.inputs else None, state, ctx)
+    ctx.clock.write(folder / "timing.json", time.monotonic() - began)
+    log.info("done in %.0f s: maps, particles.star and sets in %s (%s particles)", time.monotonic() - began, folder,
+             ", ".join(str(size) for size in sizes))
+    return 0
+
+
+def versions(team: Team) -> dict[str, str]:
+    """Versions that decide numbers."""
+    import h5py
+    import scipy
+    return dict(mpirefine=mpirefine.__version__, numpy=np.__version__, scipy=scipy.__version__, h5py=h5py.__version__)

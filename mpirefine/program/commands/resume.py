@@ -1,0 +1,61 @@
+"""Take an interrupted refinement up again from its last whole iteration, on any number of ranks."""
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from mpirefine.distribution.team import Team
+from mpirefine.errors import InputError
+from mpirefine.program import checkpoint, logs
+from mpirefine.program.commands.refine import finish
+from mpirefine.program.commands.selfcheck import check_launcher
+from mpirefine.program.options import Options, add_to, validate
+from mpirefine.program.session import open_session
+from mpirefine.storage.relion import input_digest
+from mpirefine.storage.runfile import RunFile
+
+log = logging.getLogger(__name__)
+
+
+CHANGEABLE = ("iter", "threads", "lowmem", "patience", "verbose")
+
+
+def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
+    """The folder, and the options that may change between start and resume."""
+    parser.add_argument("folder", type=Path, help="folder of the run, like multi_01")
+    add_to(parser, full=True, only=CHANGEABLE)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Collective."""
+    changes = {name: value for name, value in vars(args).items() if name != "folder"}
+    with Team.world() as team:
+        check_launcher(team.size)
+        return run(args.folder, team, changes)
+
+
+def run(folder: Path, team: Team, changes: dict[str, object]) -> int:
+    """Collective. `changes` are options that may differ from the first start (iter, threads, lowmem, verbose)."""
+    began = time.monotonic()
+    logs.start(team.rank, team.size, 1)
+    with RunFile.open(folder, team) as run_file:
+        whole = run_file.iterations()
+        options = replace(Options.from_json(run_file.header["options"]), **changes)
+        if team.from_root(input_digest, options.input) != run_file.header["input_digest"]:
+            raise InputError(f"{options.input} is not the file that {folder} was started with: restore it, or start a new run")
+        if not whole:
+            raise InputError(f"{folder}/run.h5 holds no whole iteration: start anew with the same command and another --path")
+        options = replace(options, radius=float(run_file.header["radius"]))
+        validate(options)
+        if team.is_root:
+            logs.into(folder)
+        log.info("mpirefine on %d ranks takes up %s after iteration %d of %d", team.size, folder, whole[-1], options.iter)
+        session = open_session(options, team)
+        session.context.run = run_file
+        state = checkpoint.read(run_file, whole[-1], session.state, session.context)
+        if state.iteration >= options.iter or state.converged:
+            log.info("nothing is left to do: writing the results again")
+        return finish(session, state, folder, began)

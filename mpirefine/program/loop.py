@@ -1,0 +1,33 @@
+"""The refinement: the same steps, iteration after iteration."""
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Callable, Sequence
+
+from mpirefine.program import checkpoint
+from mpirefine.steps.average import Average
+from mpirefine.steps.base import Context, State, Step
+from mpirefine.steps.classify import Classify
+from mpirefine.steps.converge import Converge
+from mpirefine.steps.noise import Reestimate
+from mpirefine.steps.postprocess import Postprocess
+from mpirefine.steps.project import Project
+from mpirefine.steps.reconstruct import Reconstruct
+from mpirefine.steps.simmx import Simmx
+
+PIPELINE: tuple[Step, ...] = (Project(), Simmx(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Converge())
+
+
+def refine(state: State, pipeline: Sequence[Step], ctx: Context, report: Callable[[State], None]) -> State:
+    """Collective. Iterate until --iter or convergence; an iteration is in the run file when it is whole, and only then reported."""
+    while state.iteration < ctx.options.iter and not state.converged:
+        state = replace(state, iteration=state.iteration + 1, curves={}, summary={})
+        with ctx.clock.iteration(state.iteration), ctx.run.write_iteration(state.iteration) as ctx.writer, ExitStack() as ctx.resources:
+            for step in pipeline:
+                with ctx.clock(step.name):
+                    state = step.run(state, ctx)
+            with ctx.clock("checkpoint"):
+                checkpoint.write(ctx.writer, state, ctx)
+        report(state)
+    return state

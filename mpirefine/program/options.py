@@ -1,0 +1,95 @@
+"""Every option of a refinement, declared once: the command line, its help, the checks and the JSON in the run file come from here."""
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from mpirefine.errors import ParameterError
+
+
+def opt(default: Any, text: str, *, unit: str = "", level: int = 1, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+    """A field of Options. `level` 0 is shown by --help, 1 by --help-all only; `least` is the smallest value allowed."""
+    return field(default=default, metadata=dict(text=text, unit=unit, level=level, least=least, choices=choices))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a refinement was asked to do; None stands for an automatic choice, which `auto.resolve` replaces."""
+
+    input: str = opt("", "particle file (RELION STAR, 3.0 or 3.1 and later)", level=0)
+    models: str = opt("", "starting maps, comma separated (MRC, any box and pixel size)", level=0)
+    nmodels: int | None = opt(None, "make this many seeds from one starting map, by seeded noise", level=0, least=2)
+    sym: str = opt("c1", "symmetry, one for all maps or one each: c<n>, d<n>, tet, oct, icos", level=0)
+    iter: int = opt(8, "iterations, at most", level=0, least=1)
+    targetres: float | None = opt(None, "resolution to aim at; seeds are low-passed to it, matching never uses more", unit="Å", level=0, least=0.1)
+    mass: str | None = opt(None, "molecular mass, one for all maps or one each: maps are written with density 1 as contour level", unit="kDa", level=0)
+    path: str | None = opt(None, "folder for the results (default: the next free multi_NN)", level=0)
+    sep: int = opt(8, "projections a particle contributes to, at most", level=0, least=1)
+    assign: str = opt("soft", "soft: by probability; hard: the best --sep projections", level=0, choices=("soft", "hard"))
+    threads: int = opt(1, "threads per rank", level=0, least=1)
+    check: bool = opt(False, "find every problem of the input, do no work", level=0)
+    apix: float | None = opt(None, "pixel size of the particles, instead of what the files say", unit="Å", least=1e-3)
+    radius: float | None = opt(None, "particle radius (default: from the starting maps)", unit="Å", least=1.0)
+    maxshift: float | None = opt(None, "largest shift searched (default: 8 % of the box)", unit="px", least=0.0)
+    delta: float | None = opt(None, "step of directions on the fine grid (default: from radius and resolution)", unit="degrees", least=0.5)
+    mask: str | None = opt(None, "solvent mask (MRC on the particles' grid, 0 to 1; default: a soft sphere)")
+    automask3d: str | None = opt(None, "mask each map by EMAN2's threshold,radius,nshells,nshellsgauss,nmaxseed")
+    temperature: float | None = opt(None, "of the first iteration's probabilities, then falling to 1 (default: 1, or 4 for seeds of one map)", least=1.0)
+    no_ctf: bool = opt(False, "the images carry no contrast transfer")
+    keep_simmx: bool = opt(False, "keep the whole matrix of coarse scores in the run file")
+    patience: int = opt(3, "stop after this many iterations without gain in resolution or moves; 0: never", least=0)
+    seed: int = opt(0, "of everything random: grid turns, noise seeds", least=0)
+    lowmem: bool = opt(False, "read particles again in each pass instead of keeping their pixels")
+    block_mb: int = opt(64, "memory of one block of class sums", unit="MB", least=1)
+    verbose: int = opt(1, "0: warnings only, 1: what is decided and found, 2: everything", least=0)
+
+    def to_json(self) -> str:
+        """JSON of all fields."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Options":
+        """Inverse of `to_json`; ParameterError for fields this version does not know."""
+        values = json.loads(text)
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown:
+            raise ParameterError(f"the run was started by another version: unknown option {', '.join(unknown)}")
+        return cls(**values)
+
+
+def types() -> dict[str, type]:
+    """The type of each option's value."""
+    named = {"int": int, "float": float, "str": str, "bool": bool}
+    return {f.name: named[str(f.type).split(" |")[0]] for f in fields(Options)}
+
+
+def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...] = ()) -> None:
+    """Declare the options on a parser; `full` shows all of them in its help, `only` restricts them to some names."""
+    for one in fields(Options):
+        if only and one.name not in only:
+            continue
+        meta, kind = one.metadata, types()[one.name]
+        shown = meta["text"] + (f" [{meta['unit']}]" if meta["unit"] else "")
+        if one.default not in (None, "", False):
+            shown += f" (default {one.default})"
+        text = shown.replace("%", "%%") if full or meta["level"] == 0 else argparse.SUPPRESS
+        flag = "--" + one.name
+        if kind is bool:
+            parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
+        else:
+            parser.add_argument(flag, type=kind, default=argparse.SUPPRESS, help=text, choices=meta["choices"] or None,
+                                metavar=None if meta["choices"] else kind.__name__.upper())
+
+
+def validate(options: Options) -> None:
+    """ParameterError with every value that is out of range and every option that is missing."""
+    problems = [f"--{name} is missing: give {text}" for name, text in (("input", "the particle file"), ("models", "the starting maps"))
+                if not getattr(options, name)]
+    for one in fields(Options):
+        value, least = getattr(options, one.name), one.metadata["least"]
+        if value is not None and least is not None and not value >= least:
+            problems.append(f"--{one.name} {value}: must be {least:g} or more")
+    if problems:
+        raise ParameterError("\n".join(problems))

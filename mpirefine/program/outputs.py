@@ -1,0 +1,60 @@
+"""The files a user takes away: maps, half-maps, FSC curves, particles with their classes, and a set per map."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.distribution import reduce
+from mpirefine.maths.normalize import by_mass
+from mpirefine.program import rundir
+from mpirefine.steps.base import Context, State
+from mpirefine.storage import mrc, relion
+
+
+def write_maps(folder: Path, iteration: int, volumes: np.ndarray, grid: Grid, mass: tuple[float, ...] | None) -> None:
+    """On rank 0. `threed_II_MM.mrc`; with masses each map is scaled so that density above level 1 encloses its mass."""
+    for m, volume in enumerate(volumes):
+        if mass and np.any(volume):
+            volume = by_mass(volume, grid, mass[m])
+        mrc.write_volume(rundir.map_path(folder, iteration, m), volume, grid.apix)
+
+
+def write_halves(folder: Path, iteration: int, halves: np.ndarray, grid: Grid) -> None:
+    """On rank 0. Unmasked, unfiltered half-maps."""
+    for m, pair in enumerate(halves):
+        for h, volume in enumerate(pair):
+            mrc.write_volume(rundir.half_map_path(folder, iteration, m, h), volume, grid.apix)
+
+
+def write_curves(folder: Path, state: State, grid: Grid) -> None:
+    """On rank 0. FSC files of the iteration: column 1 is the frequency in 1/Å, then one column per map or pair of maps."""
+    frequency = np.arange(grid.nx // 2 + 1) / grid.length
+    maps = len(state.curves["half_fsc"])
+    names = [f"map_{m + 1:02d}" for m in range(maps)]
+    tables = {"halves": (state.curves["half_fsc"], names), "previous": (state.curves["previous_fsc"], names)}
+    pairs = [(a, b) for a in range(maps) for b in range(a + 1, maps)]
+    if pairs:
+        tables["between"] = (np.array([state.curves["between_fsc"][a, b] for a, b in pairs]),
+                             [f"map_{a + 1:02d}-map_{b + 1:02d}" for a, b in pairs])
+    for kind, (curves, labels) in tables.items():
+        rows = np.column_stack([frequency, *(curve[:len(frequency)] for curve in curves)])
+        np.savetxt(rundir.fsc_path(folder, kind, state.iteration), rows, fmt="%10.6f", header="1/A " + " ".join(labels))
+
+
+def write_particles(folder: Path, source: relion.ParticleInput | None, state: State, ctx: Context) -> tuple[int, ...]:
+    """Collective. `particles.star` with every input row, and `sets/<name>_mMM.star` per map. Returns the size of each set."""
+    top = state.assignments.posterior.max(axis=1, initial=0)
+    columns = {name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition) for name, values in (
+        ("model", state.last.model), ("posterior", top), ("rotation", state.last.rotation), ("shift_xy", state.last.shift))}
+    sizes: tuple[int, ...] = ()
+    with ctx.team.together("writing particles.star"):
+        if ctx.team.is_root:
+            relion.write_particles(folder / "particles.star", source, **columns)
+            name = Path(ctx.options.input).stem
+            for m in range(ctx.models):
+                rows = np.flatnonzero(columns["model"] == m)
+                relion.write_particles(rundir.set_path(folder, name, m), source, **columns, rows=rows)
+                sizes += (len(rows),)
+    return ctx.team.bcast(sizes)

@@ -1,0 +1,22 @@
+"""What the terminal and the log say of each iteration."""
+from __future__ import annotations
+
+from typing import Any
+
+from mpirefine.program.logs import table
+
+
+def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: float) -> str:
+    """Map, share soft and hard, particles, resolution; below it what moved."""
+    rows = [[f"{m + 1}", f"{100 * soft:.1f} %", f"{100 * hard:.1f} %", f"{round(hard * summary['particles'])}", f"{resolution:.1f} Å"]
+            for m, (soft, hard, resolution) in enumerate(zip(summary["soft"], summary["hard"], summary["resolution"]))]
+    lines = [f"Iteration {number} of {last}, {seconds:.0f} s, matched to ring {summary['rings']}",
+             table(["map", "share (soft)", "share (hard)", "particles", "resolution"], rows)]
+    if "moved" in summary:
+        lines.append(f"{100 * summary['moved']:.1f} % of the particles changed map; the others' view changed by {summary['view_change']:.1f}°, "
+                     f"their shift by {summary['shift_change']:.1f} Å (medians)")
+    lines.append(f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and {summary['projections_per_particle']:.1f} "
+                 "projections (means)")
+    if "stopped" in summary:
+        lines.append("stopping: " + summary["stopped"])
+    return "\n".join(lines)

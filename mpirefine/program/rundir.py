@@ -1,0 +1,42 @@
+"""Names in the folder of a run, as EMAN2's users know them: iteration II and map MM, both from 01; 00 are the seeds."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from mpirefine.errors import InputError
+
+
+def create(path: str | None) -> Path:
+    """On rank 0. The folder of a new run: the one asked for, which must hold no run, or the next free multi_NN."""
+    if path is None:
+        taken = [int(p.name[6:]) for p in Path(".").glob("multi_*") if p.name[6:].isdigit()]
+        folder = Path(f"multi_{max(taken, default=0) + 1:02d}")
+    else:
+        folder = Path(path)
+        if (folder / "run.h5").exists():
+            raise InputError(f"--path {folder}: holds a run already: name another folder, or go on with 'python -m mpirefine resume {folder}'")
+    try:
+        (folder / "sets").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--path {folder}: cannot be made ({error.strerror})") from None
+    return folder
+
+
+def map_path(folder: Path, iteration: int, model: int) -> Path:
+    """A map; `model` from 0."""
+    return folder / f"threed_{iteration:02d}_{model + 1:02d}.mrc"
+
+
+def half_map_path(folder: Path, iteration: int, model: int, half: int) -> Path:
+    """A half-map; `model` and `half` from 0."""
+    return folder / f"threed_{iteration:02d}_{model + 1:02d}_half{half + 1}.mrc"
+
+
+def fsc_path(folder: Path, kind: str, iteration: int) -> Path:
+    """FSC curves of an iteration."""
+    return folder / f"fsc_{kind}_{iteration:02d}.txt"
+
+
+def set_path(folder: Path, name: str, model: int) -> Path:
+    """The particles of one map; `model` from 0."""
+    return folder / "sets" / f"{name}_m{model + 1:02d}.star"

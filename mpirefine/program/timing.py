@@ -1,0 +1,59 @@
+"""Seconds per step, their spread over ranks, and the bytes that went between them."""
+from __future__ import annotations
+
+import json
+import resource
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+from mpirefine.distribution.team import Team
+
+
+class Clock:
+    """`with clock("simmx"):` adds to that step of the current iteration; what runs inside another step is taken off that step's time."""
+
+    def __init__(self, team: Team):
+        self.team = team
+        self.iterations: list[dict[str, Any]] = []
+        self._seconds: dict[str, list[float]] = {}
+        self._inner = [0.0]
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        began, sent = time.perf_counter(), self.team.bytes_sent
+        self._inner.append(0.0)
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - began
+            own = self._seconds.setdefault(step, [0.0, 0.0])
+            own[0] += elapsed - self._inner.pop()
+            own[1] += self.team.bytes_sent - sent
+            self._inner[-1] += elapsed
+
+    @contextmanager
+    def iteration(self, number: int) -> Iterator[None]:
+        """Collective at its end. Steps inside are those of one iteration."""
+        self._seconds = {}
+        yield
+        ranks = self.team.allgather(self._seconds)
+        steps = {}
+        for step in self._seconds:
+            seconds = [own.get(step, [0.0, 0.0])[0] for own in ranks]
+            mean = sum(seconds) / len(seconds)
+            steps[step] = {"min": round(min(seconds), 4), "mean": round(mean, 4), "max": round(max(seconds), 4),
+                           "imbalance": round(max(seconds) / mean, 3) if mean > 0 else 1.0,
+                           "bytes_sent": int(sum(own.get(step, [0.0, 0.0])[1] for own in ranks))}
+        self.iterations.append({"iteration": number, "steps": steps})
+
+    def write(self, path: Path, total: float) -> None:
+        """Collective. timing.json, by rank 0."""
+        peak = self.team.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        nodes = sum(self.team.allgather(self.team.node.is_root))
+        with self.team.together("writing timing.json"):
+            if self.team.is_root:
+                path.write_text(json.dumps({"ranks": self.team.size, "nodes": nodes, "total": round(total, 2),
+                                            "peak_mb": {"max": round(max(peak), 1), "mean": round(sum(peak) / len(peak), 1)},
+                                            "iterations": self.iterations}, indent=1))

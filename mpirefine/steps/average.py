@@ -1,0 +1,140 @@
+"""Step: class sums in blocks of classes, Allreduced one block at a time and inserted into each rank's own kz slab at once."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.data.partition import Block, Partition
+from mpirefine.distribution import reduce
+from mpirefine.maths.average import ClassSums, Placing, average_images, to_projection, transfer_power_in_projection
+from mpirefine.maths.backproject import Slab
+from mpirefine.maths.masks import soft_sphere
+from mpirefine.maths.polar import PolarGrid, PolarTransform, angular_band
+from mpirefine.maths.symmetry import operations
+from mpirefine.steps.base import Context, State
+from mpirefine.steps.simmx import weighted
+
+CHUNK = 64                 # (particle, projection) pairs turned together
+INSERT_SAMPLES = 1 << 18   # samples inserted together
+PAD = 2                    # padding of the Fourier volume: trilinear insertion wants twice the box
+WIENER_IMAGE = 0.1         # class averages for the eye: weights below this share of the block's mean weight are damped
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Own (particle, candidate) pairs that contribute, sorted by class: flat indices into the candidates' rows and places."""
+
+    particle: np.ndarray
+    place: np.ndarray
+    reference: np.ndarray
+
+    @classmethod
+    def contributing(cls, state: State) -> "Pairs":
+        particle, place = np.nonzero(state.assignments.weight > 0)
+        reference = state.candidates.reference[particle, place]
+        order = np.argsort(reference, kind="stable")
+        return cls(particle[order], place[order], reference[order])
+
+    def of_classes(self, block: Block) -> "Pairs":
+        """Pairs of a range of classes, in order of particle."""
+        lo, hi = np.searchsorted(self.reference, [block.start, block.stop])
+        order = np.argsort(self.particle[lo:hi], kind="stable") + lo
+        return Pairs(self.particle[order], self.place[order], self.reference[order])
+
+
+def padded_box(nx: int) -> int:
+    """Edge of the padded Fourier volume."""
+    return PAD * nx
+
+
+class Average:
+    """Particles to class sums to slabs. Memory: one block of classes, whatever their number."""
+
+    name = "average"
+
+    def run(self, state: State, ctx: Context) -> State:
+        """Collective."""
+        polar = ctx.plan.averaging_grid()
+        orders = min(angular_band(ctx.grid.nx, polar.n_rings, ctx.plan.radius + 2), polar.half_shape[1])
+        classes = len(state.orientations)
+        per_block = max(1, ctx.options.block_mb * 2 ** 20 // ClassSums.bytes_per_class(polar, orders))
+        box = padded_box(ctx.grid.nx)
+        slab = Slab(box, Partition.even(box, ctx.team.size)[ctx.team.rank], ctx.models)
+        turner = Turner(state, ctx, polar, orders)
+        pairs = Pairs.contributing(state)
+        if ctx.writer is not None:
+            ctx.writer.begin_rows("classes/average", classes, (ctx.grid.nx, ctx.grid.nx))
+            ctx.writer.begin_rows("classes/count", classes, ())
+        for block in Block(0, classes).chunks(per_block):
+            sums = ClassSums(block.size, polar, orders)
+            turner.add(pairs.of_classes(block), block, sums)
+            for array in (sums.signal, sums.weight, sums.count):
+                reduce.sum_in_place(ctx.team, array)
+            with ctx.clock("insert"):
+                insert(sums, block, state, ctx, slab)
+            with ctx.clock("store averages"):
+                self._store(sums, block, ctx)
+        return replace(state, slab=slab)
+
+    @staticmethod
+    def _store(sums: ClassSums, block: Block, ctx: Context) -> None:
+        """Collective. Each rank makes and writes the images of its part of the block."""
+        if ctx.writer is None:
+            return
+        part = Partition.even(block.size, ctx.team.size)[ctx.team.rank]
+        count = sums.count[part.as_slice].sum(axis=1)
+        images = np.zeros((part.size, ctx.grid.nx, ctx.grid.nx), np.float32)
+        filled = np.flatnonzero(count > 0)
+        if len(filled):
+            signal = sums.samples(part.as_slice)[filled].sum(axis=1)
+            weight = sums.weight[part.as_slice][filled].sum(axis=1)
+            images[filled] = average_images(signal, weight, sums.polar, WIENER_IMAGE * weight.mean(axis=(0, 2)) + 1e-20)
+        rows = Block(block.start + part.start, block.start + part.stop)
+        ctx.writer.put_rows("classes/average", rows, images)
+        ctx.writer.put_rows("classes/count", rows, count.astype(np.float32))
+
+
+class Turner:
+    """Adds own particles to class sums: weighted by the noise, moved, turned and mirrored to the frame of their projection."""
+
+    def __init__(self, state: State, ctx: Context, polar: PolarGrid, orders: int):
+        self.state, self.ctx, self.polar, self.orders = state, ctx, polar, orders
+        self.transform = PolarTransform(polar, 16, ctx.options.threads)
+        self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
+        rings = polar.radii.astype(int)
+        self.precision = (state.noise.scale[:, None] ** 2 / state.noise.sigma2)[:, rings].astype(np.float32)
+
+    def add(self, pairs: Pairs, block: Block, sums: ClassSums) -> None:
+        """Add the pairs of one block of classes."""
+        found, table = self.state.candidates, self.ctx.particles.table
+        for start in range(0, len(pairs.particle), CHUNK):
+            span = slice(start, start + CHUNK)
+            particle, place = pairs.particle[span], pairs.place[span]
+            rows, again = np.unique(particle, return_inverse=True)
+            samples = self.transform(weighted(self.ctx, self.state, rows, self.mask))[again]
+            placing = Placing(found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place])
+            coefficients = to_projection(samples, placing, self.polar, self.orders)
+            power = self.precision[table.group[particle]][:, :, None]
+            if table.ctf is not None:
+                power = power * transfer_power_in_projection(table.ctf.take(particle), placing, self.polar, self.ctx.grid)
+            sums.add(pairs.reference[span] - block.start, table.half[particle], self.state.assignments.weight[particle, place],
+                     coefficients, np.broadcast_to(power, (len(particle), *self.polar.half_shape)))
+
+
+def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab) -> None:
+    """Insert the filled classes of a reduced block into the own slab, under every symmetry operation of their map."""
+    area = (sums.polar.quadrature / sums.polar.half_shape[1]).astype(np.float32)[:, None]
+    points = np.concatenate([sums.polar.points, np.zeros((*sums.polar.half_shape, 1))], -1).reshape(-1, 3) * PAD
+    step = max(1, INSERT_SAMPLES // len(points))
+    filled = np.flatnonzero(sums.count.sum(axis=1) > 0)
+    model = state.orientations.model[block.as_slice][filled]
+    for m, symmetry in enumerate(ctx.symmetries):
+        for group in np.array_split(filled[model == m], -(-int((model == m).sum()) // step) or 1):
+            if not len(group):
+                continue
+            values = (sums.samples(group) * area).transpose(1, 0, 2, 3).reshape(2, -1)
+            weights = (sums.weight[group] * area).transpose(1, 0, 2, 3).reshape(2, -1).astype(np.float32)
+            positions = points @ state.orientations.rotation[block.start + group]
+            for operation in operations(symmetry):
+                slab.insert(m, (positions.reshape(-1, 3) @ operation).astype(np.float32), values, weights)

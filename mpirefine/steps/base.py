@@ -1,0 +1,117 @@
+"""What the steps of an iteration share: the state they hand on, and the context they work in."""
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Protocol
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.data.partition import Block, Partition
+from mpirefine.data.poses import Assignments, Candidates, Orientations
+from mpirefine.distribution.team import Team
+from mpirefine.steps.particles import OwnParticles
+from mpirefine.steps.plan import LevelPlan, SearchPlan
+
+if TYPE_CHECKING:
+    from mpirefine.maths.backproject import Slab
+    from mpirefine.steps.project import References
+
+
+class Silent:
+    """A progress bar that shows nothing."""
+
+    def update(self, count: int) -> None:
+        """`count` more are done."""
+
+
+@contextmanager
+def no_progress(total: int, label: str) -> Iterator[Silent]:
+    """The default of `Context.progress`."""
+    yield Silent()
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise power per Fourier pixel (g, k = 0 .. nx // 2) float64 and grey scale of the maps (g,) of each group of particles."""
+
+    sigma2: np.ndarray
+    scale: np.ndarray
+
+
+@dataclass(frozen=True)
+class State:
+    """The refinement between two steps; a step returns a new one. Arrays of maps are on rank 0 only, rows of particles are each rank's own."""
+
+    iteration: int
+    noise: Noise
+    rings: int                                   # rings used for matching
+    volumes: np.ndarray | None = None            # (m, z, y, x) float32: references of this iteration, then its result
+    previous: np.ndarray | None = None           # (m, z, y, x): the maps the iteration began with
+    halves: np.ndarray | None = None             # (m, 2, z, y, x)
+    orientations: Orientations | None = None     # of the projections, all ranks
+    levels: LevelPlan | None = None
+    candidates: Candidates | None = None         # own particles
+    assignments: Assignments | None = None       # own particles
+    last: "Poses | None" = None                  # own particles, of the iteration before
+    slab: "Slab | None" = None                   # own kz planes of the sums, maps × halves
+    curves: dict[str, np.ndarray] = field(default_factory=dict)    # rank 0: FSC and other curves of this iteration
+    summary: dict[str, Any] = field(default_factory=dict)          # all ranks: shares, resolutions, moves
+    history: tuple[dict[str, Any], ...] = ()     # summaries of earlier iterations, all ranks
+    converged: bool = False
+
+
+@dataclass(frozen=True)
+class Poses:
+    """The hard pose of each own particle: map, rotation (p, 3, 3), shift (p, 2) in pixels."""
+
+    model: np.ndarray
+    rotation: np.ndarray
+    shift: np.ndarray
+
+
+@dataclass
+class Context:
+    """What does not change from step to step: who we are, what we read, what was asked, and where results go."""
+
+    team: Team
+    options: Any
+    grid: Grid
+    symmetries: tuple[str, ...]
+    partition: Partition
+    particles: OwnParticles
+    plan: SearchPlan
+    clock: Any
+    target_rings: int = 0                        # rings that --targetres allows; the first iteration uses them all
+    least_rings: int = 1
+    run: Any = None
+    writer: Any = None                           # the open iteration of the run file
+    references: "References | None" = None       # windows of the iteration
+    resources: ExitStack = field(default_factory=ExitStack)
+    mask: np.ndarray | None = None               # rank 0: (z, y, x) solvent mask
+    simmx: np.ndarray | None = None              # own rows × coarse projections, with --keep-simmx
+    progress: Callable[[int, str], Any] = no_progress
+
+    def temperature(self, iteration: int) -> float:
+        """Temperature of the posterior: from what was asked for down to 1, halving its excess each iteration."""
+        return 1 + (self.options.temperature - 1) * 0.5 ** (iteration - 1)
+
+    @property
+    def block(self) -> Block:
+        """Own rows of the particles."""
+        return self.partition[self.team.rank]
+
+    @property
+    def models(self) -> int:
+        return len(self.symmetries)
+
+
+class Step(Protocol):
+    """One stage of an iteration."""
+
+    name: str
+
+    def run(self, state: State, ctx: Context) -> State:
+        """Collective."""
+        ...

@@ -1,0 +1,132 @@
+"""Step: noise spectrum and grey scale of each group of particles, from the residuals of their best poses."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mpirefine.distribution import reduce
+from mpirefine.maths.likelihood import corner_spectrum, ring_means, transfer, transfer_power
+from mpirefine.maths.masks import soft_sphere
+from mpirefine.maths.orient import projection_directions
+from mpirefine.maths.project import slices
+from mpirefine.steps.base import Context, Noise, Poses, State
+from mpirefine.steps.classify import hard_poses
+
+SAMPLE = 2048              # particles of the whole set that the estimates are made from ...
+GROUP_SAMPLE = 256         # ... or of each group
+SMALL_GROUP = 50           # groups with fewer sampled particles share the estimate of all
+CHUNK = 64
+
+
+def sampled_rows(ctx: Context, sample: int, group_sample: int) -> np.ndarray:
+    """Own rows taken for an estimate: by their place in the whole input, so that the number of ranks does not matter."""
+    table = ctx.particles.table
+    counts = np.bincount(table.group, minlength=len(table.group_names)).astype(np.float64)
+    reduce.sum_in_place(ctx.team, counts)
+    wanted = np.maximum(sample * counts / max(counts.sum(), 1), group_sample)
+    stride = np.maximum(np.floor(counts / wanted), 1).astype(np.int64)
+    return np.flatnonzero((table.row % stride[table.group] == 0) & ~ctx.particles.set_aside)
+
+
+def full_points(ctx: Context) -> np.ndarray:
+    """(h, k, 2) x, y in Fourier pixels of an image's half-spectrum."""
+    fy, fx = ctx.grid.frequencies()
+    x, y = np.broadcast_arrays(fx * ctx.grid.length, fy * ctx.grid.length)
+    return np.stack([x, y], -1)
+
+
+def centred_spectrum(images_pyx: np.ndarray, shift_pxy: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Half-spectra with the origin at the box centre, content moved back by `shift_pxy` pixels."""
+    from scipy import fft
+    nx = images_pyx.shape[1]
+    spectrum = fft.rfft2(images_pyx)
+    back = shift_pxy + nx // 2
+    phase = (2 * np.pi / nx) * (points[..., 0] * back[:, :1, None] + points[..., 1] * back[:, 1:, None])
+    return spectrum * np.exp(1j * phase).astype(np.complex64)
+
+
+def pooled(sums: np.ndarray) -> np.ndarray:
+    """Sums (g, …) with the groups that hold too few particles replaced by those of all (the last column counts particles)."""
+    count = sums[:, -1, :1]
+    return np.where((count < SMALL_GROUP)[..., None], sums.sum(axis=0, keepdims=True), sums)
+
+
+def first_estimate(ctx: Context, volumes: np.ndarray | None) -> Noise:
+    """Collective. Before any pose is known: noise from outside the particles, scale from the power that exceeds it.
+
+    `volumes` are the seeds, on rank 0.
+    """
+    shells = ctx.grid.nx // 2 + 1
+    rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE)
+    table = ctx.particles.table
+    outside = 1 - soft_sphere(ctx.grid.nx, min(ctx.plan.full_radius, 0.45 * ctx.grid.nx), 4.0, 2)
+    sums = np.zeros((len(table.group_names), 4, shells))
+    rings = np.arange(shells)
+    for group in np.unique(table.group[rows]):
+        own = rows[table.group[rows] == group]
+        for start in range(0, len(own), CHUNK):
+            part = own[start:start + CHUNK]
+            images = ctx.particles.images(part)
+            ctf = table.ctf.take(part) if table.ctf is not None else None
+            sums[group, 0] += len(part) * corner_spectrum(images, outside, ctx.grid)
+            sums[group, 1] += len(part) * corner_spectrum(images, np.ones_like(outside), ctx.grid)
+            sums[group, 2] += transfer_power(ctf, len(part), rings, ctx.grid).sum(axis=0)
+            sums[group, 3] += len(part)
+    reduce.sum_in_place(ctx.team, sums)
+    sums = pooled(sums)
+    noise, total, transfer2 = sums[:, 0] / sums[:, 3], sums[:, 1] / sums[:, 3], sums[:, 2] / sums[:, 3]
+    power = reduce.bcast_array(ctx.team, map_power(ctx, volumes) if ctx.team.is_root else None)
+    weight = rings * (rings <= ctx.target_rings) / noise ** 2
+    excess = (weight * transfer2 * power * np.maximum(total - noise, 0)).sum(axis=1)
+    expected = (weight * (transfer2 * power) ** 2).sum(axis=1)
+    return Noise(np.maximum(noise, 1e-3 * total), np.sqrt(np.maximum(excess / expected, 1e-12)))
+
+
+def map_power(ctx: Context, volumes: np.ndarray) -> np.ndarray:
+    """Mean ring power of projections of all maps."""
+    points = full_points(ctx)
+    views = projection_directions("c1", 30.0)
+    return np.mean([ring_means(np.mean(np.abs(slices(v, views, points)) ** 2, axis=0), ctx.grid) for v in volumes], axis=0)
+
+
+def estimate(ctx: Context, state: State, rows: np.ndarray, poses: Poses) -> Noise:
+    """Collective. Scale and noise from the residuals of own `rows`, which lie in `poses` (one entry per row)."""
+    table, shells = ctx.particles.table, ctx.grid.nx // 2 + 1
+    sums = np.zeros((len(table.group_names), 4, shells))
+    points = full_points(ctx)
+    for m in range(ctx.models):
+        volume = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None)
+        mine = np.flatnonzero(poses.model == m)
+        for start in range(0, len(mine), CHUNK):
+            part = mine[start:start + CHUNK]
+            own = rows[part]
+            ctf = table.ctf.take(own) if table.ctf is not None else None
+            model = slices(volume, poses.rotation[part], points, ctx.options.threads) * transfer(ctf, len(own), ctx.grid)
+            data = centred_spectrum(ctx.particles.images(own), poses.shift[part], points)
+            for i, group in enumerate(table.group[own]):
+                sums[group, 0] += ring_means(np.abs(data[i]) ** 2, ctx.grid)
+                sums[group, 1] += ring_means((data[i] * model[i].conj()).real, ctx.grid)
+                sums[group, 2] += ring_means(np.abs(model[i]) ** 2, ctx.grid)
+                sums[group, 3] += 1
+    reduce.sum_in_place(ctx.team, sums)
+    data, cross, power, count = np.moveaxis(pooled(sums), 1, 0)
+    rings = np.arange(shells)
+    weight = rings * (rings <= state.rings) / state.noise.sigma2
+    scale = (weight * cross).sum(axis=1) / np.maximum((weight * power).sum(axis=1), 1e-300)
+    scale = np.where((count[:, 0] > 0) & (scale > 0), scale, state.noise.scale)
+    alpha = scale[:, None]
+    sigma2 = np.maximum(data - 2 * alpha * cross + alpha ** 2 * power, 1e-3 * data) / np.maximum(count, 1)
+    return Noise(np.where(count > 0, sigma2, state.noise.sigma2), scale)
+
+
+class Reestimate:
+    """Noise and scale for the next iteration, against the maps the poses were found with."""
+
+    name = "noise"
+
+    def run(self, state: State, ctx: Context) -> State:
+        """Collective."""
+        rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE)
+        poses = hard_poses(state)
+        return replace(state, noise=estimate(ctx, state, rows, Poses(poses.model[rows], poses.rotation[rows], poses.shift[rows])))

@@ -1,0 +1,43 @@
+"""Step: what the next iteration projects: the solvent masked away, the rest untouched on the particles' absolute grey scale."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mpirefine.errors import ParameterError
+from mpirefine.maths.fsc import resolution_at
+from mpirefine.maths.masks import auto3d
+from mpirefine.steps.base import Context, State
+
+HALF_MAP_FSC = 0.143           # half-map FSC at which a map is said to be resolved (Rosenthal & Henderson 2003)
+RING_MARGIN = 1.1          # rings used next: this much beyond the best map's resolution, never beyond --targetres
+
+
+def automask(volume: np.ndarray, setting: str) -> np.ndarray:
+    """Soft mask from EMAN2's five numbers: threshold, radius, nshells, nshellsgauss, nmaxseed."""
+    try:
+        threshold, radius, nshells, nshellsgauss, nmaxseed = setting.split(",")
+        values = float(threshold), int(radius), int(nshells), int(nshellsgauss), int(nmaxseed)
+    except ValueError:
+        raise ParameterError(f"--automask3d takes five numbers threshold,radius,nshells,nshellsgauss,nmaxseed, not '{setting}'") from None
+    return auto3d(volume, values[0], values[1], values[2], values[3], values[4])
+
+
+class Postprocess:
+    """Masks and resolutions, on rank 0; the numbers all ranks need are broadcast."""
+
+    name = "postprocess"
+
+    def run(self, state: State, ctx: Context) -> State:
+        """Collective."""
+        volumes, resolution = state.volumes, None
+        with ctx.team.together("masking the maps"):
+            if ctx.team.is_root:
+                resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
+                mask = [automask(v, ctx.options.automask3d) if ctx.options.automask3d else ctx.mask for v in volumes]
+                volumes = (volumes * np.stack(mask)).astype(np.float32)
+        resolution = ctx.team.bcast(resolution)
+        rings = round(RING_MARGIN * ctx.grid.ring(min(resolution)))
+        return replace(state, volumes=volumes, rings=int(np.clip(rings, ctx.least_rings, ctx.target_rings)),
+                       summary=dict(state.summary, resolution=resolution, rings=state.rings))

@@ -1,0 +1,98 @@
+"""Step: central slices of every map on both grids of directions, prepared for matching, once per node."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.data.partition import Partition
+from mpirefine.data.poses import Orientations
+from mpirefine.distribution import reduce
+from mpirefine.distribution.window import Window
+from mpirefine.maths.orient import nearest_cells, projection_directions
+from mpirefine.maths.polar import PolarGrid
+from mpirefine.maths.project import polar_slices
+from mpirefine.maths.search import reference_matrices
+from mpirefine.steps.base import Context, State
+
+
+@dataclass(frozen=True)
+class PreparedLevel:
+    """References of one level: `matrices` (r, T, k) float32 for T in-plane angles and ring powers (r, k) float32, in windows of the node."""
+
+    orientations: Orientations
+    grid: PolarGrid
+    angles: int
+    matrices: np.ndarray
+    power: np.ndarray
+
+
+@dataclass(frozen=True)
+class References:
+    """Both levels, and for each coarse projection the fine ones in its cell (`children[i]` are rows of the fine list)."""
+
+    coarse: PreparedLevel
+    fine: PreparedLevel
+    children: tuple[np.ndarray, ...]
+
+
+def directions(ctx: Context, delta: float, iteration: int) -> Orientations:
+    """Orientations of all maps, one list; the grid is turned at random, by seed and iteration alone."""
+    rotation, model = [], []
+    for m, symmetry in enumerate(ctx.symmetries):
+        views = projection_directions(symmetry, delta, rng=np.random.default_rng([ctx.options.seed, iteration, m]))
+        rotation.append(views)
+        model.append(np.full(len(views), m, np.int32))
+    return Orientations(np.concatenate(rotation), np.concatenate(model))
+
+
+def cells(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...]) -> tuple[np.ndarray, ...]:
+    """For each coarse projection, the fine projections of its map that lie nearest to it."""
+    children = []
+    for m, symmetry in enumerate(symmetries):
+        f, c = fine.of_model(m), coarse.of_model(m)
+        cell = nearest_cells(fine.rotation[f], coarse.rotation[c], symmetry)
+        order = np.argsort(cell, kind="stable")
+        bounds = np.searchsorted(cell[order], np.arange(c.stop - c.start + 1))
+        children += [order[lo:hi] + f.start for lo, hi in zip(bounds[:-1], bounds[1:])]
+    return tuple(children)
+
+
+class Project:
+    """Maps on rank 0 to prepared references in the windows of each node."""
+
+    name = "project"
+
+    def run(self, state: State, ctx: Context) -> State:
+        """Collective."""
+        levels = ctx.plan.levels(state.rings)
+        fine, coarse = (ctx.team.from_root(directions, ctx, delta, state.iteration) for delta in (levels.fine_delta, levels.coarse_delta))
+        prepared = [self._windows(ctx, coarse, levels.coarse_grid, levels.coarse_angles), self._windows(ctx, fine, levels.fine_grid, levels.fine_angles)]
+        for m in range(ctx.models):
+            volume = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None)
+            for level, windows in zip((coarse, fine), prepared):
+                fill(ctx, volume, level.of_model(m), level, windows)
+        for windows in prepared:
+            for window in windows[1:]:
+                window.seal()
+        ready = [PreparedLevel(level, grid, matrices.array.shape[1], matrices.array, power.array)
+                 for level, (grid, matrices, power) in zip((coarse, fine), prepared)]
+        ctx.references = References(ready[0], ready[1], cells(fine, coarse, ctx.symmetries))
+        return replace(state, orientations=fine, levels=levels)
+
+    @staticmethod
+    def _windows(ctx: Context, orientations: Orientations, grid: PolarGrid, angles: int) -> tuple[PolarGrid, Window, Window]:
+        shape = (len(orientations), angles, grid.n_rings)
+        return (grid, ctx.resources.enter_context(Window(ctx.team, shape, np.float32)),
+                ctx.resources.enter_context(Window(ctx.team, (shape[0], shape[2]), np.float32)))
+
+
+def fill(ctx: Context, volume: np.ndarray, rows: slice, level: Orientations, windows: tuple[PolarGrid, Window, Window],
+         batch: int = 256) -> None:
+    """Project one map on this rank's share of the node's rows."""
+    grid, matrices, power = windows
+    share = Partition.even(rows.stop - rows.start, ctx.team.node.size)[ctx.team.node.rank]
+    for part in share.chunks(batch):
+        span = slice(rows.start + part.start, rows.start + part.stop)
+        half = polar_slices(volume, level.rotation[span], grid, ctx.options.threads)
+        power.writable[span] = reference_matrices(half, matrices.writable[span])

@@ -1,0 +1,72 @@
+"""Step: slabs of sums to half-maps and maps: Wiener division, distributed inverse FFT, kernel correction."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mpirefine.data.partition import Partition
+from mpirefine.distribution import reduce
+from mpirefine.maths.backproject import crop_axis, divide, kernel_correction, radial_index, shell_sums
+from mpirefine.maths.fsc import fsc
+from mpirefine.steps.average import PAD
+from mpirefine.steps.base import Context, State
+
+HALF_FLOOR = 0.1           # Wiener floor of half-maps, as a share of the shell's mean weight: keeps unsampled corners from exploding
+LEAST_FSC = 1e-3
+
+
+def inverse_transform(ctx: Context, spectrum_lkh: np.ndarray, box: int) -> np.ndarray | None:
+    """Collective. Map (z, y, x) float32 on rank 0 from kz slabs of a padded half-spectrum, cropped to the particles' box.
+
+    Along ky in the slab, cropped; then an Alltoall gives every rank all kz of some rows y; then along kz and kx.
+    """
+    from scipy import fft
+    nx, team = ctx.grid.nx, ctx.team
+    planes, rows = Partition.even(box, team.size), Partition.even(nx, team.size)
+    partial = crop_axis(fft.ifft(spectrum_lkh, axis=1), 1, nx)
+    received = reduce.exchange(team, [np.ascontiguousarray(partial[:, part.as_slice]) for part in rows])
+    mine = rows[team.rank]
+    columns = np.concatenate([r.reshape(planes[i].size, mine.size, box // 2 + 1) for i, r in enumerate(received)])
+    columns = crop_axis(fft.ifft(columns, axis=0), 0, nx)
+    real = crop_axis(fft.irfft(columns, n=box, axis=2), 2, nx)
+    gathered = reduce.gather_rows(team, np.ascontiguousarray(real.transpose(1, 0, 2), np.float32), rows)
+    if gathered is None:
+        return None
+    axis = kernel_correction(nx, box)
+    return (gathered.transpose(1, 0, 2) / (axis[:, None, None] * axis[:, None] * axis)).astype(np.float32)
+
+
+class Reconstruct:
+    """Two half-maps and one map of every model; the map's Wiener weight comes from the half-maps' FSC."""
+
+    name = "reconstruct"
+
+    def run(self, state: State, ctx: Context) -> State:
+        """Collective."""
+        slab, shells = state.slab, ctx.grid.nx // 2
+        radius = radial_index(slab.box, slab.block, PAD)
+        maps, halves, curves = [], [], []
+        for m in range(ctx.models):
+            weight = [slab.weight(m, h) for h in (0, 1)]
+            numerator = [slab.numerator(m, h) for h in (0, 1)]
+            sums = np.stack([shell_sums(w, radius, shells) for w in weight])
+            reduce.sum_in_place(ctx.team, sums)
+            mean = sums[:, 0] / np.maximum(sums[:, 1], 1)
+            pair = [inverse_transform(ctx, divide(numerator[h], weight[h], radius, HALF_FLOOR * mean[h]), slab.box) for h in (0, 1)]
+            curve = reduce.bcast_array(ctx.team, self._curve(ctx, pair) if ctx.team.is_root else None)
+            known = np.clip(curve[:shells], LEAST_FSC, 1 - LEAST_FSC)
+            floor = mean.sum(axis=0) * (1 - known) / (2 * known)
+            whole = inverse_transform(ctx, divide(numerator[0] + numerator[1], weight[0] + weight[1], radius, floor), slab.box)
+            maps.append(whole)
+            halves.append(pair)
+            curves.append(curve)
+        root = ctx.team.is_root
+        return replace(state, previous=state.volumes, volumes=np.stack(maps) if root else None, halves=np.array(halves) if root else None,
+                       slab=None, curves=dict(state.curves, half_fsc=np.array(curves)))
+
+    @staticmethod
+    def _curve(ctx: Context, pair: list[np.ndarray]) -> np.ndarray:
+        """FSC of the half-maps within the mask; 1 at the origin, 0 where a half is empty."""
+        a, b = (half * ctx.mask for half in pair)
+        return np.nan_to_num(fsc(a, b).astype(np.float64))

@@ -1,0 +1,170 @@
+"""Step: score own particles against all projections and keep the best, coarse grid first, then its survivors on the fine one."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mpirefine.data.poses import Candidates
+from mpirefine.maths.assign import log_sum_exp
+from mpirefine.maths.levels import (CoarsePeaks, Level, Peaks, coarse_peaks, fine_peaks, neighbours, parabola, ring_norms, shift_disc,
+                                    shift_window)
+from mpirefine.maths.likelihood import transfer_power, weighted_images
+from mpirefine.maths.masks import soft_sphere
+from mpirefine.maths.polar import PolarGrid, PolarTransform
+from mpirefine.maths.search import Correlator, particle_matrices
+from mpirefine.steps.base import Context, State
+from mpirefine.steps.project import PreparedLevel
+
+CHUNK = 8                  # particles scored together on the coarse grid; Partition's quantum, so that blocks do not depend on ranks
+BLOCK_VALUES = 1 << 18     # complex values of a block: 2 MB, the cache share of a core
+SURVIVORS = 96             # coarse projections looked at finely, at most
+SURVIVING_LOSS = 12.0      # log-likelihood below the best at which a coarse projection may still win ...
+SURVIVING_SHARE = 0.35     # ... or this share of the best one's lead over the median: the coarse grid's mismatch costs part of the signal
+WINDOWS = 16               # survivors whose best coarse shifts open windows of fine shifts
+EVIDENCE_WINDOW = 15.0     # log-likelihood below the best beyond which a pose weighs less than 1e-6
+
+
+class ParticleSide:
+    """Own particles as the score needs them on one grid: samples times quadrature, and what their norm terms need."""
+
+    def __init__(self, ctx: Context, grid: PolarGrid):
+        self.ctx, self.grid = ctx, grid
+        self.transform = PolarTransform(grid, CHUNK, ctx.options.threads)
+
+    def samples(self, weighted_pyx: np.ndarray) -> np.ndarray:
+        """(p, k, T/2) complex64; the batch of the transform is always CHUNK."""
+        return self.transform(weighted_pyx) * self.grid.quadrature.astype(np.float32)[:, None]
+
+    def norms(self, rows: np.ndarray, power_rk: np.ndarray, state: State) -> np.ndarray:
+        """(p, r) norm terms of the likelihood."""
+        table, rings = self.ctx.particles.table, self.grid.radii.astype(int)
+        ctf = table.ctf.take(rows) if table.ctf is not None else None
+        group = table.group[rows]
+        precision = state.noise.scale[group, None] ** 2 / state.noise.sigma2[group][:, rings]
+        return ring_norms(transfer_power(ctf, len(rows), rings, self.ctx.grid), precision, power_rk, self.grid)
+
+
+def weighted(ctx: Context, state: State, rows: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
+    """α c X / σ² of own rows, back in real space and masked."""
+    table = ctx.particles.table
+    group = table.group[rows]
+    weight = state.noise.scale[group, None] / state.noise.sigma2[group]
+    ctf = table.ctf.take(rows) if table.ctf is not None else None
+    return weighted_images(ctx.particles.images(rows), ctf, weight, mask_yx, ctx.grid)
+
+
+def correlator(ctx: Context, references: PreparedLevel, columns: int) -> Correlator:
+    """For blocks of at most BLOCK_VALUES values, but at least one reference against `columns` particles at a shift."""
+    grid = replace(references.grid, n_angles=references.angles)
+    return Correlator(grid, ctx.plan.radius, max(BLOCK_VALUES // references.angles, columns), ctx.options.threads)
+
+
+def survivors(coarse: CoarsePeaks, p: int) -> np.ndarray:
+    """Places in the list of one particle's best coarse projections that the fine search looks at."""
+    lead = coarse.value[p, 0] - np.median(coarse.score[p])
+    return np.flatnonzero(coarse.value[p] >= coarse.value[p, 0] - max(SURVIVING_LOSS, SURVIVING_SHARE * lead))
+
+
+class FineSearch:
+    """The fine level for one particle at a time: its surviving cells × its windows of shifts, densely."""
+
+    def __init__(self, ctx: Context, level: Level, references: PreparedLevel, sep: int, temperature: float):
+        self.level, self.references, self.sep, self.temperature = level, references, sep, temperature
+        self.models = ctx.models
+        self.correlator = correlator(ctx, references, len(level.shifts))
+        self.step = float(np.diff(np.unique(level.shifts[:, 0])).min()) if len(level.shifts) > 1 else 1.0
+
+    def search(self, samples_kt: np.ndarray, norm_r: np.ndarray, rows: np.ndarray, window: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of every map."""
+        columns = np.empty((self.references.angles, self.level.grid.n_rings, len(window)), np.complex64)
+        particle_matrices(samples_kt, np.ascontiguousarray(self.level.ramp[:, :, window]), columns)
+        peaks = fine_peaks(columns, norm_r, self.references.matrices[rows], self.correlator, window=EVIDENCE_WINDOW,
+                           temperature=self.temperature)
+        return self._best(peaks, rows, self.level.shifts[window])
+
+    def _best(self, peaks: Peaks, rows: np.ndarray, shifts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The `sep` projections of most evidence, each at its best angle and shift; and the evidence of every map."""
+        order = np.lexsort((-peaks.value, peaks.reference))
+        reference, first = np.unique(peaks.reference[order], return_index=True)
+        evidence = np.array([log_sum_exp(part, 0) for part in np.split(peaks.evidence[order], first[1:])])
+        model = self.references.orientations.model[rows[reference]]
+        per_model = np.array([log_sum_exp(evidence[model == m], 0) for m in range(self.models)])
+        top = np.argsort(-evidence, kind="stable")[:self.sep]
+        at = order[first[top]]
+        best = dict(reference=rows[reference[top]], score=-peaks.value[at], evidence=evidence[top], angle=peaks.angle[at],
+                    mirror=peaks.mirror[at] == 1, shift=self._between(peaks, at, shifts))
+        return best, per_model
+
+    def _between(self, peaks: Peaks, at: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        """Shifts interpolated between grid points, where both neighbours were searched."""
+        near = neighbours(shifts, self.step)[peaks.shift[at]]
+        curve = peaks.profile[peaks.reference[at, None], near, peaks.mirror[at, None]]
+        offset = np.stack([parabola(curve[:, i], peaks.value[at], curve[:, i + 1]) for i in (0, 2)], -1)
+        known = np.stack([(near[:, i] >= 0) & (near[:, i + 1] >= 0) for i in (0, 2)], -1)
+        return shifts[peaks.shift[at]] + np.where(known, offset, 0) * self.step
+
+
+def empty_candidates(count: int, sep: int, models: int) -> Candidates:
+    """Rows without any candidate."""
+    return Candidates(np.full((count, sep), -1, np.int32), np.zeros((count, sep), np.float32), np.full((count, sep), -np.inf),
+                      np.zeros((count, sep), np.float32), np.zeros((count, sep, 2), np.float32), np.zeros((count, sep), bool),
+                      np.zeros((count, models)))
+
+
+class Matcher:
+    """Both levels of the search over any own rows."""
+
+    def __init__(self, state: State, ctx: Context):
+        refs, levels, self.state, self.ctx = ctx.references, state.levels, state, ctx
+        self.coarse = Level.make(refs.coarse.grid, shift_disc(ctx.plan.maxshift, levels.coarse_step))
+        self.fine = Level.make(refs.fine.grid, shift_disc(ctx.plan.maxshift, levels.fine_step))
+        self.correlator = correlator(ctx, refs.coarse, CHUNK * len(self.coarse.shifts))
+        self.fine_search = FineSearch(ctx, self.fine, refs.fine, ctx.options.sep, ctx.temperature(state.iteration))
+        self.sides = ParticleSide(ctx, refs.coarse.grid), ParticleSide(ctx, refs.fine.grid)
+        self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
+
+    def match(self, rows: np.ndarray, keep_scores: np.ndarray | None = None) -> Candidates:
+        """Candidates of the given rows, in that order; the coarse scores of all projections go to `keep_scores` (rows, r)."""
+        ctx = self.ctx
+        found = empty_candidates(len(rows), ctx.options.sep, ctx.models)
+        with ctx.progress(len(rows), f"iteration {self.state.iteration}: matching") as bar:
+            for start in range(0, len(rows), CHUNK):
+                part = slice(start, min(start + CHUNK, len(rows)))
+                scores = self._chunk(rows[part], part, found)
+                if keep_scores is not None:
+                    keep_scores[part] = -scores
+                bar.update(part.stop - part.start)
+        found.reference[ctx.particles.set_aside[rows]] = -1
+        return found
+
+    def _chunk(self, rows: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
+        refs, (coarse_side, fine_side) = self.ctx.references, self.sides
+        images = weighted(self.ctx, self.state, rows, self.mask)
+        norms = coarse_side.norms(rows, refs.coarse.power, self.state)
+        first = coarse_peaks(coarse_side.samples(images), norms, refs.coarse.matrices, self.coarse, self.correlator, SURVIVORS)
+        samples, norms = fine_side.samples(images), fine_side.norms(rows, refs.fine.power, self.state)
+        for p, row in enumerate(range(places.start, places.stop)):
+            alive = survivors(first, p)
+            near = np.concatenate([refs.children[r] for r in first.reference[p, alive]])
+            near = near if len(near) else np.arange(len(refs.fine.orientations))
+            centres = self.coarse.shifts[first.shift[p, alive[:WINDOWS]]]
+            window = shift_window(self.fine, centres, self.state.levels.coarse_step / 2)
+            best, evidence = self.fine_search.search(samples[p], norms[p, near], near, window)
+            for name, values in best.items():
+                getattr(found, name)[row, :len(values)] = values
+            found.model_evidence[row] = evidence
+        return first.score
+
+
+class Simmx:
+    """Particles against projections: no communication."""
+
+    name = "simmx"
+
+    def run(self, state: State, ctx: Context) -> State:
+        """Each rank its own particles."""
+        rows = np.arange(len(ctx.particles))
+        if ctx.options.keep_simmx:
+            ctx.simmx = np.zeros((len(rows), len(ctx.references.coarse.orientations)), np.float32)
+        return replace(state, candidates=Matcher(state, ctx).match(rows, ctx.simmx))

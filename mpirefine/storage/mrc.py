@@ -1,0 +1,119 @@
+"""MRC2014 maps and stacks: header in, header out, and only the sections that are asked for."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpirefine.errors import FormatError, InputError
+
+HEADER = np.dtype([
+    ("n", "<i4", 3), ("mode", "<i4"), ("nstart", "<i4", 3), ("m", "<i4", 3), ("cell", "<f4", 3), ("angles", "<f4", 3), ("axes", "<i4", 3),
+    ("dmin", "<f4"), ("dmax", "<f4"), ("dmean", "<f4"), ("ispg", "<i4"), ("nsymbt", "<i4"), ("extra1", "V8"), ("exttyp", "S4"),
+    ("nversion", "<i4"), ("extra2", "V84"), ("origin", "<f4", 3), ("map", "S4"), ("machst", "u1", 4), ("rms", "<f4"), ("nlabl", "<i4"),
+    ("label", "S80", 10)])
+MODES = {0: np.dtype("i1"), 1: np.dtype("<i2"), 2: np.dtype("<f4"), 6: np.dtype("<u2"), 12: np.dtype("<f2")}
+
+
+@dataclass(frozen=True)
+class MrcHeader:
+    """What is needed of a header: `shape` (sections, rows, columns), pixel type in the file's byte order, where pixels begin, Å per pixel."""
+
+    path: str
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    offset: int
+    apix: float              # 0 when the header does not say
+    ispg: int
+
+
+def read_header(path: str | os.PathLike[str]) -> MrcHeader:
+    """Header of a map or stack, either byte order; checks that the file is as long as the header says.
+
+    Raises InputError when the file cannot be read, FormatError when it is no MRC file or truncated.
+    """
+    path = str(path)
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(HEADER.itemsize)
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(raw) < HEADER.itemsize:
+        raise FormatError(f"{path}: {len(raw)} bytes are too few for an MRC header of 1024: the file is truncated")
+    order, fields = "<", np.frombuffer(raw, HEADER)[0]
+    if not _plausible(fields):
+        order, fields = ">", np.frombuffer(raw, HEADER.newbyteorder(">"))[0]
+    if not _plausible(fields):
+        raise FormatError(f"{path}: no MRC header found (sizes {tuple(int(n) for n in fields['n'])}, mode {int(fields['mode'])})")
+    mode = int(fields["mode"])
+    if mode not in MODES:
+        raise FormatError(f"{path}: mode {mode} is not read; convert to mode {', '.join(map(str, MODES))}")
+    nx, ny, nz = (int(n) for n in fields["n"])
+    dtype = MODES[mode].newbyteorder(order)
+    offset = HEADER.itemsize + int(fields["nsymbt"])
+    expected = offset + nx * ny * nz * dtype.itemsize
+    if size < expected:
+        raise FormatError(f"{path}: {size} bytes, but the header asks for {expected} ({nz} sections of {nx} x {ny}, mode {mode}): "
+                          "the file is truncated, copy it again")
+    apix = float(fields["cell"][0]) / int(fields["m"][0]) if fields["m"][0] > 0 else 0.0
+    return MrcHeader(path, (nz, ny, nx), dtype, offset, apix if np.isfinite(apix) and apix > 0 else 0.0, int(fields["ispg"]))
+
+
+def _plausible(fields: np.void) -> bool:
+    return bool((fields["n"] > 0).all() and (fields["n"] < 1 << 24).all() and 0 <= fields["mode"] < 128 and 0 <= fields["nsymbt"] < 1 << 28)
+
+
+def read_sections(header: MrcHeader, indices: np.ndarray) -> np.ndarray:
+    """(n, y, x) float32 sections of the given indices (from 0); runs of neighbours are read at once."""
+    _, ny, nx = header.shape
+    out = np.empty((len(indices), ny, nx), np.float32)
+    if not len(indices):
+        return out
+    breaks = np.flatnonzero(np.diff(indices) != 1) + 1
+    with open(header.path, "rb") as file:
+        for run in np.split(np.arange(len(indices)), breaks):
+            file.seek(header.offset + int(indices[run[0]]) * ny * nx * header.dtype.itemsize)
+            pixels = np.fromfile(file, header.dtype, len(run) * ny * nx)
+            if pixels.size != len(run) * ny * nx:
+                raise FormatError(f"{header.path}: section {int(indices[run[-1]]) + 1} cannot be read: the file is truncated")
+            out[run] = pixels.reshape(len(run), ny, nx)
+    return out
+
+
+def read_volume(path: str | os.PathLike[str]) -> tuple[np.ndarray, float]:
+    """A cubic map (z, y, x) float32 and its Å per voxel (0 when unknown). InputError when it is not cubic."""
+    header = read_header(path)
+    if len(set(header.shape)) != 1:
+        nz, ny, nx = header.shape
+        raise InputError(f"{path}: {nx} x {ny} x {nz} voxels, but a map must be cubic: pad it to {max(header.shape)}")
+    return read_sections(header, np.arange(header.shape[0])), header.apix
+
+
+def write_volume(path: str | os.PathLike[str], array: np.ndarray, apix: float) -> None:
+    """Write a map (z, y, x) as mode 2, beside and then renamed, so that an interrupted write leaves no half map."""
+    path, array = Path(path), np.ascontiguousarray(array, "<f4")
+    fields = np.zeros((), HEADER)
+    fields["n"] = fields["m"] = array.shape[::-1]
+    fields["mode"], fields["axes"], fields["angles"], fields["ispg"] = 2, (1, 2, 3), 90.0, 1
+    fields["cell"] = np.array(array.shape[::-1]) * apix
+    fields["dmin"], fields["dmax"], fields["dmean"], fields["rms"] = array.min(), array.max(), array.mean(dtype=float), array.std(dtype=float)
+    fields["nversion"], fields["map"], fields["machst"], fields["nlabl"] = 20140, b"MAP ", (0x44, 0x44, 0, 0), 1
+    fields["label"][0] = b"mpirefine"
+    beside = path.with_name(path.name + ".tmp")
+    with open(beside, "wb") as file:
+        file.write(fields.tobytes())
+        array.tofile(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def write_stack(path: str | os.PathLike[str], images_pyx: np.ndarray, apix: float) -> None:
+    """Write images as a stack (ISPG 0), mode 2."""
+    write_volume(path, images_pyx, apix)
+    with open(path, "r+b") as file:
+        file.seek(HEADER.fields["ispg"][1])
+        file.write(np.int32(0).tobytes())

@@ -1,0 +1,186 @@
+"""The polar search against direct sums, and what it finds against planted poses."""
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mpirefine.maths.levels import Level, coarse_peaks, fine_peaks, neighbours, parabola, ring_norms, shift_disc, shift_window
+from mpirefine.maths.polar import PolarGrid, PolarTransform, angular_coefficients, good_length, half_circle
+from mpirefine.maths.project import in_plane, polar_slices
+from mpirefine.maths.search import Correlator, bands, particle_matrices, reference_matrices
+
+NX = 32
+
+
+def blob_map(rng, nx=NX, width=3.5):
+    """A smooth random map inside a Gaussian envelope: everything within a known radius."""
+    z, y, x = np.mgrid[:nx, :nx, :nx] - nx // 2
+    frequency = np.meshgrid(np.fft.fftfreq(nx), np.fft.fftfreq(nx), np.fft.rfftfreq(nx), indexing="ij")
+    smooth = np.exp(-36 * sum(f * f for f in frequency))
+    noise = np.fft.irfftn(np.fft.rfftn(rng.standard_normal((nx,) * 3)) * smooth, s=(nx,) * 3, axes=(0, 1, 2))
+    return (noise * np.exp(-(x ** 2 + y ** 2 + z ** 2) / (2 * width ** 2))).astype(np.float32)
+
+
+def full_circle(half):
+    return np.concatenate([half, half.conj()], axis=-1)
+
+
+def direct(particle_kt, reference_kt, grid):
+    """Correlation with the reference moved round the circle by every sample, and with its mirror image, by the definition."""
+    x, p = full_circle(particle_kt), full_circle(reference_kt)
+    mirror = p[:, -np.arange(grid.n_angles)]
+    sums = [[(x * np.roll(q, t, axis=1).conj()).real.mean(axis=1).sum() for t in range(grid.n_angles)] for q in (p, mirror)]
+    return np.array(sums).T
+
+
+@pytest.mark.parametrize("n_rings, n_angles, shifts", [(7, 64, 1), (5, 32, 3), (9, 70, 2)])
+def test_correlation_is_the_direct_sum(rng, n_rings, n_angles, shifts):
+    grid = PolarGrid(NX, n_rings, n_angles)
+    low = 10                                                  # angular content below the Nyquist order of every T tried
+    make = lambda n: half_circle(np.concatenate([rng.standard_normal((n, n_rings, 1)) + 0j, rng.standard_normal((n, n_rings, low)) + 1j
+                                                 * rng.standard_normal((n, n_rings, low))], axis=2), 2, n_angles).astype(np.complex64)
+    particle, references = make(1)[0], make(3)
+    offsets = rng.uniform(-2, 2, (shifts, 2))
+    ramp = grid.shift_ramp(offsets)
+    matrices, columns = np.empty((3, n_angles, n_rings), np.float32), np.empty((n_angles, n_rings, shifts), np.complex64)
+    power = reference_matrices(references, matrices)
+    smooth = angular_coefficients(particle[:, :, None] * ramp, axis=1)
+    smooth[:, n_angles // 2:] = 0                              # the method leaves out the Nyquist order
+    moved = half_circle(smooth, 1, n_angles)
+    particle_matrices(particle, ramp, columns)
+    correlator = Correlator(grid, 10 * NX, 3 * shifts)         # no orders cut: the band limit is tested apart
+    block = correlator.correlate(columns, matrices)
+    for r in range(3):
+        for s in range(shifts):
+            expected = direct(moved[:, :, s], references[r], grid)
+            np.testing.assert_allclose(block[:, r, s], expected, atol=2e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(power, (np.abs(references) ** 2).mean(axis=2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_planted_pose_is_found(rng, mirror):
+    volume = blob_map(rng)
+    grid = PolarGrid.for_content(NX, 10, 12, 15, power_of_two=True)
+    directions = Rotation.random(5, random_state=3).as_matrix()
+    angle, shift = np.array([-2 * np.pi * 7 / grid.n_angles]), np.array([[1.0, -2.0]])
+    truth = in_plane(directions[2:3], angle, np.array([mirror]))
+    sample = polar_slices(volume, truth, grid)[0] * grid.shift_ramp(-shift)[:, :, 0]
+    matrices = np.empty((5, grid.n_angles, 10), np.float32)
+    power = reference_matrices(polar_slices(volume, directions, grid), matrices)
+    level = Level.make(grid, shift_disc(3, 1.0))
+    weighted = (sample * grid.quadrature[:, None]).astype(np.complex64)
+    norm = ring_norms(np.ones((1, 10)), np.ones((1, 10)), power, grid)
+    columns = np.empty((grid.n_angles, 10, len(level.shifts)), np.complex64)
+    particle_matrices(weighted, level.ramp, columns)
+    peaks = fine_peaks(columns, norm[0], matrices, Correlator(grid, 12, 200), window=30, temperature=1.0)
+    top = peaks.value.argmax()
+    assert peaks.reference[top] == 2 and bool(peaks.mirror[top]) == mirror
+    np.testing.assert_array_equal(level.shifts[peaks.shift[top]], shift[0])
+    turn = (peaks.angle[top] - angle[0] + np.pi) % (2 * np.pi) - np.pi
+    assert abs(turn) < 2 * np.pi / grid.n_angles / 20
+    # at the truth the log-likelihood is half the power of the projection
+    np.testing.assert_allclose(peaks.value[top], 0.5 * (grid.quadrature * power[2]).sum(), rtol=1e-3)
+
+
+def test_coarse_agrees_with_fine_for_any_block(rng):
+    grid = PolarGrid(NX, 8, 64)
+    samples = (rng.standard_normal((3, 8, 32)) + 1j * rng.standard_normal((3, 8, 32))).astype(np.complex64)
+    references = (rng.standard_normal((11, 8, 32)) + 1j * rng.standard_normal((11, 8, 32))).astype(np.complex64)
+    matrices = np.empty((11, 64, 8), np.float32)
+    norm = ring_norms(np.ones((3, 8)), np.ones((3, 8)), reference_matrices(references, matrices), grid)
+    level = Level.make(grid, shift_disc(2, 1.0))
+    small = coarse_peaks(samples, norm, matrices, level, Correlator(grid, 16, 3 * len(level.shifts)), 4)
+    large = coarse_peaks(samples, norm, matrices, level, Correlator(grid, 16, 5000), 4)
+    np.testing.assert_allclose(small.score, large.score, rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(small.reference, large.reference)
+    for p in range(3):
+        columns = np.empty((64, 8, len(level.shifts)), np.complex64)
+        particle_matrices(samples[p], level.ramp, columns)
+        peaks = fine_peaks(columns, norm[p], matrices, Correlator(grid, 16, 100), window=1e9, temperature=1.0)
+        best = peaks.profile.max(axis=(1, 2))
+        np.testing.assert_allclose(best, large.score[p], rtol=1e-5, atol=1e-3)
+        assert best.argmax() == large.reference[p, 0]
+        assert large.shift[p, 0] == peaks.profile[best.argmax()].max(axis=1).argmax()
+
+
+def test_no_particle_and_no_reference(rng):
+    grid = PolarGrid(NX, 4, 32)
+    level = Level.make(grid, shift_disc(1, 1.0))
+    none = coarse_peaks(np.zeros((0, 4, 16), np.complex64), np.zeros((0, 2), np.float32), np.zeros((2, 32, 4), np.float32), level,
+                        Correlator(grid, 10, 100), 2)
+    assert none.score.shape == (0, 2) and none.reference.shape == (0, 2)
+
+
+def test_evidence_is_the_log_mean_over_angles(rng):
+    grid = PolarGrid(NX, 4, 32)
+    columns = (0.1 * (rng.standard_normal((32, 4, 2)) + 1j * rng.standard_normal((32, 4, 2)))).astype(np.complex64)
+    matrices = rng.standard_normal((3, 32, 4)).astype(np.float32)
+    correlator = Correlator(grid, 10 * NX, 100)
+    block = correlator.correlate(columns, matrices).astype(np.float64).copy()
+    peaks = fine_peaks(columns, np.zeros(3, np.float32), matrices, correlator, window=1e9, temperature=2.0)
+    assert len(peaks.value) == 3 * 2 * 2
+    expected = np.log(np.exp(block / 2).mean(axis=0))
+    np.testing.assert_allclose(peaks.evidence, expected[peaks.reference, peaks.shift, peaks.mirror], atol=1e-4)
+
+
+def test_band_limit_keeps_the_correlation(rng):
+    volume = blob_map(rng, width=2.5)
+    grid = PolarGrid.for_content(NX, 12, 8, 10, power_of_two=True)
+    half = polar_slices(volume, Rotation.random(4, random_state=1).as_matrix(), grid)
+    matrices, columns = np.empty((4, grid.n_angles, 12), np.float32), np.empty((grid.n_angles, 12, 1), np.complex64)
+    reference_matrices(half, matrices)
+    particle_matrices(half[0], grid.shift_ramp(np.zeros((1, 2))), columns)
+    limited, whole = Correlator(grid, 8, 10), Correlator(grid, 10 * NX, 10)
+    assert sum((b.stop - b.start) * b.rings for b in limited.bands) < 0.9 * grid.n_angles * 12
+    expected = whole.correlate(columns, matrices).copy()
+    np.testing.assert_allclose(limited.correlate(columns, matrices), expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_bands_cover_every_order_once():
+    grid = PolarGrid(64, 20, 128)
+    runs = bands(grid, 25)
+    assert [b.start for b in runs[1:]] == [b.stop for b in runs[:-1]] and runs[0].start == 0 and runs[-1].stop == 128
+    assert runs[0].rings == 20 and min(b.rings for b in runs) < 20
+
+
+def test_coefficients_round_trip(rng):
+    half = (rng.standard_normal((2, 3, 16)) + 1j * rng.standard_normal((2, 3, 16))).astype(np.complex64)
+    coefficients = angular_coefficients(half, axis=2)
+    full = np.fft.fft(full_circle(half), axis=2) / 32
+    np.testing.assert_allclose(coefficients, full[..., :17], atol=1e-6)
+    np.testing.assert_allclose(full[..., -3], -coefficients[..., 3].conj(), atol=1e-6)
+    coefficients[..., 16] = 0
+    again = angular_coefficients(half_circle(coefficients, 2, 32), axis=2)
+    np.testing.assert_allclose(again[..., :16], coefficients[..., :16], atol=1e-6)
+
+
+def test_polar_transform_is_the_fourier_sum(rng):
+    grid = PolarGrid(16, 6, 32)
+    images = rng.standard_normal((5, 16, 16)).astype(np.float32)
+    samples = PolarTransform(grid, batch=2)(images)
+    y, x = np.mgrid[:16, :16] - 8
+    px, py = grid.points[3, 5]
+    expected = (images * np.exp(-2j * np.pi * (px * x + py * y) / 16)).sum(axis=(1, 2))
+    np.testing.assert_allclose(samples[:, 3, 5], expected, rtol=1e-3, atol=1e-2)
+
+
+def test_shift_grids():
+    disc = shift_disc(2, 1.0)
+    assert len(disc) == 13 and [0, 0] in disc.tolist() and np.abs(disc).max() == 2
+    assert shift_disc(0.5, 1.0).tolist() == [[0, 0]]
+    level = Level.make(PolarGrid(NX, 2, 32), shift_disc(3, 1.0))
+    window = shift_window(level, np.array([[2.0, 0.0]]), 1.0)
+    assert sorted(map(tuple, level.shifts[window])) == [(1, -1), (1, 0), (1, 1), (2, -1), (2, 0), (2, 1), (3, 0)]
+    near = neighbours(disc, 1.0)
+    centre = disc.tolist().index([0, 0])
+    assert disc[near[centre]].tolist() == [[-1, 0], [1, 0], [0, -1], [0, 1]]
+    assert near[disc.tolist().index([2, 0]), 1] == -1
+
+
+def test_parabola_finds_its_own_top():
+    top = 0.3
+    left, centre, right = (-(x - top) ** 2 for x in (-1, 0, 1))
+    np.testing.assert_allclose(parabola(np.array([left, 1.0]), np.array([centre, 1.0]), np.array([right, 1.0])), [top, 0])
+
+
+def test_good_length():
+    assert [good_length(n) for n in (1, 32, 33, 100, 129)] == [32, 32, 64, 128, 256]
