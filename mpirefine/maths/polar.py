@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+
 def angular_band(nx: int, ring: float, radius: float) -> int:
     """Highest angular order that content within `radius` pixels of the origin puts on a ring (Bessel cut-off plus a margin)."""
     argument = 2 * np.pi * ring * radius / nx

@@ -41,7 +41,8 @@ def parse(name: str) -> tuple[str, int]:
     if text in (TETRAHEDRAL, OCTAHEDRAL, ICOSAHEDRAL):
         return text, 1
     near = difflib.get_close_matches(text, [TETRAHEDRAL, OCTAHEDRAL, ICOSAHEDRAL, "c1", "d1"], 1)
-    raise ParameterError(f"unknown symmetry '{name}': it is c<n>, d<n>, tet, oct or icos, like c1, d7" + (f"; did you mean {near[0]}?" if near else ""))
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ParameterError(f"unknown symmetry '{name}': it is c<n>, d<n>, tet, oct or icos, like c1, d7{hint}")
 
 
 def operations(name: str) -> np.ndarray:

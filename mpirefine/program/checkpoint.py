@@ -60,6 +60,7 @@ def read(run: Any, iteration: int, state: State, ctx: Context) -> State:
     noise = Noise(run.read_array(iteration, "noise/sigma2"), run.read_array(iteration, "noise/scale"))
     weight, posterior = (run.read_rows(iteration, f"assignments/{name}", block) for name in ("weight", "posterior"))
     root = ctx.team.is_root
-    return replace(state, iteration=iteration, noise=noise, assignments=Assignments(weight, posterior, last.model, np.zeros_like(last.model)), rings=int(attrs["rings"]), volumes=volumes if root else None,
+    assignments = Assignments(weight, posterior, last.model, np.zeros_like(last.model))
+    return replace(state, iteration=iteration, noise=noise, assignments=assignments, rings=int(attrs["rings"]), volumes=volumes if root else None,
                    halves=halves if root else None, last=last, history=tuple(json.loads(attrs["history"])),
                    converged=bool(attrs["converged"]))

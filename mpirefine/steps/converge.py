@@ -37,7 +37,7 @@ def changes(ctx: Context, now: Poses, before: Poses) -> dict[str, float]:
     counts = [np.ascontiguousarray(c, np.int64) for c in counts]
     for c in counts:
         reduce.sum_in_place(ctx.team, c)
-    return dict(moved=float(1 - counts[0][1] / max(counts[0][0], 1)), view_change=median_of_bins(counts[1], ANGLE_BINS),
+    return dict(moved=float((counts[0][0] - counts[0][1]) / max(counts[0][0], 1)), view_change=median_of_bins(counts[1], ANGLE_BINS),
                 shift_change=median_of_bins(counts[2], SHIFT_BINS))
 
 

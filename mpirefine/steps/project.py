@@ -67,7 +67,8 @@ class Project:
         """Collective."""
         levels = ctx.plan.levels(state.rings)
         fine, coarse = (ctx.team.from_root(directions, ctx, delta, state.iteration) for delta in (levels.fine_delta, levels.coarse_delta))
-        prepared = [self._windows(ctx, coarse, levels.coarse_grid, levels.coarse_angles), self._windows(ctx, fine, levels.fine_grid, levels.fine_angles)]
+        prepared = [self._windows(ctx, coarse, levels.coarse_grid, levels.coarse_angles),
+                    self._windows(ctx, fine, levels.fine_grid, levels.fine_angles)]
         for m in range(ctx.models):
             volume = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None)
             for level, windows in zip((coarse, fine), prepared):

@@ -7,8 +7,7 @@ import numpy as np
 
 from mpirefine.data.poses import Candidates
 from mpirefine.maths.assign import log_sum_exp
-from mpirefine.maths.levels import (CoarsePeaks, Level, Peaks, coarse_peaks, fine_peaks, neighbours, parabola, ring_norms, shift_disc,
-                                    shift_window)
+from mpirefine.maths.levels import CoarsePeaks, Level, Peaks, coarse_peaks, fine_peaks, neighbours, parabola, ring_norms, shift_disc, shift_window
 from mpirefine.maths.likelihood import transfer_power, weighted_images
 from mpirefine.maths.masks import soft_sphere
 from mpirefine.maths.polar import PolarGrid, PolarTransform

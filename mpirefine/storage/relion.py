@@ -77,7 +77,7 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
         raise InputError(f"{path}: table '{name}' holds no particles")
     files, file, image = _image_names(path, particles, problems)
     group, names = _groups(path, particles, optics, problems)
-    headers = _headers(files, problems)
+    headers = _headers(path, files, file, problems)
     _check_indices(path, headers, file, image, problems)
     box = _box(path, headers, problems)
     pixel = apix or _pixel(path, particles, optics, headers, problems)
@@ -110,13 +110,13 @@ def _find(star: Path, stack: str) -> Path:
     return here if here.is_absolute() or here.exists() else (star.parent / stack if (star.parent / stack).exists() else here)
 
 
-def _headers(files: list[Path], problems: Complaints) -> list[mrc.MrcHeader | None]:
+def _headers(path: Path, files: list[Path], file: np.ndarray, problems: Complaints) -> list[mrc.MrcHeader | None]:
     headers: list[mrc.MrcHeader | None] = []
-    for stack in files:
+    for number, stack in enumerate(files):
         try:
             headers.append(mrc.read_header(stack))
         except InputError as error:
-            problems.add(*error.problems)
+            problems.rows(path, np.flatnonzero(file == number), f"column _rlnImageName: {error}")
             headers.append(None)
     return headers
 

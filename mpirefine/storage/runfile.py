@@ -133,13 +133,15 @@ class RunFile:
 
     def read_rows(self, iteration: int, name: str, block: Block) -> np.ndarray:
         """Own rows of a dataset; each rank reads by itself."""
+        name = schema.item(name).name
         with h5py.File(self.path_of(iteration), "r") as file:
-            return file[schema.item(name).name][block.as_slice]
+            return file[name][block.as_slice]
 
     def read_array(self, iteration: int, name: str) -> np.ndarray:
         """A whole dataset; each rank that asks reads it."""
+        name = schema.item(name).name
         with h5py.File(self.path_of(iteration), "r") as file:
-            return file[schema.item(name).name][()]
+            return file[name][()]
 
 
 class IterationWriter:

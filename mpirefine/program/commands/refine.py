@@ -13,8 +13,8 @@ import numpy as np
 import mpirefine
 from mpirefine.distribution.team import Team
 from mpirefine.program import logs, outputs, report, rundir
-from mpirefine.program.loop import PIPELINE, refine
 from mpirefine.program.commands.selfcheck import check_launcher
+from mpirefine.program.loop import PIPELINE, refine
 from mpirefine.program.options import Options, add_to, validate
 from mpirefine.program.session import Session, open_session
 from mpirefine.steps.base import State

@@ -46,6 +46,7 @@ def python_rows() -> list[tuple[str, str]]:
     import finufft
     import numpy
     import scipy
+
     import mpirefine
     return [("mpirefine", mpirefine.__version__), ("Python", f"{platform.python_version()} ({sys.executable})"),
             ("numpy, scipy", f"{numpy.__version__}, {scipy.__version__}"), ("finufft", finufft.__version__)]
@@ -71,6 +72,7 @@ def library_rows() -> list[tuple[str, str]]:
     import h5py
     import pyfftw
     import threadpoolctl
+
     from mpirefine.storage.runfile import has_parallel_hdf5
     blas = sorted({f"{pool['internal_api']} {pool.get('version') or ''} ({pool['num_threads']} threads)" for pool in threadpoolctl.threadpool_info()
                    if pool["user_api"] == "blas"})

@@ -1,0 +1,85 @@
+"""Tests run alone or under mpirun: the same files, sub-teams of every size up to the world's."""
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from mpirefine.distribution.team import Team
+
+WORLD = MPI.COMM_WORLD
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    """Only rank 0 reports; what other ranks fail in is seen by the exit status and on their stderr."""
+    if WORLD.rank > 0:
+        sys.stdout = open(os.devnull, "w")
+        config.option.verbose = -2
+
+
+def pytest_generate_tests(metafunc):
+    if "team" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("ranks")
+        sizes = [n for n in (marker.args if marker else (1, 2, 3, 4)) if n <= WORLD.size]
+        metafunc.parametrize("team", sizes or [0], indirect=True, ids=lambda n: f"{n}ranks")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Under mpirun only tests with a team run: the others ran in one process."""
+    if WORLD.size > 1:
+        alone = [item for item in items if "team" not in item.fixturenames]
+        items[:] = [item for item in items if "team" in item.fixturenames]
+        config.hook.pytest_deselected(items=alone)
+
+
+@pytest.fixture
+def team(request):
+    """The first k ranks; the others wait at the end of the test."""
+    if request.param == 0:
+        pytest.skip(f"needs more ranks than {WORLD.size}")
+    part = Team(WORLD).first(request.param)
+    try:
+        if part is None:
+            pytest.skip(f"rank {WORLD.rank} is not among the first {request.param}")
+        Team.debug = True
+        yield part
+    finally:
+        if part is not None:
+            part.close()
+            part.comm.Free()
+        WORLD.Barrier()
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20111206)
+
+
+@pytest.fixture
+def shared_tmp(team):
+    """A folder all ranks of the team see."""
+    folder = team.bcast(tempfile.mkdtemp(prefix="mpirefine_") if team.is_root else None)
+    yield Path(folder)
+    team.barrier()
+    if team.is_root:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def oracle():
+    """Numbers of EMAN2's own programs, beside the checkout."""
+    folder = Path(os.environ.get("MPIREFINE_SHARED", ROOT.parent / "shared")) / "oracle"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: the numbers of EMAN2's programs are not shipped")
+    return folder
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """The exit status is the worst of all ranks; a rank where all was skipped has none."""
+    own = 0 if int(exitstatus) == 5 and WORLD.size > 1 else int(exitstatus)
+    session.exitstatus = WORLD.allreduce(own, op=MPI.MAX)

@@ -1,0 +1,72 @@
+"""A small simulated refinement in memory: two states, 32 pixels, no files."""
+import types
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.data.particles import ParticleTable
+from mpirefine.data.partition import Partition
+from mpirefine.maths.filters import lowpass_gauss
+from mpirefine.maths.masks import soft_sphere
+from mpirefine.maths.phantom import simulate_particles, states
+from mpirefine.program.options import Options
+from mpirefine.program.timing import Clock
+from mpirefine.steps.base import Context, Noise, State
+from mpirefine.steps.particles import OwnParticles
+from mpirefine.steps.plan import SearchPlan
+from mpirefine.steps.simmx import CHUNK
+
+GRID = Grid(32, 6.0)
+RADIUS = 12.0
+
+
+def simulate(n=60, snr=0.5, seed=3, maps=2):
+    rng = np.random.default_rng(seed)
+    truth = states(GRID.nx, maps, rng)
+    made = simulate_particles(truth, GRID, n, rng=rng, snr=snr, maxshift=2.0, bfactor=0.0)
+    return truth, made
+
+
+class Memory:
+    """A stack that lies in memory."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def read(self, rows):
+        return self.images[rows].copy()
+
+
+def context(team, truth, made, **options):
+    """Context and state of iteration 1, with the true maps low-passed as references and the true noise."""
+    n = len(made["images"])
+    partition = Partition.even(n, team.size, CHUNK)
+    mine = partition[team.rank].as_slice
+    rows = np.arange(n)
+    table = ParticleTable((), np.zeros(n, np.int32), rows, rows, np.zeros(n, np.int32), ("all",), (rows % 2).astype(np.int8), made["ctf"])
+    particles = OwnParticles(table.take(mine), Memory(made["images"][mine]), keep_pixels=True)
+    chosen = Options(**{"temperature": 1.0, "maxshift": 2.0, "block_mb": 1, **options})
+    mask = soft_sphere(GRID.nx, RADIUS + 1, 3.0, 3)
+    ctx = Context(team=team, options=chosen, grid=GRID, symmetries=("c1",) * len(truth), partition=partition, particles=particles,
+                  plan=SearchPlan(GRID.nx, RADIUS, 2.0), clock=Clock(team), target_rings=9, least_rings=5, mask=mask)
+    volumes = np.stack([lowpass_gauss(v, GRID, 1 / 25) * mask for v in truth]).astype(np.float32)
+    noise = Noise(np.full((1, GRID.nx // 2 + 1), float(GRID.nx ** 2)), np.array([true_scale(truth, made)]))
+    return ctx, State(1, noise, 9, volumes=volumes if team.is_root else None)
+
+
+def true_scale(truth, made):
+    """Grey scale of the noise-free images: they were scaled to the signal-to-noise ratio asked for."""
+    from mpirefine.maths.ctf import contrast_transfer
+    from mpirefine.maths.project import slices
+    fy, fx = GRID.frequencies()
+    points = np.stack(np.broadcast_arrays(fx * GRID.length, fy * GRID.length), -1)
+    model = np.concatenate([slices(truth[m], r[None], points) for m, r in zip(made["label"], made["rotation"])])
+    model *= contrast_transfer(made["ctf"], fx, fy)
+    place = made["shift"] + GRID.nx // 2
+    phase = (2 * np.pi / GRID.nx) * (points[..., 0] * place[:, :1, None] + points[..., 1] * place[:, 1:, None])
+    data = np.fft.rfft2(made["images"]) * np.exp(1j * phase)
+    return float((data * model.conj()).real.sum() / (np.abs(model) ** 2).sum())
+
+
+def namespace(**values):
+    return types.SimpleNamespace(**values)

@@ -1,0 +1,154 @@
+"""Project, simmx and classify: against brute force, the truth, and any number of ranks."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mpirefine.distribution import reduce
+from mpirefine.maths.ctf import contrast_transfer
+from mpirefine.maths.orient import angular_distance
+from mpirefine.maths.project import in_plane, slices
+from mpirefine.steps.classify import Classify, hard_poses
+from mpirefine.steps.noise import Reestimate, first_estimate, sampled_rows
+from mpirefine.steps.particles import OwnParticles
+from mpirefine.steps.pilot import Pilot
+from mpirefine.steps.project import Project
+from mpirefine.steps.simmx import Simmx
+from tests.steps.small import GRID, Memory, context, simulate
+
+FOUND: dict[str, np.ndarray] = {}
+
+
+def searched(team, **options):
+    truth, made = simulate()
+    ctx, state = context(team, truth, made, **options)
+    with ctx.resources:
+        state = Simmx().run(Project().run(state, ctx), ctx)
+        state = Classify().run(state, ctx)
+        poses = hard_poses(state)
+    return truth, made, ctx, state, poses
+
+
+def test_finds_map_view_and_shift(team):
+    _, made, ctx, state, poses = searched(team)
+    mine = ctx.block.as_slice
+    right = np.array([(poses.model == made["label"][mine]).sum(), len(poses.model)])
+    view = angular_distance(poses.rotation, made["rotation"][mine])
+    off = np.abs(poses.shift - made["shift"][mine]).max(axis=1)
+    near = np.array([(view < 15).sum(), (off < 1.0).sum()])
+    reduce.sum_in_place(team, right)
+    reduce.sum_in_place(team, near)
+    assert right[1] == 60 and right[0] >= 54
+    assert near[0] >= 0.9 * right[1] and near[1] >= 0.9 * right[1]
+    # the whole rotation, in-plane angle and mirror included, is that of the simulation
+    trace = np.einsum("pij,pij->p", poses.rotation, made["rotation"][mine])
+    ok = np.array([(np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1))) < 20).sum()])
+    reduce.sum_in_place(team, ok)
+    assert ok[0] >= 0.9 * right[1]
+
+
+def test_same_candidates_for_any_number_of_ranks(team):
+    _, _, ctx, state, _ = searched(team)
+    for name in ("reference", "score", "angle", "shift", "mirror", "model_evidence"):
+        rows = reduce.gather_rows(team, np.ascontiguousarray(getattr(state.candidates, name)), ctx.partition)
+        if team.is_root:
+            np.testing.assert_array_equal(rows, FOUND.setdefault(name, rows))
+
+
+@pytest.mark.ranks(1)
+def test_score_is_the_likelihood_by_direct_sum(team):
+    truth, made, ctx, state, poses = searched(team)
+    fy, fx = GRID.frequencies()
+    points = np.stack(np.broadcast_arrays(fx * GRID.length, fy * GRID.length), -1)
+    radius = np.hypot(*np.broadcast_arrays(fx * GRID.length, fy * GRID.length))
+    both = np.full(GRID.half_shape, 2.0)
+    both[:, [0, -1]] = 1
+    weight = both * (radius > 0.5) * (radius <= 9.5) / (2 * GRID.nx ** 2)
+    found = state.candidates
+    ratio = []
+    for p in range(0, 60, 7):
+        r, c = found.reference[p, 0], int(made["label"][p])
+        turned = in_plane(state.orientations.rotation[r][None], found.angle[p, :1], found.mirror[p, :1])
+        model = slices(state.volumes[state.orientations.model[r]], turned, points)[0] * state.noise.scale[0]
+        model = model * contrast_transfer(made["ctf"].take(slice(p, p + 1)), fx, fy)[0]
+        place = found.shift[p, 0] + GRID.nx // 2
+        data = np.fft.rfft2(made["images"][p]) * np.exp(2j * np.pi / GRID.nx * (points[..., 0] * place[0] + points[..., 1] * place[1]))
+        direct = (weight * (np.abs(data) ** 2 - np.abs(data - model) ** 2)).sum()
+        ratio.append(-found.score[p, 0] / direct)
+        assert c in (0, 1)
+    # grid scores against a continuous sum over pixels: shift and angle are refined between grid points, rings are a quadrature
+    assert 0.9 < np.median(ratio) < 1.1
+
+
+@pytest.mark.ranks(1)
+def test_keep_simmx_keeps_every_coarse_score(team):
+    *_, ctx, state, _ = searched(team, keep_simmx=True)
+    assert ctx.simmx.shape == (60, len(ctx.references.coarse.orientations)) and np.isfinite(ctx.simmx).all()
+    _, _, plain, again, _ = searched(team)
+    assert plain.simmx is None
+    np.testing.assert_array_equal(again.candidates.reference, state.candidates.reference)
+
+
+@pytest.mark.ranks(1, 3)
+def test_projections_are_in_one_list_with_cells_of_their_own_map(team):
+    *_, ctx, state, _ = searched(team)
+    model = state.orientations.model
+    assert (np.diff(model) >= 0).all() and set(model.tolist()) == {0, 1}
+    children, coarse = ctx.references.children, ctx.references.coarse.orientations
+    assert sorted(np.concatenate(children).tolist()) == list(range(len(model)))
+    for r, rows in enumerate(children):
+        assert (model[rows] == coarse.model[r]).all()
+        if len(rows):
+            near = angular_distance(state.orientations.rotation[rows], np.repeat(coarse.rotation[r][None], len(rows), 0))
+            assert near.max() < state.levels.coarse_delta
+
+
+def test_noise_and_scale_are_recovered(team):
+    truth, made = simulate(n=240, snr=0.1)
+    ctx, state = context(team, truth, made)
+    planted = state.noise
+    with ctx.resources:
+        first = first_estimate(ctx, state.volumes)
+        piloted = Pilot().run(state, ctx)
+    np.testing.assert_allclose(first.sigma2[0, 4:], GRID.nx ** 2, rtol=0.2)
+    np.testing.assert_allclose(piloted.noise.sigma2[0, 3:], GRID.nx ** 2, rtol=0.15)
+    # the references are blurred, so that their scale is larger than that of the true maps
+    assert 0.8 < piloted.noise.scale[0] / planted.scale[0] < 1.8
+
+
+@pytest.mark.ranks(1, 2)
+def test_small_groups_share_the_estimate_of_all(team):
+    truth, made = simulate(n=120, snr=0.3)
+    ctx, state = context(team, truth, made)
+    table = ctx.particles.table
+    ctx.particles.table = replace(table, group=(table.row < 4).astype(np.int32), group_names=("many", "few"))
+    state = replace(state, noise=replace(state.noise, sigma2=state.noise.sigma2.repeat(2, 0), scale=state.noise.scale.repeat(2)))
+    assert len(sampled_rows(ctx, 10, 10)) <= len(table)
+    with ctx.resources:
+        state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+        noise = Reestimate().run(state, ctx).noise
+    assert noise.sigma2.shape == (2, GRID.nx // 2 + 1) and (noise.sigma2 > 0).all()
+    np.testing.assert_allclose(noise.sigma2[1], noise.sigma2[0], rtol=0.1)
+
+
+def test_shares_sum_over_ranks(team):
+    _, made, ctx, state, poses = searched(team)
+    counts = np.bincount(poses.model, minlength=2).astype(float)
+    reduce.sum_in_place(team, counts)
+    np.testing.assert_allclose(state.summary["hard"], counts / 60)
+    np.testing.assert_allclose(sum(state.summary["soft"]), 1, rtol=1e-5)
+    assert state.summary["particles"] == 60 and 1 <= state.summary["classes_per_particle"] <= 2
+
+
+@pytest.mark.ranks(2, 4)
+def test_images_with_nan_are_set_aside(team):
+    truth, made = simulate()
+    ctx, state = context(team, truth, made)
+    made["images"][[5, 17], 3, 3] = np.nan
+    ctx.particles = OwnParticles(ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), keep_pixels=True)
+    with ctx.resources:
+        state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+    model = reduce.gather_rows(team, state.assignments.model, ctx.partition)
+    if team.is_root:
+        assert np.flatnonzero(model < 0).tolist() == [5, 17]
+    assert state.summary["particles"] == 58
