@@ -88,6 +88,7 @@ class Session:
     inputs: Inputs | None
     seeds: Seeds | None
     resolved: auto.Resolved
+    notes: tuple[str, ...]       # rank 0: every automatic choice, in words
 
 
 def open_session(options: Options, team: Team) -> Session:
@@ -110,14 +111,14 @@ def open_session(options: Options, team: Team) -> Session:
                             mass=resolved.mass, targetres=options.targetres, radius=options.radius, mask=inputs.mask, seed=options.seed)
     radius = team.bcast(seeds.radius if team.is_root else None)
     context = make_context(options, team, grid, resolved, partition, particles, radius, seeds)
-    if team.is_root:
-        for reason in (*resolved.reasons, *seeds.notes, describe(context)):
-            log.info("%s", reason)
+    notes = (*resolved.reasons, *seeds.notes, describe(context)) if team.is_root else ()
+    for note in notes:
+        log.info("%s", note)
     shells = grid.nx // 2 + 1
     groups = len(particles.table.group_names)
     blank = Noise(np.ones((groups, shells)), np.ones(groups))
     state = State(0, blank, context.target_rings, volumes=seeds.volumes if team.is_root else None)
-    return Session(context, state, inputs, seeds, resolved)
+    return Session(context, state, inputs, seeds, resolved, notes)
 
 
 def make_context(options: Options, team: Team, grid: Grid, resolved: auto.Resolved, partition: Partition, particles: OwnParticles,

@@ -48,12 +48,20 @@ class Clock:
                            "bytes_sent": int(sum(own.get(step, [0.0, 0.0])[1] for own in ranks))}
         self.iterations.append({"iteration": number, "steps": steps})
 
-    def write(self, path: Path, total: float) -> None:
+    def take_up(self, path: Path, last: int) -> None:
+        """Collective. Continue the record of an interrupted run, as far as its iteration `last`."""
+        def read() -> list[dict[str, Any]]:
+            return json.loads(path.read_text())["iterations"] if path.exists() else []
+        self.iterations = [one for one in self.team.from_root(read) if one["iteration"] <= last]
+
+    def write(self, path: Path, total: float, particles: int) -> None:
         """Collective. timing.json, by rank 0."""
         peak = self.team.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         nodes = sum(self.team.allgather(self.team.node.is_root))
         with self.team.together("writing timing.json"):
             if self.team.is_root:
-                path.write_text(json.dumps({"ranks": self.team.size, "nodes": nodes, "total": round(total, 2),
+                beside = path.with_name(path.name + ".tmp")
+                beside.write_text(json.dumps({"ranks": self.team.size, "nodes": nodes, "particles": particles, "total": round(total, 2),
                                             "peak_mb": {"max": round(max(peak), 1), "mean": round(sum(peak) / len(peak), 1)},
                                             "iterations": self.iterations}, indent=1))
+                beside.replace(path)

@@ -10,6 +10,8 @@ from mpirefine.maths.assign import assign
 from mpirefine.maths.project import in_plane
 from mpirefine.steps.base import Context, Poses, State
 
+CERTAINTY_BINS = np.linspace(0, 1, 21)       # of the probability of a particle's own map
+
 
 def hard_poses(state: State) -> Poses:
     """Map, rotation and shift of the best candidate of each own particle."""
@@ -33,9 +35,12 @@ class Classify:
         entropy = -(posterior * np.log(np.maximum(posterior, 1e-300))).sum()
         counts = np.concatenate([np.bincount(assignments.model[used], minlength=models).astype(np.float64), posterior.sum(axis=0),
                                  [entropy, used.sum(), (assignments.weight > 0).sum()]])
+        certainty = np.stack([np.histogram(posterior[assignments.model[used] == m, m], CERTAINTY_BINS)[0] for m in range(models)]).astype(np.int64)
         reduce.sum_in_place(ctx.team, counts)
+        reduce.sum_in_place(ctx.team, certainty)
         total = max(counts[2 * models + 1], 1)
         summary = dict(state.summary, hard=(counts[:models] / total).tolist(), soft=(counts[models:2 * models] / total).tolist(),
+                       certainty=certainty.tolist(),
                        classes_per_particle=float(np.exp(counts[2 * models] / total)), particles=int(total),
                        projections_per_particle=float(counts[2 * models + 2] / total))
         return replace(state, assignments=assignments, summary=summary)

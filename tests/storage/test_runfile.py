@@ -96,5 +96,3 @@ def test_wrong_format_and_unknown_items(team, shared_tmp):
         RunFile.open(shared_tmp, team)
     with pytest.raises(FormatError, match="no item 'candidates/colour'"):
         RunFile.create(shared_tmp, team, {}).read_array(1, "candidates/colour")
-
-

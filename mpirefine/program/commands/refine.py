@@ -6,13 +6,14 @@ import json
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 import mpirefine
 from mpirefine.distribution.team import Team
-from mpirefine.program import logs, outputs, report, rundir
+from mpirefine.program import logs, outputs, page, report, rundir
 from mpirefine.program.commands.selfcheck import check_launcher
 from mpirefine.program.loop import PIPELINE, refine
 from mpirefine.program.options import Options, add_to, validate
@@ -54,13 +55,19 @@ def run(options: Options, team: Team) -> int:
                   input_digest=digest, ranks=team.size, radius=session.context.plan.radius * session.context.grid.apix)
     with RunFile.create(folder, team, header) as run_file:
         session.context.run = run_file
-        with team.together("writing the starting maps"):
-            if team.is_root:
-                outputs.write_maps(folder, 0, session.seeds.volumes, session.context.grid, session.resolved.mass)
-        with ExitStack() as session.context.resources, session.context.clock.iteration(0), session.context.clock("pilot"):
-            state = Pilot().run(session.state, session.context)
-        log.info("grey scale of the maps against the particles, by group: %s", np.array2string(state.noise.scale, precision=3))
-        return finish(session, state, folder, began)
+        return begin(session, folder, began)
+
+
+def begin(session: Session, folder: Path, began: float) -> int:
+    """Collective. From the starting maps to the end."""
+    ctx = session.context
+    with ctx.team.together("writing the starting maps"):
+        if ctx.team.is_root:
+            outputs.write_maps(folder, 0, session.seeds.volumes, ctx.grid, session.resolved.mass)
+    with ExitStack() as ctx.resources, ctx.clock.iteration(0), ctx.clock("pilot"):
+        state = Pilot().run(session.state, ctx)
+    log.info("grey scale of the maps against the particles, by group: %s", np.array2string(state.noise.scale, precision=3))
+    return finish(session, state, folder, began)
 
 
 def start_folder(path: str | None) -> Path:
@@ -75,13 +82,16 @@ def finish(session: Session, state: State, folder: Path, began: float) -> int:
     """Collective. Loop from `state` to the end and write what the user takes away."""
     ctx = session.context
     clock = [time.monotonic()]
+    about = page.About(f"mpirefine: {folder}", asdict(ctx.options), session.notes)
 
     def after(state: State) -> None:
         with ctx.team.together("writing maps"):
             if ctx.team.is_root:
                 outputs.write_maps(folder, state.iteration, state.volumes, ctx.grid, session.resolved.mass)
                 outputs.write_curves(folder, state, ctx.grid)
+                page.write(folder, state, ctx.grid, about, ctx.clock.iterations)
         now = time.monotonic()
+        ctx.clock.write(folder / "timing.json", now - began, ctx.partition.n)
         log.info("%s", report.iteration_table(state.summary, state.iteration, ctx.options.iter, now - clock[0]))
         clock[0] = now
 
@@ -90,8 +100,8 @@ def finish(session: Session, state: State, folder: Path, began: float) -> int:
         if ctx.team.is_root and state.halves is not None:
             outputs.write_halves(folder, state.iteration, state.halves, ctx.grid)
     sizes = outputs.write_particles(folder, session.inputs.particles if session.inputs else None, state, ctx)
-    ctx.clock.write(folder / "timing.json", time.monotonic() - began)
-    log.info("done in %.0f s: maps, particles.star and sets in %s (%s particles)", time.monotonic() - began, folder,
+    ctx.clock.write(folder / "timing.json", time.monotonic() - began, ctx.partition.n)
+    log.info("done in %.0f s: report.html, maps, particles.star and sets in %s (%s particles)", time.monotonic() - began, folder,
              ", ".join(str(size) for size in sizes))
     return 0
 
