@@ -6,15 +6,12 @@ import sys
 import threading
 import time
 import traceback
+from types import TracebackType
+
+from mpirefine.program.launcher import launched_rank
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
 PATIENCE = 1.0             # seconds other ranks leave rank 0 to speak before their exit makes the launcher kill it
-
-
-def launched_rank() -> int:
-    """The rank the launcher gave this process, 0 without one: known before MPI starts."""
-    return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
 
 
 def set_threads(argv: list[str]) -> None:
@@ -53,7 +50,7 @@ def end_in_error(error: BaseException, status: int) -> int:
     return status
 
 
-def crash(kind: type, error: BaseException, trace: object) -> None:
+def crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """An error nobody expected: the traceback with the rank, and the end of all ranks."""
     mpi = sys.modules.get("mpi4py.MPI")
     rank = mpi.COMM_WORLD.Get_rank() if mpi else launched_rank()

@@ -89,9 +89,10 @@ class Team:
         said = [error for error in self.comm.allgather(None if failure is None else self._portable(failure, what)) if error is not None]
         if said:
             mistake = failure is not None and not isinstance(failure, (RefineError, OSError, MemoryError))
-            told = failure if mistake else said[0]
-            told.on_all_ranks = not mistake
-            raise told
+            if mistake:
+                raise failure
+            said[0].on_all_ranks = True
+            raise said[0]
 
     def _portable(self, failure: Exception, what: str) -> RefineError:
         """The error as other ranks raise it."""

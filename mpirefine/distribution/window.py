@@ -22,7 +22,7 @@ class Window:
             own = max(count * dtype.itemsize, 1) if self._node.is_root else 0
             self._window = MPI.Win.Allocate_shared(own, dtype.itemsize, comm=self._node.comm)
             buffer, _ = self._window.Shared_query(0)
-            self.writable = np.frombuffer(buffer, dtype, count).reshape(shape)
+            self.writable = np.ndarray(shape, dtype, buffer)  # type: ignore[arg-type]  # mpi4py.MPI.buffer has the protocol
             self._window.Fence()
         self._array: np.ndarray | None = None
 

@@ -76,7 +76,7 @@ class ClassSums:
             self.weight[c, h] += share[n] * power[n]
         np.add.at(self.count, (where, half), share)
 
-    def samples(self, classes: slice) -> np.ndarray:
+    def samples(self, classes: slice | np.ndarray) -> np.ndarray:
         """Signal (c, 2, k, t) complex64 of some classes on the half circle, from the summed coefficients."""
         return half_circle(self.signal[classes].astype(np.complex64), 3, self.polar.n_angles)
 

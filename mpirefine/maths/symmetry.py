@@ -5,6 +5,7 @@ import difflib
 import re
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mpirefine.errors import ParameterError
 
@@ -12,7 +13,7 @@ TETRAHEDRAL, OCTAHEDRAL, ICOSAHEDRAL = "tet", "oct", "icos"
 ICOS_RINGS = float(np.degrees(np.arctan2(2, 1)))
 
 
-def rotation_from_eman(az: np.ndarray, alt: np.ndarray, phi: np.ndarray) -> np.ndarray:
+def rotation_from_eman(az: ArrayLike, alt: ArrayLike, phi: ArrayLike) -> np.ndarray:
     """Rotations (..., 3, 3) = Z(phi) X(alt) Z(az), degrees, coordinate (passive) rotations from map to image."""
     az, alt, phi = (np.radians(np.asarray(a, np.float64)) for a in np.broadcast_arrays(az, alt, phi))
     return _about_z(phi) @ _about_x(alt) @ _about_z(az)
@@ -49,6 +50,7 @@ def operations(name: str) -> np.ndarray:
     """All operations of a group, (n, 3, 3) float64, identity first (EMAN2's axes: highest axis on z; icos with a 5-fold on z)."""
     family, n = parse(name)
     fold = np.arange(n) * 360.0 / n
+    angles: list[tuple]
     if family == "c":
         angles = [(az, 0, 0) for az in fold]
     elif family == "d":
@@ -61,7 +63,7 @@ def operations(name: str) -> np.ndarray:
         angles = [(az, alt, phi) for alt, azs in ((0, (0,)), (90, quarters), (180, (0,))) for az in azs for phi in quarters]
     else:
         fifths = np.arange(5) * 72.0
-        rings = [(0.0, (0.0,), 0), (ICOS_RINGS, fifths, 36), (180 - ICOS_RINGS, fifths + 36, 0), (180.0, (0.0,), 0)]
+        rings: list[tuple] = [(0.0, (0.0,), 0), (ICOS_RINGS, fifths, 36), (180 - ICOS_RINGS, fifths + 36, 0), (180.0, (0.0,), 0)]
         angles = [(az + 90, alt, phi + start - 90) for alt, azs, start in rings for az in azs for phi in fifths]
     found = rotation_from_eman(*np.array(angles, float).T)
     first = int(np.abs(found - np.eye(3)).sum(axis=(1, 2)).argmin())

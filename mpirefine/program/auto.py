@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.symmetry import operations
 from mpirefine.program.options import Options
+from mpirefine.steps.postprocess import automask_values
 
 TARGET_NYQUISTS = 1.5      # automatic --targetres, in units of Nyquist: classes separate on coarser features, and every step costs less
 FINEST_TARGET = 12.0       # Å; EMAN2's default
@@ -53,20 +55,25 @@ def check_symmetries(names: list[str]) -> tuple[str, ...]:
 
 def resolve(options: Options, grid: Grid) -> Resolved:
     """Replace what is automatic. Raises InputError with every complaint."""
-    problems, reasons, models, symmetries, mass = [], [], 1, (), None
-    for check in ("models", "symmetry", "mass"):
+    problems: list[str] = []
+    reasons: list[str] = []
+    symmetries: tuple[str, ...] = ()
+    models, mass = 1, None
+    for check in ("models", "symmetry", "automask3d", "mass"):
         try:
             if check == "models":
                 models = count_models(options)
             elif check == "symmetry":
                 symmetries = check_symmetries(per_model(options.sym, models, "--sym"))
-            elif options.mass:
+            elif check == "automask3d" and options.automask3d:
+                automask_values(options.automask3d)
+            elif check == "mass" and options.mass:
                 mass = tuple(float(value) for value in per_model(str(options.mass), models, "--mass"))
         except (InputError, ParameterError) as error:
             problems.append(str(error))
         except ValueError:
             problems.append(f"--mass {options.mass}: give kDa, as one number or one for each map")
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if options.targetres is None:
         target = max(TARGET_NYQUISTS * grid.nyquist, FINEST_TARGET)
         changes["targetres"] = min(target, grid.length / LEAST_RINGS)

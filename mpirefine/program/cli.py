@@ -28,6 +28,10 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
+    def print_help(self, file: Any = None) -> None:
+        """By the first rank only."""
+        logs.say(self.format_help())
+
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments:"):
             words = [w for w in message.split(": ", 1)[1].split() if w.startswith("-")] or [message.split(": ", 1)[1]]

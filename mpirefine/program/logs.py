@@ -9,6 +9,8 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
+from mpirefine.program.launcher import launched_rank
+
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 PLAIN_SECONDS = 15.0       # between lines of progress where there is no terminal
 _state: dict[str, Any] = {"root": False, "verbose": 0}
@@ -17,7 +19,9 @@ _state: dict[str, Any] = {"root": False, "verbose": 0}
 def start(rank: int, size: int, verbose: int) -> None:
     """Set up logging of a run: called once on every rank. What is said before the folder is known is kept for `into`."""
     root = logging.getLogger("mpirefine")
-    root.handlers.clear()
+    for handler in list(root.handlers):                # of an earlier run in this process
+        handler.close()
+        root.removeHandler(handler)
     root.propagate = False
     root.setLevel(LEVELS[min(verbose, 2)] if rank == 0 else logging.WARNING)
     terminal = logging.StreamHandler(sys.stdout if rank == 0 else sys.stderr)
@@ -41,7 +45,9 @@ def into(folder: Path) -> None:
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """One message of a command, outside of a run."""
+    """One message of a command, outside of a run: by the first rank."""
+    if launched_rank() > 0:
+        return
     stream = sys.stderr if error else sys.stdout
     stream.write(text.rstrip("\n") + "\n")
     stream.flush()

@@ -59,6 +59,11 @@ class Options:
         return cls(**values)
 
 
+def flag_of(name: str) -> str:
+    """What is typed for an option."""
+    return "--" + name.replace("_", "-")
+
+
 def types() -> dict[str, type]:
     """The type of each option's value."""
     named = {"int": int, "float": float, "str": str, "bool": bool}
@@ -75,7 +80,7 @@ def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...]
         if one.default not in (None, "", False):
             shown += f" (default {one.default})"
         text = shown.replace("%", "%%") if full or meta["level"] == 0 else argparse.SUPPRESS
-        flag = "--" + one.name
+        flag = flag_of(one.name)
         if kind is bool:
             parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
@@ -90,6 +95,6 @@ def validate(options: Options) -> None:
     for one in fields(Options):
         value, least = getattr(options, one.name), one.metadata["least"]
         if value is not None and least is not None and not value >= least:
-            problems.append(f"--{one.name} {value}: must be {least:g} or more")
+            problems.append(f"{flag_of(one.name)} {value}: must be {least:g} or more")
     if problems:
         raise ParameterError("\n".join(problems))

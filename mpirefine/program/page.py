@@ -1,4 +1,4 @@
-"""report.html: one page, nothing beside it, written again after every iteration on rank 0."""
+"""report.html: one page, nothing beside it, written again as the run goes on, on rank 0."""
 from __future__ import annotations
 
 import base64
@@ -64,12 +64,13 @@ def slices(volumes: np.ndarray) -> "Figure":
     """The central section of every map (columns) across z, y and x (rows), one grey scale for all."""
     models, nx = len(volumes), volumes.shape[-1]
     low, high = np.percentile(volumes, GREY_RANGE)
+    look = dict(cmap="gray", vmin=low, vmax=max(high, low + 1e-12), origin="lower", interpolation="bilinear")
     figure = new_figure(min(2.2 * models + 0.4, 16), min(2.2, 16 / models) * 3)
     axes = np.reshape(figure.subplots(3, models), (3, models))
     for m, volume in enumerate(volumes):
         for row, name in enumerate("zyx"):
             axis = axes[row, m]
-            axis.imshow(np.take(volume, nx // 2, axis=row), cmap="gray", vmin=low, vmax=max(high, low + 1e-12), origin="lower", interpolation="bilinear")
+            axis.imshow(np.take(volume, nx // 2, axis=row), **look)
             axis.set(xticks=[], yticks=[])
             if row == 0:
                 axis.set_title(f"map {m + 1}", fontsize=10)

@@ -58,10 +58,10 @@ class Clock:
         """Collective. timing.json, by rank 0."""
         peak = self.team.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         nodes = sum(self.team.allgather(self.team.node.is_root))
+        record = {"ranks": self.team.size, "nodes": nodes, "particles": particles, "total": round(total, 2),
+                  "peak_mb": {"max": round(max(peak), 1), "mean": round(sum(peak) / len(peak), 1)}, "iterations": self.iterations}
         with self.team.together("writing timing.json"):
             if self.team.is_root:
                 beside = path.with_name(path.name + ".tmp")
-                beside.write_text(json.dumps({"ranks": self.team.size, "nodes": nodes, "particles": particles, "total": round(total, 2),
-                                            "peak_mb": {"max": round(max(peak), 1), "mean": round(sum(peak) / len(peak), 1)},
-                                            "iterations": self.iterations}, indent=1))
+                beside.write_text(json.dumps(record, indent=1))
                 beside.replace(path)

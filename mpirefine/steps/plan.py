@@ -51,9 +51,9 @@ class SearchPlan:
         fine, coarse = 90 / steps, 90 / max(1, steps // 2)
         coarse_rings = min(rings, max(4, math.ceil(COARSE_ARC * self.nx / (math.radians(coarse) * self.radius))))
         step = max(1.0, float(round(SHIFT_FRACTION * wave)))
-        grids = self._grid(rings), self._grid(coarse_rings)
-        angles = [min(grid.n_angles, good_length(math.ceil(360 / delta))) for grid, delta in zip(grids, (fine, coarse))]
-        return LevelPlan(fine, coarse, *grids, *angles, step, 2 * step)
+        fine_grid, coarse_grid = self._grid(rings), self._grid(coarse_rings)
+        angles = [min(grid.n_angles, good_length(math.ceil(360 / delta))) for grid, delta in ((fine_grid, fine), (coarse_grid, coarse))]
+        return LevelPlan(fine, coarse, fine_grid, coarse_grid, angles[0], angles[1], step, 2 * step)
 
     def _grid(self, rings: int) -> PolarGrid:
         return PolarGrid.for_content(self.nx, rings, self.radius, self.full_radius, power_of_two=True)

@@ -14,14 +14,13 @@ HALF_MAP_FSC = 0.143           # half-map FSC at which a map is said to be resol
 RING_MARGIN = 1.1          # rings used next: this much beyond the best map's resolution, never beyond --targetres
 
 
-def automask(volume: np.ndarray, setting: str) -> np.ndarray:
-    """Soft mask from EMAN2's five numbers: threshold, radius, nshells, nshellsgauss, nmaxseed."""
+def automask_values(setting: str) -> tuple[float, int, int, int, int]:
+    """EMAN2's five numbers of --automask3d: threshold, radius, nshells, nshellsgauss, nmaxseed. ParameterError when they are not."""
     try:
         threshold, radius, nshells, nshellsgauss, nmaxseed = setting.split(",")
-        values = float(threshold), int(radius), int(nshells), int(nshellsgauss), int(nmaxseed)
+        return float(threshold), int(radius), int(nshells), int(nshellsgauss), int(nmaxseed)
     except ValueError:
         raise ParameterError(f"--automask3d takes five numbers threshold,radius,nshells,nshellsgauss,nmaxseed, not '{setting}'") from None
-    return auto3d(volume, values[0], values[1], values[2], values[3], values[4])
 
 
 class Postprocess:
@@ -35,7 +34,7 @@ class Postprocess:
         with ctx.team.together("masking the maps"):
             if ctx.team.is_root:
                 resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
-                mask = [automask(v, ctx.options.automask3d) if ctx.options.automask3d else ctx.mask for v in volumes]
+                mask = [auto3d(v, *automask_values(ctx.options.automask3d)) if ctx.options.automask3d else ctx.mask for v in volumes]
                 volumes = (volumes * np.stack(mask)).astype(np.float32)
         resolution = ctx.team.bcast(resolution)
         rings = round(RING_MARGIN * ctx.grid.ring(min(resolution)))

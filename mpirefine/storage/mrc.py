@@ -9,12 +9,13 @@ import numpy as np
 
 from mpirefine.errors import FormatError, InputError
 
-HEADER = np.dtype([
+HEADER: np.dtype = np.dtype([
     ("n", "<i4", 3), ("mode", "<i4"), ("nstart", "<i4", 3), ("m", "<i4", 3), ("cell", "<f4", 3), ("angles", "<f4", 3), ("axes", "<i4", 3),
     ("dmin", "<f4"), ("dmax", "<f4"), ("dmean", "<f4"), ("ispg", "<i4"), ("nsymbt", "<i4"), ("extra1", "V8"), ("exttyp", "S4"),
     ("nversion", "<i4"), ("extra2", "V84"), ("origin", "<f4", 3), ("map", "S4"), ("machst", "u1", 4), ("rms", "<f4"), ("nlabl", "<i4"),
     ("label", "S80", 10)])
-MODES = {0: np.dtype("i1"), 1: np.dtype("<i2"), 2: np.dtype("<f4"), 6: np.dtype("<u2"), 12: np.dtype("<f2")}
+BIG_ENDIAN_HEADER: np.dtype = HEADER.newbyteorder(">")
+MODES: dict[int, np.dtype] = {0: np.dtype("i1"), 1: np.dtype("<i2"), 2: np.dtype("<f4"), 6: np.dtype("<u2"), 12: np.dtype("<f2")}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
         raise FormatError(f"{path}: {len(raw)} bytes are too few for an MRC header of 1024: the file is truncated")
     order, fields = "<", np.frombuffer(raw, HEADER)[0]
     if not _plausible(fields):
-        order, fields = ">", np.frombuffer(raw, HEADER.newbyteorder(">"))[0]
+        order, fields = ">", np.frombuffer(raw, BIG_ENDIAN_HEADER)[0]
     if not _plausible(fields):
         raise FormatError(f"{path}: no MRC header found (sizes {tuple(int(n) for n in fields['n'])}, mode {int(fields['mode'])})")
     mode = int(fields["mode"])

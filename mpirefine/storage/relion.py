@@ -91,7 +91,8 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
 def _image_names(path: Path, particles: StarTable, problems: Complaints) -> tuple[list[Path], np.ndarray, np.ndarray]:
     """Stacks, which of them each row lies in, and the index there (from 0)."""
     count = len(particles.rows)
-    file, image, known = np.zeros(count, np.int32), np.zeros(count, np.int64), {}
+    file, image = np.zeros(count, np.int32), np.zeros(count, np.int64)
+    known: dict[str, int] = {}
     wrong = []
     for row, cell in enumerate(particles.column("rlnImageName")):
         index, at, stack = cell.partition("@")
@@ -199,7 +200,7 @@ def _ctf(path: Path, particles: StarTable, optics: StarTable | None, group: np.n
             problems.add(*error.problems)
     if missing:
         problems.add(f"{path}: missing CTF column{'s' * (len(missing) > 1)} {', '.join(missing)}: take the file that CTF estimation wrote "
-                     "(RELION's CtfFind or Extract job), or say --no_ctf if the images carry none")
+                     "(RELION's CtfFind or Extract job), or say --no-ctf if the images carry none")
     for field, (low, high, unit) in RANGES.items():
         if field in columns:
             _check_range(path, field, columns[field], low, high, unit, problems)

@@ -105,7 +105,7 @@ def complaints(path, **kwargs):
      ["row 1: column _rlnImageName: image 9", "holds 4", "row 3: column _rlnImageName: image 8", "holds 3"]),
     (dict(rlnImageName=["a.mrcs", "0@b.mrcs", "x@b.mrcs"] + ["1@a.mrcs"] * 3), ["rows 1, 2, 3: column _rlnImageName: an image is named index@"]),
     (dict(rlnImageName=["1@gone.mrcs"] * 6), ["gone.mrcs: cannot be read"]),
-    (dict(rlnDefocusV=None, rlnDefocusAngle=None), ["missing CTF columns _rlnDefocusV, _rlnDefocusAngle", "CtfFind", "--no_ctf"]),
+    (dict(rlnDefocusV=None, rlnDefocusAngle=None), ["missing CTF columns _rlnDefocusV, _rlnDefocusAngle", "CtfFind", "--no-ctf"]),
     (dict(rlnDefocusU=["1.2"] * 6), ["look like µm", "multiply by 10000"]),
     (dict(rlnDefocusU=["12000", "abc"] * 3), ["row 2, column _rlnDefocusU: 'abc' is not a number"]),
     (dict(rlnDefocusU=["12000", "nan"] * 3), ["rows 2, 4, 6: column _rlnDefocusU: nan is no value in Å"]),

@@ -6,17 +6,17 @@ import json
 import logging
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 import mpirefine
 from mpirefine.distribution.team import Team
-from mpirefine.program import logs, outputs, page, report, rundir
-from mpirefine.program.commands.selfcheck import check_launcher
+from mpirefine.program import logs, outputs, rundir
+from mpirefine.program.launcher import check_launcher
 from mpirefine.program.loop import PIPELINE, refine
 from mpirefine.program.options import Options, add_to, validate
+from mpirefine.program.present import Presenter
 from mpirefine.program.session import Session, open_session
 from mpirefine.steps.base import State
 from mpirefine.steps.pilot import Pilot
@@ -81,21 +81,7 @@ def start_folder(path: str | None) -> Path:
 def finish(session: Session, state: State, folder: Path, began: float) -> int:
     """Collective. Loop from `state` to the end and write what the user takes away."""
     ctx = session.context
-    clock = [time.monotonic()]
-    about = page.About(f"mpirefine: {folder}", asdict(ctx.options), session.notes)
-
-    def after(state: State) -> None:
-        with ctx.team.together("writing maps"):
-            if ctx.team.is_root:
-                outputs.write_maps(folder, state.iteration, state.volumes, ctx.grid, session.resolved.mass)
-                outputs.write_curves(folder, state, ctx.grid)
-                page.write(folder, state, ctx.grid, about, ctx.clock.iterations)
-        now = time.monotonic()
-        ctx.clock.write(folder / "timing.json", now - began, ctx.partition.n)
-        log.info("%s", report.iteration_table(state.summary, state.iteration, ctx.options.iter, now - clock[0]))
-        clock[0] = now
-
-    state = refine(state, PIPELINE, ctx, after)
+    state = refine(state, PIPELINE, ctx, Presenter(session, folder, began))
     with ctx.team.together("writing half-maps"):
         if ctx.team.is_root and state.halves is not None:
             outputs.write_halves(folder, state.iteration, state.halves, ctx.grid)

@@ -6,12 +6,13 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError
 from mpirefine.program import checkpoint, logs
 from mpirefine.program.commands.refine import begin, finish
-from mpirefine.program.commands.selfcheck import check_launcher
+from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options, add_to, validate
 from mpirefine.program.session import open_session
 from mpirefine.storage.relion import input_digest
@@ -35,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
         return run(args.folder, team, changes)
 
 
-def run(folder: Path, team: Team, changes: dict[str, object]) -> int:
+def run(folder: Path, team: Team, changes: dict[str, Any]) -> int:
     """Collective. `changes` are options that may differ from the first start (iter, threads, lowmem, verbose)."""
     began = time.monotonic()
     logs.start(team.rank, team.size, int(changes.get("verbose", 1)))

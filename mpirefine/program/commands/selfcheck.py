@@ -8,23 +8,12 @@ import shutil
 import sys
 from collections import Counter
 
-from mpirefine.errors import RankFailure
 from mpirefine.program import logs
-
-SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+from mpirefine.program.launcher import check_launcher
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     """No options."""
-
-
-def check_launcher(size: int) -> None:
-    """RankFailure when the launcher started more ranks than MPI sees: the mpirun of another MPI would make that many separate runs."""
-    for name in SIZE_VARIABLES:
-        told = os.environ.get(name, "")
-        if told.isdigit() and int(told) != size:
-            raise RankFailure(f"the launcher started {told} ranks ({name}), but MPI sees {size}: this mpirun belongs to another MPI than mpi4py; "
-                              "use the mpirun of the MPI that 'python -m mpirefine selfcheck' names")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -1,0 +1,45 @@
+"""What the user gets to see after every iteration: maps, curves, the table, the report page."""
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from mpirefine.program import outputs, page, report
+from mpirefine.program.session import Session
+from mpirefine.steps.base import State
+
+log = logging.getLogger(__name__)
+PAGE_SECONDS = 60.0        # between two writings of report.html, which take a second: short iterations are not held up
+
+
+class Presenter:
+    """Called with the state of every whole iteration."""
+
+    def __init__(self, session: Session, folder: Path, began: float):
+        self.session, self.folder, self.began = session, folder, began
+        self.about = page.About(f"mpirefine: {folder}", asdict(session.context.options), session.notes)
+        self._iteration_began = time.monotonic()
+        self._page_written = float("-inf")
+
+    def __call__(self, state: State) -> None:
+        """Collective."""
+        ctx = self.session.context
+        with ctx.team.together("writing maps"):
+            if ctx.team.is_root:
+                outputs.write_maps(self.folder, state.iteration, state.volumes, ctx.grid, self.session.resolved.mass)
+                outputs.write_curves(self.folder, state, ctx.grid)
+                self._page(state)
+        now = time.monotonic()
+        ctx.clock.write(self.folder / "timing.json", now - self.began, ctx.partition.n)
+        log.info("%s", report.iteration_table(state.summary, state.iteration, ctx.options.iter, now - self._iteration_began))
+        self._iteration_began = now
+
+    def _page(self, state: State) -> None:
+        """On rank 0."""
+        ctx = self.session.context
+        last = state.converged or state.iteration >= ctx.options.iter
+        if last or time.monotonic() - self._page_written > PAGE_SECONDS:
+            page.write(self.folder, state, ctx.grid, self.about, ctx.clock.iterations)
+            self._page_written = time.monotonic()
