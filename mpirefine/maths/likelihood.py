@@ -22,7 +22,7 @@ def on_shells(profile_k: np.ndarray, grid: Grid) -> np.ndarray:
     return profile_k[..., lower] * (1 - fraction) + profile_k[..., lower + 1] * fraction
 
 
-def transfer(ctf: CTFParams | None, count: int, grid: Grid) -> np.ndarray:
+def transfer(ctf: CTFParams | None, grid: Grid) -> np.ndarray:
     """Contrast transfer (p, h, k) float32 on the image half-spectrum; ones without CTF."""
     if ctf is None:
         return np.ones((1, *grid.half_shape), np.float32)
@@ -37,7 +37,7 @@ def weighted_images(images_pyx: np.ndarray, ctf: CTFParams | None, weight_pk: np
     """
     from scipy import fft
     spectrum = fft.rfft2(images_pyx)
-    spectrum *= transfer(ctf, len(images_pyx), grid)
+    spectrum *= transfer(ctf, grid)
     spectrum *= on_shells(weight_pk.astype(np.float32), grid).astype(np.float32)
     return fft.irfft2(spectrum, s=images_pyx.shape[1:], overwrite_x=True) * mask_yx
 

@@ -40,7 +40,7 @@ def auto3d(map_zyx: np.ndarray, threshold: float, radius: int, nshells: int, nsh
     """EMAN2's mask.auto3d, float32 0..1: flood from seeds above `threshold`, dilate, soften.
 
     Seeds are voxels at or above the threshold within `radius` voxels of the centre, and the `nmaxseed` highest ones. The flood (six
-    neighbours) is dilated by nshells + nshellsgauss / 2 shells, low-passed with 1/e at 1 / nshellsgauss per voxel, cut below 0.002.
+    neighbours) is dilated by nshells + nshellsgauss / 2 shells (the outermost voxels of the box are left out), low-passed with 1/e at 1 / nshellsgauss per voxel, cut below 0.002.
     """
     from scipy import ndimage
     nx = len(map_zyx)
@@ -54,9 +54,10 @@ def auto3d(map_zyx: np.ndarray, threshold: float, radius: int, nshells: int, nsh
     mask = np.isin(label, wanted[wanted > 0])
     shells = int(nshells + nshellsgauss // 2)
     if shells > 0:
-        mask = ndimage.binary_dilation(mask, iterations=shells)
+        inside = np.zeros_like(mask)
+        inside[1:-1, 1:-1, 1:-1] = True
+        mask = ndimage.binary_dilation(mask, iterations=shells, mask=inside) & inside
     if nshellsgauss < 1:
         return mask.astype(np.float32)
-
     soft = lowpass_gauss(mask.astype(np.float32), Grid(nx, 1.0), 1 / nshellsgauss)
     return np.where(soft < 0.002, 0, soft).astype(np.float32)

@@ -6,6 +6,8 @@ import numpy as np
 from mpirefine.maths.symmetry import ICOSAHEDRAL, OCTAHEDRAL, TETRAHEDRAL, operations, parse, rotation_from_eman
 
 EDGE = 1e-4                # degrees; points on the unit's border belong to it
+CENTRE_STEP = 6.0          # degrees
+RIM = 0.7                  # in steps: what a view may be nearer to a copy of the domain's centre and still be kept
 FIRST_AZIMUTH = {ICOSAHEDRAL: 234.0}
 FULL_AZIMUTH = {TETRAHEDRAL: 120.0, OCTAHEDRAL: 90.0, ICOSAHEDRAL: 72.0}
 
@@ -63,23 +65,26 @@ def eman_grid(symmetry: str, delta: float) -> np.ndarray:
     return grid
 
 
-def projection_directions(symmetry: str, delta: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Rotations (n, 3, 3) with phi = 0 that cover the asymmetric unit every `delta` degrees.
+def domain_centre(symmetry: str) -> np.ndarray:
+    """A view (3,) far from its copies under the group and from their mirrors: the domain of views nearest to it is compact."""
+    views, group = rotation_from_eman(*eman_grid("c1", CENTRE_STEP).T)[:, 2], operations(symmetry)
+    closeness = np.abs(np.einsum("nx,gxy,ny->ng", views, group[1:], views)).max(axis=1, initial=0)
+    return views[closeness.argmin()]
 
-    With `rng` the grid is turned at random as far as the group allows: freely for c1, about z for c<n>, and for all but c1 by a tilt of at
-    most half a step, so that the unit stays covered.
+
+def projection_directions(symmetry: str, delta: float, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Rotations (n, 3, 3) that cover the asymmetric unit, mirror views left out: no view is further than 0.75 `delta` degrees from one.
+
+    A grid over all views, turned at random with `rng`, of which the group's Dirichlet domain round one point is kept, and a rim: a grid made
+    for the unit itself leaves gaps at its border when it is turned.
     """
-    views = rotation_from_eman(*eman_grid(symmetry, delta).T)
-    if rng is None:
-        return views
-    family, n = parse(symmetry)
-    if (family, n) == ("c", 1):
+    views = rotation_from_eman(*eman_grid("c1", delta).T)
+    if rng is not None:
         q, _ = np.linalg.qr(rng.standard_normal((3, 3)))
-        return views @ (q * np.sign(np.linalg.det(q)))
-    turn = rng.uniform(0, 360) if family == "c" else rng.uniform(-0.5, 0.5) * delta
-    about = rng.uniform(0, 360)
-    tilt = rotation_from_eman(about, rng.uniform(0, 0.5) * delta, -about)
-    return views @ tilt @ rotation_from_eman(turn, 0, 0)
+        views = views @ (q * np.sign(np.linalg.det(q)))
+    near = np.abs(np.einsum("nx,gxy,y->ng", views[:, 2], operations(symmetry), domain_centre(symmetry)))
+    angle = np.degrees(np.arccos(np.clip(near, 0, 1)))
+    return views[angle[:, 0] <= angle.min(axis=1) + RIM * delta]
 
 
 def nearest_cells(fine: np.ndarray, coarse: np.ndarray, symmetry: str) -> np.ndarray:

@@ -102,7 +102,7 @@ def estimate(ctx: Context, state: State, rows: np.ndarray, poses: Poses) -> Nois
             part = mine[start:start + CHUNK]
             own = rows[part]
             ctf = table.ctf.take(own) if table.ctf is not None else None
-            model = slices(volume, poses.rotation[part], points, ctx.options.threads) * transfer(ctf, len(own), ctx.grid)
+            model = slices(volume, poses.rotation[part], points, ctx.options.threads) * transfer(ctf, ctx.grid)
             data = centred_spectrum(ctx.particles.images(own), poses.shift[part], points)
             for i, group in enumerate(table.group[own]):
                 sums[group, 0] += ring_means(np.abs(data[i]) ** 2, ctx.grid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -44,7 +45,8 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if len(raw) < HEADER.itemsize:
         raise FormatError(f"{path}: {len(raw)} bytes are too few for an MRC header of 1024: the file is truncated")
-    order, fields = "<", np.frombuffer(raw, HEADER)[0]
+    order: Literal["<", ">"] = "<"
+    fields = np.frombuffer(raw, HEADER)[0]
     if not _plausible(fields):
         order, fields = ">", np.frombuffer(raw, BIG_ENDIAN_HEADER)[0]
     if not _plausible(fields):
