@@ -40,7 +40,8 @@ def auto3d(map_zyx: np.ndarray, threshold: float, radius: int, nshells: int, nsh
     """EMAN2's mask.auto3d, float32 0..1: flood from seeds above `threshold`, dilate, soften.
 
     Seeds are voxels at or above the threshold within `radius` voxels of the centre, and the `nmaxseed` highest ones. The flood (six
-    neighbours) is dilated by nshells + nshellsgauss / 2 shells (the outermost voxels of the box are left out), low-passed with 1/e at 1 / nshellsgauss per voxel, cut below 0.002.
+    neighbours) is dilated by nshells + nshellsgauss / 2 shells (the outermost voxels of the box are left out), low-passed with 1/e at
+    1 / nshellsgauss per voxel, cut below 0.002.
     """
     from scipy import ndimage
     nx = len(map_zyx)
