@@ -67,4 +67,4 @@ def library_rows() -> list[tuple[str, str]]:
                    if pool["user_api"] == "blas"})
     parallel = "parallel: all ranks write" if has_parallel_hdf5() else "serial: rank 0 writes for all (tools/setup builds a parallel one)"
     return [("HDF5", f"{h5py.version.hdf5_version}, h5py {h5py.__version__}, {parallel}"),
-            ("FFTW", f"{pyfftw.fftw_version}, pyfftw {pyfftw.__version__}"), ("BLAS", ", ".join(blas) or "unknown")]
+            ("FFTW", f"{getattr(pyfftw, 'fftw_version', 'version not told')}, pyfftw {pyfftw.__version__}"), ("BLAS", ", ".join(blas) or "unknown")]
