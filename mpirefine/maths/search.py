@@ -62,8 +62,8 @@ def bands(grid: PolarGrid, radius: float, least_rings: int = 4) -> tuple[Band, .
     orders = np.abs(np.fft.fftfreq(grid.n_angles, 1 / grid.n_angles))
     reach = 2 * np.pi * grid.radii * radius / grid.nx
     reach = reach + 1.8 * reach ** (1 / 3) + 1
-    need = (reach[None, :] >= orders[:, None]).sum(axis=1)
-    need = np.minimum(np.ceil(np.maximum(need, 1) / least_rings) * least_rings, grid.n_rings).astype(int)
+    carrying = np.maximum((reach[None, :] >= orders[:, None]).sum(axis=1), 1)
+    need = np.minimum(-(-carrying // least_rings) * least_rings, grid.n_rings)
     edges = [0, *(np.flatnonzero(np.diff(need)) + 1).tolist(), len(need)]
     return tuple(Band(lo, hi, int(need[lo])) for lo, hi in zip(edges[:-1], edges[1:]))
 
