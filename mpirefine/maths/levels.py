@@ -117,7 +117,7 @@ def fine_peaks(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.n
         peak -= norm_r[start:start + step, None, None]
         best = max(best, float(peak.max()))
         r, s, mirror = np.nonzero(peak > best - window * temperature)
-        kept.append((r + start, s, mirror, block[:, r, s, mirror] - norm_r[start + r]))
+        kept.append((r + start, s, mirror, block[correlator.rows[:, None], r, s, mirror] - norm_r[start + r]))
     r, s, mirror = (np.concatenate([row[i] for row in kept]) for i in range(3))
     curves = np.concatenate([row[3] for row in kept], axis=1)
     value = profile[r, s, mirror]

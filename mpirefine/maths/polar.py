@@ -17,9 +17,15 @@ def angular_band(nx: int, ring: float, radius: float) -> int:
     return int(np.ceil(argument + 1.8 * argument ** (1 / 3) + 1))
 
 
+ODD_FACTORS = (1, 3, 5, 7)
+LARGEST_POWER = 128        # of two that is transformed alone: 256 takes longer than 5 x 64
+
+
 def good_length(least: int) -> int:
-    """The next power of two, at least 32: the lengths at which FFTW's estimated plans are near its best."""
-    return max(32, 1 << (least - 1).bit_length())
+    """The smallest count of in-plane angles, at least 32, that `search` transforms fast: 2^n, or an odd factor of 3 to 7 times 2^n, n >= 4."""
+    powers = [1 << n for n in range(4, 16)]
+    return min(odd * power for odd in ODD_FACTORS for power in powers
+               if odd * power >= max(least, 32) and (odd > 1 or power <= LARGEST_POWER))
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,13 @@ class PolarGrid:
     first: int = 1
 
     @classmethod
-    def for_content(cls, nx: int, n_rings: int, wanted_radius: float, full_radius: float, *, power_of_two: bool, first: int = 1) -> "PolarGrid":
-        """Angles enough for content within `full_radius` pixels not to fold onto the orders of what lies within `wanted_radius`."""
+    def for_content(cls, nx: int, n_rings: int, wanted_radius: float, full_radius: float, *, fast: bool, first: int = 1) -> "PolarGrid":
+        """Angles enough for content within `full_radius` pixels not to fold onto the orders of what lies within `wanted_radius`.
+
+        `fast`: a count that all in-plane angles are searched with; otherwise the smallest even one with a fast transform.
+        """
         least = angular_band(nx, n_rings, wanted_radius) + angular_band(nx, n_rings, full_radius)
-        if power_of_two:
+        if fast:
             return cls(nx, n_rings, good_length(least), first)
         from scipy.fft import next_fast_len
         return cls(nx, n_rings, 4 * next_fast_len(-(-least // 4)), first)

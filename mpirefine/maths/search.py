@@ -9,26 +9,68 @@ the two real matrices change places and f = 1 − i.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from mpirefine.maths.polar import PolarGrid, angular_coefficients
 
+LEAST_RINGS, RING_STEPS = 4, 3               # bands differ by at least 4 rings, and there are about 3 kinds: every band is a call
+BAD_STRIDE, ROW_PADDING = 128, 8             # pairs; rows a multiple of 1 KB apart fall on the same cache lines
+
+
+@dataclass(frozen=True)
+class AngularOrder:
+    """How the T rows of the matrices are laid out: T = odd · 2^n as an odd × 2^n array, so that the transform needs no twiddle factors.
+
+    Good's prime-factor map (Good 1958): row (i, j) holds the angular order (2^n i + odd j) mod T, and after the transform the angle t with
+    t = i mod odd, t = j mod 2^n. FFTW is 1.5 to 3 times faster on the two axes than on one of length T.
+    """
+
+    n_angles: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(odd, 2^n)."""
+        power = self.n_angles & -self.n_angles
+        return self.n_angles // power, power
+
+    @cached_property
+    def orders(self) -> np.ndarray:
+        """(T,) angular order of each row before the transform, −T/2 .. T/2 − 1."""
+        odd, power = self.shape
+        order = (power * np.arange(odd)[:, None] + odd * np.arange(power)).ravel() % self.n_angles
+        return np.where(order >= self.n_angles // 2, order - self.n_angles, order)
+
+    @cached_property
+    def row_of_angle(self) -> np.ndarray:
+        """(T,) row of each angle after the transform."""
+        odd, power = self.shape
+        angle = np.arange(self.n_angles)
+        return (angle % odd) * power + angle % power
+
+
+def fill_rows(positive: np.ndarray, negative: np.ndarray, out: np.ndarray, axis: int) -> None:
+    """Orders m = 0 .. T/2 − 1 and −m (both along `axis`, the second's m = 0 unused) to their rows of `out`; −T/2, which carries nothing, is 0."""
+    orders = AngularOrder(out.shape[axis]).orders
+    rows, source = np.moveaxis(out, axis, 0), [np.moveaxis(part, axis, 0) for part in (positive, negative)]
+    up, down = np.flatnonzero(orders >= 0), np.flatnonzero((orders < 0) & (orders > -(len(orders) // 2)))
+    rows[up], rows[down] = source[0][orders[up]], source[1][-orders[down]]
+    rows[orders == -(len(orders) // 2)] = 0
+
 
 def reference_matrices(half_rkt: np.ndarray, out_rtk: np.ndarray) -> np.ndarray:
     """Prepare projections for `correlate`.
 
-    `half_rkt` (r, k, T/2) complex64 half-circle samples; `out_rtk` (r, T, k) float32 is filled, rings outermost first.
-    Returns the mean power on each ring, (r, k) float32 with rings innermost first.
+    `half_rkt` (r, k, T/2) complex64 half-circle samples; `out_rtk` (r, T, k) float32 is filled, rings outermost first, T as in `AngularOrder`
+    and possibly fewer angles than sampled. Returns the mean power on each ring, (r, k) float32 with rings innermost first.
     """
     b = angular_coefficients(half_rkt, axis=2)
     orders = out_rtk.shape[1] // 2
     b = np.moveaxis(b[:, ::-1, :orders], 1, 2)                      # (r, m, k), m = 0 .. T/2 - 1
     difference, total = b.real - b.imag, b.real + b.imag
-    odd = np.arange(orders) % 2 == 1
-    out_rtk[:, :orders] = np.where(odd[:, None], total, difference)
-    out_rtk[:, orders] = 0                                          # the Nyquist order carries nothing by the choice of T
-    out_rtk[:, orders + 1:] = np.where(odd[1:, None], difference[:, 1:], total[:, 1:])[:, ::-1]
+    odd = (np.arange(orders) % 2 == 1)[:, None]
+    fill_rows(np.where(odd, total, difference), np.where(odd, difference, total), out_rtk, 1)
     power = np.abs(half_rkt) ** 2
     return power.mean(axis=2)
 
@@ -37,15 +79,13 @@ def particle_matrices(samples_kt: np.ndarray, ramp_kts: np.ndarray, out_tks: np.
     """Prepare one particle at several shifts for `correlate`.
 
     `samples_kt` (k, T/2) complex64 with all weights of the score, `ramp_kts` (k, T/2, s); fills `out_tks` (T, k, s) complex64,
-    rings outermost first.
+    rings outermost first, T as in `AngularOrder`.
     """
     a = angular_coefficients(samples_kt[:, :, None] * ramp_kts, axis=1)
     orders = len(out_tks) // 2
     a = a[::-1, :orders].transpose(1, 0, 2)                         # (m, k, s)
     factor = np.where(np.arange(orders) % 2 == 1, 1 - 1j, 1 + 1j).astype(np.complex64)[:, None, None]
-    np.multiply(a, factor, out=out_tks[:orders])
-    out_tks[orders] = 0
-    np.multiply(a[:0:-1].conj(), factor[:0:-1], out=out_tks[orders + 1:])
+    fill_rows(a * factor, a.conj() * factor, out_tks, 0)
 
 
 @dataclass(frozen=True)
@@ -57,9 +97,10 @@ class Band:
     rings: int
 
 
-def bands(grid: PolarGrid, radius: float, least_rings: int = 4) -> tuple[Band, ...]:
-    """Cut the T angular orders into runs by how many rings carry them: content within `radius` pixels leaves high orders to outer rings."""
-    orders = np.abs(np.fft.fftfreq(grid.n_angles, 1 / grid.n_angles))
+def bands(grid: PolarGrid, radius: float) -> tuple[Band, ...]:
+    """Cut the T rows into runs by how many rings carry their order: content within `radius` pixels leaves high orders to outer rings."""
+    orders = np.abs(AngularOrder(grid.n_angles).orders)
+    least_rings = max(LEAST_RINGS, -(-grid.n_rings // RING_STEPS))
     reach = 2 * np.pi * grid.radii * radius / grid.nx
     reach = reach + 1.8 * reach ** (1 / 3) + 1
     carrying = np.maximum((reach[None, :] >= orders[:, None]).sum(axis=1), 1)
@@ -72,22 +113,31 @@ class Correlator:
     """Products and FFT of blocks of at most `max_pairs` (reference, particle at a shift) pairs, in buffers made once.
 
     `correlate` returns a view (T, r, s, 2) float32 of the block: the real part is the correlation with the projection turned by
-    φ = −2πt/T (EMAN's sign), the imaginary part that with its mirror image. It is valid until the next call.
+    φ = −2πt/T (EMAN's sign), the imaginary part that with its mirror image, t in the order of `rows`. It is valid until the next call.
     """
 
     def __init__(self, grid: PolarGrid, radius: float, max_pairs: int, threads: int = 1):
         import pyfftw
         self.grid, self.bands, self.threads = grid, bands(grid, radius), threads
         self.max_pairs = max_pairs
-        self._buffer = pyfftw.empty_aligned((grid.n_angles * max_pairs,), np.complex64)
+        self.order = AngularOrder(grid.n_angles)
+        self._buffer = pyfftw.empty_aligned((grid.n_angles * (max_pairs + ROW_PADDING),), np.complex64)
         self._plans: dict[int, object] = {}
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(T,) row of the block that holds each angle t."""
+        return self.order.row_of_angle
 
     def _plan(self, pairs: int):
         import pyfftw
         if pairs not in self._plans:
-            view = self._buffer[:self.grid.n_angles * pairs].reshape(self.grid.n_angles, pairs)
-            self._plans[pairs] = (view, pyfftw.FFTW(view, view, axes=(0,), direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE",),
-                                                    threads=self.threads, normalise_idft=False))
+            stride = pairs + (ROW_PADDING if pairs % BAD_STRIDE == 0 else 0)
+            rows = self._buffer[:self.grid.n_angles * stride].reshape(self.grid.n_angles, stride)
+            both = rows.reshape(*self.order.shape, stride)[..., :pairs]
+            axes = (0, 1) if self.order.shape[0] > 1 else (1,)
+            self._plans[pairs] = (rows[:, :pairs], pyfftw.FFTW(both, both, axes=axes, direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE",),
+                                                              threads=self.threads, normalise_idft=False))
         return self._plans[pairs]
 
     def correlate(self, particles_tks: np.ndarray, references_rtk: np.ndarray) -> np.ndarray:

@@ -56,8 +56,8 @@ class SearchPlan:
         return LevelPlan(fine, coarse, fine_grid, coarse_grid, angles[0], angles[1], step, 2 * step)
 
     def _grid(self, rings: int) -> PolarGrid:
-        return PolarGrid.for_content(self.nx, rings, self.radius, self.full_radius, power_of_two=True)
+        return PolarGrid.for_content(self.nx, rings, self.radius, self.full_radius, fast=True)
 
     def averaging_grid(self) -> PolarGrid:
         """All rings below Nyquist, with the origin, for class sums."""
-        return PolarGrid.for_content(self.nx, self.nx // 2 - 1, self.radius, self.full_radius, power_of_two=False, first=0)
+        return PolarGrid.for_content(self.nx, self.nx // 2 - 1, self.radius, self.full_radius, fast=False, first=0)

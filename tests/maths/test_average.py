@@ -15,7 +15,7 @@ from tests.maths.test_search import NX, blob_map
 
 @pytest.fixture
 def polar():
-    return PolarGrid.for_content(NX, NX // 2 - 1, 12, 15, power_of_two=False, first=0)
+    return PolarGrid.for_content(NX, NX // 2 - 1, 12, 15, fast=False, first=0)
 
 
 def test_turned_particles_come_back_to_their_projection(rng, polar):

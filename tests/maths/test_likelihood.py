@@ -43,7 +43,7 @@ def test_cross_and_norm_terms_are_the_likelihood(rng):
     image = (model + 0.5 * model.std() * rng.standard_normal((32, 32))).astype(np.float32)
     expected = direct_log_likelihood(image, model, sigma2)
 
-    polar = PolarGrid.for_content(32, 12, 15, 16, power_of_two=True)
+    polar = PolarGrid.for_content(32, 12, 15, 16, fast=True)
     weighted = weighted_images(image[None], ctf, (alpha / sigma2)[None], soft_sphere(32, 16, 1, 2) * 0 + 1, GRID)
     samples = PolarTransform(polar, 1)(weighted) * polar.quadrature[:, None].astype(np.float32)
     projection = polar_slices(volume, rotation[None], polar)
