@@ -1,7 +1,7 @@
-"""Class sums: particles brought to the frame of their projection and added, as angular coefficients of their rings.
+"""Class sums: particles brought to the frame of their projection and added, as samples of their rings.
 
 A class holds Σ w c X / σ² and Σ w c² / σ², so that several classes, halves or ranks add up, and their ratio is the average. Turning is a
-phase on the coefficients and mirroring a conjugation: nothing is interpolated before the sums enter the volume.
+phase on the rings' angular coefficients and mirroring a conjugation: nothing is interpolated before the sums enter the volume.
 """
 from __future__ import annotations
 
@@ -12,7 +12,22 @@ import numpy as np
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.maths.ctf import contrast_transfer
-from mpirefine.maths.polar import PolarGrid, angular_coefficients, half_circle
+from mpirefine.maths.polar import PolarGrid, angular_band, angular_coefficients, half_circle
+
+IMAGE_BATCH, IMAGE_ACCURACY = 16, 1e-3     # of class averages, which are for the eye
+
+
+def sparse_rings(polar: PolarGrid, radius: float, full_radius: float) -> np.ndarray:
+    """(k, t) True where samples of the half circle are needed: inner rings carry few angular orders, every 2nd, 4th or 8th sample holds them.
+
+    The rule is that of `PolarGrid.for_content`, for each ring by itself.
+    """
+    keep, (rings, samples) = np.zeros(polar.half_shape, bool), polar.half_shape
+    for k in range(rings):
+        least = angular_band(polar.nx, polar.radii[k], radius) + angular_band(polar.nx, polar.radii[k], full_radius)
+        step = max(s for s in (1, 2, 4, 8) if samples % s == 0 and (s == 1 or 2 * samples // s >= least))
+        keep[k, ::step] = True
+    return keep
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class Placing:
 
 
 def to_projection(samples_nkt: np.ndarray, placing: Placing, grid: PolarGrid, orders: int) -> np.ndarray:
-    """Angular coefficients (n, k, m = 0 .. orders − 1) complex64 of particles moved back to the frame of their projection."""
+    """Half-circle samples (n, k, t) complex64 of particles moved back to the frame of their projection; angular orders below `orders` are kept."""
     x, y = grid.points[..., 0].astype(np.float32), grid.points[..., 1].astype(np.float32)
     move = (placing.shift * (2 * np.pi / grid.nx)).astype(np.float32)[:, :, None, None]
     phase = move[:, 0] * x + move[:, 1] * y
@@ -42,7 +57,7 @@ def to_projection(samples_nkt: np.ndarray, placing: Placing, grid: PolarGrid, or
     coefficients *= turn[:, None]
     mirrored = np.flatnonzero(placing.mirror)
     coefficients[mirrored] = ((-1.0) ** order).astype(np.float32) * coefficients[mirrored].conj()
-    return coefficients
+    return half_circle(coefficients, 2, grid.n_angles)
 
 
 def transfer_power_in_projection(ctf: CTFParams, placing: Placing, polar: PolarGrid, grid: Grid) -> np.ndarray:
@@ -55,30 +70,24 @@ def transfer_power_in_projection(ctf: CTFParams, placing: Placing, polar: PolarG
 
 
 class ClassSums:
-    """Sums of a block of classes, both halves: `signal` (c, 2, k, m) complex128 and `weight` (c, 2, k, t) float64."""
+    """Sums of a block of classes, both halves: `signal` (c, 2, k, t) complex128 and `weight` (c, 2, k, t) float64 on the half circle."""
 
-    def __init__(self, classes: int, polar: PolarGrid, orders: int):
-        self.polar, self.orders = polar, orders
-        rings, samples = polar.half_shape
-        self.signal = np.zeros((classes, 2, rings, orders), np.complex128)
-        self.weight = np.zeros((classes, 2, rings, samples))
+    def __init__(self, classes: int, polar: PolarGrid):
+        self.polar = polar
+        self.signal = np.zeros((classes, 2, *polar.half_shape), np.complex128)
+        self.weight = np.zeros((classes, 2, *polar.half_shape))
         self.count = np.zeros((classes, 2))
 
     @staticmethod
-    def bytes_per_class(polar: PolarGrid, orders: int) -> int:
-        rings, samples = polar.half_shape
-        return 2 * (rings * (16 * orders + 8 * samples) + 8)
+    def bytes_per_class(polar: PolarGrid) -> int:
+        return 2 * (24 * polar.half_shape[0] * polar.half_shape[1] + 8)
 
-    def add(self, where: np.ndarray, half: np.ndarray, share: np.ndarray, coefficients: np.ndarray, power: np.ndarray) -> None:
-        """Add n particles: class in the block, half, weight, coefficients (n, k, m), and c²/σ² (n, k, t)."""
+    def add(self, where: np.ndarray, half: np.ndarray, share: np.ndarray, samples: np.ndarray, power: np.ndarray) -> None:
+        """Add n particles: class in the block, half, weight, samples (n, k, t) in the frame of the projection, and c²/σ² (n, k, t)."""
         for n, (c, h) in enumerate(zip(where.tolist(), half.tolist())):
-            self.signal[c, h] += share[n] * coefficients[n]
+            self.signal[c, h] += share[n] * samples[n]
             self.weight[c, h] += share[n] * power[n]
         np.add.at(self.count, (where, half), share)
-
-    def samples(self, classes: slice | np.ndarray) -> np.ndarray:
-        """Signal (c, 2, k, t) complex64 of some classes on the half circle, from the summed coefficients."""
-        return half_circle(self.signal[classes].astype(np.complex64), 3, self.polar.n_angles)
 
 
 def average_images(samples_ckt: np.ndarray, weight_ckt: np.ndarray, polar: PolarGrid, floor_k: np.ndarray) -> np.ndarray:
@@ -89,8 +98,12 @@ def average_images(samples_ckt: np.ndarray, weight_ckt: np.ndarray, polar: Polar
     x, y = (polar.points * (2 * np.pi / polar.nx)).reshape(-1, 2).T.astype(np.float32)
     images = np.empty((len(spectrum), polar.nx, polar.nx), np.float32)
     if len(images):
-        plan = finufft.Plan(1, (polar.nx, polar.nx), n_trans=1, eps=1e-4, isign=1, dtype="complex64")
+        batch = min(IMAGE_BATCH, len(images))
+        plan = finufft.Plan(1, (polar.nx, polar.nx), n_trans=batch, eps=IMAGE_ACCURACY, isign=1, dtype="complex64")
         plan.setpts(np.ascontiguousarray(y), np.ascontiguousarray(x))
-        for image, values in zip(images, spectrum):
-            image[:] = plan.execute(np.ascontiguousarray(values.reshape(-1), np.complex64)).real
+        values = np.zeros((batch, x.size), np.complex64)
+        for start in range(0, len(images), batch):
+            part = spectrum[start:start + batch]
+            values[:len(part)] = part.reshape(len(part), -1)
+            images[start:start + batch] = plan.execute(values).real.reshape(batch, polar.nx, polar.nx)[:len(part)]
     return images

@@ -65,9 +65,15 @@ def corner_spectrum(images_pyx: np.ndarray, outside_yx: np.ndarray, grid: Grid) 
 
 
 def ring_means(values_hk: np.ndarray, grid: Grid) -> np.ndarray:
-    """Mean of a half-spectrum over each rounded ring 0 .. nx // 2 (both Friedel mates counted)."""
+    """Mean of half-spectra (..., h, k) over each rounded ring 0 .. nx // 2 (both Friedel mates counted): (..., nx // 2 + 1) float64."""
     shells = np.minimum(grid.shells(2), grid.nx // 2 + 1)
     both = np.full(grid.half_shape, 2.0)
     both[:, [0, -1]] = 1
-    total = np.bincount(shells.ravel(), (values_hk * both).ravel(), grid.nx // 2 + 2)
-    return (total / np.bincount(shells.ravel(), both.ravel(), grid.nx // 2 + 2))[:grid.nx // 2 + 1]
+    order = np.argsort(shells.ravel(), kind="stable")
+    first = np.searchsorted(shells.ravel()[order], np.arange(grid.nx // 2 + 2))       # the last run is what lies beyond the rings
+
+    def totals(values: np.ndarray) -> np.ndarray:
+        flat = (values * both).reshape(*values.shape[:-2], -1)[..., order]
+        return np.add.reduceat(flat, first, axis=-1, dtype=np.float64)[..., :-1]
+
+    return totals(values_hk) / totals(np.ones(grid.half_shape))

@@ -22,11 +22,11 @@ def slices(map_zyx: np.ndarray, rotations: np.ndarray, points: np.ndarray, threa
     if not values.size:
         return values.reshape(len(rotations), *shape)
     plan = finufft.Plan(2, map_zyx.shape, eps=1e-4, isign=-1, dtype="complex64", nthreads=threads)
-    voxels = map_zyx.astype(np.complex64)
+    voxels, scaled = map_zyx.astype(np.complex64), (flat * (2 * np.pi / nx)).astype(np.float32)
     for start in range(0, len(rotations), per_call):
         part = rotations[start:start + per_call]
         # Rᵀ (u, v, 0): the first two rows of R weighted by u and v
-        where = np.ascontiguousarray(np.einsum("px,dxc->cdp", flat * (2 * np.pi / nx), part[:, :2]), np.float32).reshape(3, -1)
+        where = np.ascontiguousarray(np.moveaxis(scaled @ part[:, :2].astype(np.float32), -1, 0)).reshape(3, -1)
         plan.setpts(*where[::-1])
         values[start:start + per_call] = plan.execute(voxels).reshape(len(part), -1)
     return values.reshape(len(rotations), *shape)

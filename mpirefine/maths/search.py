@@ -136,8 +136,9 @@ class Correlator:
             rows = self._buffer[:self.grid.n_angles * stride].reshape(self.grid.n_angles, stride)
             both = rows.reshape(*self.order.shape, stride)[..., :pairs]
             axes = (0, 1) if self.order.shape[0] > 1 else (1,)
-            self._plans[pairs] = (rows[:, :pairs], pyfftw.FFTW(both, both, axes=axes, direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE",),
-                                                              threads=self.threads, normalise_idft=False))
+            plan = pyfftw.FFTW(both, both, axes=axes, direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE",), threads=self.threads,
+                               normalise_idft=False)
+            self._plans[pairs] = rows[:, :pairs], plan
         return self._plans[pairs]
 
     def correlate(self, particles_tks: np.ndarray, references_rtk: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mpirefine.data.partition import Block, Partition
 from mpirefine.distribution import reduce
-from mpirefine.maths.average import ClassSums, Placing, average_images, to_projection, transfer_power_in_projection
+from mpirefine.maths.average import ClassSums, Placing, average_images, sparse_rings, to_projection, transfer_power_in_projection
 from mpirefine.maths.backproject import Slab
 from mpirefine.maths.masks import soft_sphere
 from mpirefine.maths.polar import PolarGrid, PolarTransform, angular_band
@@ -58,7 +58,7 @@ class Average:
         polar = ctx.plan.averaging_grid()
         orders = min(angular_band(ctx.grid.nx, polar.n_rings, ctx.plan.radius + 2), polar.half_shape[1])
         classes = len(state.orientations)
-        per_block = max(1, ctx.options.block_mb * 2 ** 20 // ClassSums.bytes_per_class(polar, orders))
+        per_block = max(1, ctx.options.block_mb * 2 ** 20 // ClassSums.bytes_per_class(polar))
         box = padded_box(ctx.grid.nx)
         slab = Slab(box, Partition.even(box, ctx.team.size)[ctx.team.rank], ctx.models)
         turner = Turner(state, ctx, polar, orders)
@@ -67,7 +67,7 @@ class Average:
             ctx.writer.begin_rows("classes/average", classes, (ctx.grid.nx, ctx.grid.nx))
             ctx.writer.begin_rows("classes/count", classes, ())
         for block in Block(0, classes).chunks(per_block):
-            sums = ClassSums(block.size, polar, orders)
+            sums = ClassSums(block.size, polar)
             turner.add(pairs.of_classes(block), block, sums)
             for array in (sums.signal, sums.weight, sums.count):
                 reduce.sum_in_place(ctx.team, array)
@@ -87,7 +87,7 @@ class Average:
         images = np.zeros((part.size, ctx.grid.nx, ctx.grid.nx), np.float32)
         filled = np.flatnonzero(count > 0)
         if len(filled):
-            signal = sums.samples(part.as_slice)[filled].sum(axis=1)
+            signal = sums.signal[part.as_slice][filled].sum(axis=1)
             weight = sums.weight[part.as_slice][filled].sum(axis=1)
             images[filled] = average_images(signal, weight, sums.polar, WIENER_IMAGE * weight.mean(axis=(0, 2)) + 1e-20)
         rows = Block(block.start + part.start, block.start + part.stop)
@@ -114,18 +114,19 @@ class Turner:
             rows, again = np.unique(particle, return_inverse=True)
             samples = self.transform(weighted(self.ctx, self.state, rows, self.mask))[again]
             placing = Placing(found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place])
-            coefficients = to_projection(samples, placing, self.polar, self.orders)
+            samples = to_projection(samples, placing, self.polar, self.orders)
             power = self.precision[table.group[particle]][:, :, None]
             if table.ctf is not None:
                 power = power * transfer_power_in_projection(table.ctf.take(particle), placing, self.polar, self.ctx.grid)
             sums.add(pairs.reference[span] - block.start, table.half[particle], self.state.assignments.weight[particle, place],
-                     coefficients, np.broadcast_to(power, (len(particle), *self.polar.half_shape)))
+                     samples, np.broadcast_to(power, (len(particle), *self.polar.half_shape)))
 
 
 def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab) -> None:
     """Insert the filled classes of a reduced block into the own slab, under every symmetry operation of their map."""
-    area = (sums.polar.quadrature / sums.polar.half_shape[1]).astype(np.float32)[:, None]
-    points = np.concatenate([sums.polar.points, np.zeros((*sums.polar.half_shape, 1))], -1).reshape(-1, 3) * PAD
+    keep = sparse_rings(sums.polar, ctx.plan.radius, ctx.plan.full_radius)
+    area = np.repeat(sums.polar.quadrature / keep.sum(axis=1), keep.sum(axis=1)).astype(np.float32)
+    points = np.concatenate([sums.polar.points[keep], np.zeros((keep.sum(), 1))], -1) * PAD
     step = max(1, INSERT_SAMPLES // len(points))
     filled = np.flatnonzero(sums.count.sum(axis=1) > 0)
     model = state.orientations.model[block.as_slice][filled]
@@ -133,8 +134,8 @@ def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab
         for group in np.array_split(filled[model == m], -(-int((model == m).sum()) // step) or 1):
             if not len(group):
                 continue
-            values = (sums.samples(group) * area).transpose(1, 0, 2, 3).reshape(2, -1)
-            weights = (sums.weight[group] * area).transpose(1, 0, 2, 3).reshape(2, -1).astype(np.float32)
+            values = (sums.signal[group][..., keep] * area).astype(np.complex64).transpose(1, 0, 2).reshape(2, -1)
+            weights = (sums.weight[group][..., keep] * area).astype(np.float32).transpose(1, 0, 2).reshape(2, -1)
             positions = points @ state.orientations.rotation[block.start + group]
             for operation in operations(symmetry):
                 slab.insert(m, (positions.reshape(-1, 3) @ operation).astype(np.float32), values, weights)

@@ -13,7 +13,7 @@ from mpirefine.maths.project import slices
 from mpirefine.steps.base import Context, Noise, Poses, State
 from mpirefine.steps.classify import hard_poses
 
-SAMPLE = 2048              # particles of the whole set that the estimates are made from ...
+SAMPLE = 1024              # particles of the whole set that the estimates are made from ...
 GROUP_SAMPLE = 256         # ... or of each group
 SMALL_GROUP = 50           # groups with fewer sampled particles share the estimate of all
 CHUNK = 64
@@ -104,11 +104,9 @@ def estimate(ctx: Context, state: State, rows: np.ndarray, poses: Poses) -> Nois
             ctf = table.ctf.take(own) if table.ctf is not None else None
             model = slices(volume, poses.rotation[part], points, ctx.options.threads) * transfer(ctf, ctx.grid)
             data = centred_spectrum(ctx.particles.images(own), poses.shift[part], points)
-            for i, group in enumerate(table.group[own]):
-                sums[group, 0] += ring_means(np.abs(data[i]) ** 2, ctx.grid)
-                sums[group, 1] += ring_means((data[i] * model[i].conj()).real, ctx.grid)
-                sums[group, 2] += ring_means(np.abs(model[i]) ** 2, ctx.grid)
-                sums[group, 3] += 1
+            for row, values in enumerate((np.abs(data) ** 2, (data * model.conj()).real, np.abs(model) ** 2)):
+                np.add.at(sums[:, row], table.group[own], ring_means(values, ctx.grid))
+            np.add.at(sums[:, 3], table.group[own], 1)
     reduce.sum_in_place(ctx.team, sums)
     data, cross, power, count = np.moveaxis(pooled(sums), 1, 0)
     rings = np.arange(shells)

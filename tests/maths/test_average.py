@@ -24,11 +24,11 @@ def test_turned_particles_come_back_to_their_projection(rng, polar):
     placing = Placing(rng.uniform(-np.pi, np.pi, 6), np.array([0, 1, 0, 1, 1, 0], bool), rng.uniform(-2, 2, (6, 2)))
     rotations = in_plane(np.repeat(direction[None], 6, 0), placing.angle, placing.mirror)
     moved = polar_slices(volume, rotations, polar) * np.moveaxis(polar.shift_ramp(-placing.shift), 2, 0)
-    sums = ClassSums(2, polar, polar.half_shape[1])
+    sums = ClassSums(2, polar)
     back = to_projection(moved.astype(np.complex64), placing, polar, polar.half_shape[1])
     sums.add(np.zeros(6, int), np.array([0, 1, 0, 1, 0, 1]), np.ones(6), back, np.ones((6, *polar.half_shape)))
     expected = polar_slices(volume, direction[None], polar)[0]
-    mean = sums.samples(slice(0, 1))[0] / 3
+    mean = sums.signal[0] / 3
     np.testing.assert_allclose(mean, np.stack([expected, expected]), atol=2e-3 * np.abs(expected).max())
     assert sums.count.tolist() == [[3, 3], [0, 0]] and not sums.signal[1].any()
 

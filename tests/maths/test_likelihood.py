@@ -84,3 +84,11 @@ def test_weighting_is_a_filter(rng):
     fy, fx = GRID.frequencies()
     expected = np.fft.irfft2(np.fft.rfft2(images) * contrast_transfer(ctf, fx, fy) * on_shells(weight, GRID), s=(32, 32)) * mask
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_ring_means_are_those_of_the_whole_plane(rng):
+    """Friedel mates counted, corners left out."""
+    images = rng.standard_normal((3, 32, 32))
+    power, radius = np.abs(np.fft.fft2(images)) ** 2, np.rint(np.hypot(*np.meshgrid(*[np.fft.fftfreq(32, 1 / 32)] * 2)))
+    expected = [[one[radius == k].mean() for k in range(17)] for one in power]
+    np.testing.assert_allclose(ring_means(np.abs(np.fft.rfft2(images)) ** 2, GRID), expected)
