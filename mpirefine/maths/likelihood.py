@@ -68,7 +68,9 @@ def ring_means(values_hk: np.ndarray, grid: Grid) -> np.ndarray:
     """Mean of half-spectra (..., h, k) over each rounded ring 0 .. nx // 2 (both Friedel mates counted): (..., nx // 2 + 1) float64."""
     shells = np.minimum(grid.shells(2), grid.nx // 2 + 1)
     both = np.full(grid.half_shape, 2.0)
-    both[:, [0, -1]] = 1
+    both[:, 0] = 1
+    if grid.nx % 2 == 0:
+        both[:, -1] = 1
     order = np.argsort(shells.ravel(), kind="stable")
     first = np.searchsorted(shells.ravel()[order], np.arange(grid.nx // 2 + 2))       # the last run is what lies beyond the rings
 

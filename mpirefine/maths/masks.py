@@ -9,6 +9,7 @@ from mpirefine.maths.filters import lowpass_gauss
 DENSITY_KEPT = 0.999       # share of the density above threshold that the radius encloses
 SMOOTH_VOXELS = 2.0        # Gaussian sigma before thresholding: single noisy voxels do not count
 THRESHOLD_SIGMA = 2.0      # above the background, which is the outermost shell of the box
+LEAST_SPREAD = 0.02        # of the highest density: what the spread of the background is taken for when the map has none
 CENTRE_FLOOR, EDGE_CAP = 5.0, 0.47
 
 
@@ -27,8 +28,9 @@ def estimate_radius(map_zyx: np.ndarray, grid: Grid) -> float:
     axes = np.meshgrid(*[np.arange(nx, dtype=np.float32) - nx // 2] * 3, indexing="ij", sparse=True)
     distance = np.sqrt(sum(a * a for a in axes))
     rim = smooth[(distance > EDGE_CAP * nx) & (distance <= nx / 2)]
-    level = np.median(rim) + THRESHOLD_SIGMA * max(1.4826 * np.median(np.abs(rim - np.median(rim))), 0.02 * float(smooth.max()))
-    density = np.where((smooth > level) & (distance < nx / 2), smooth - np.median(rim), 0)
+    background = np.median(rim)
+    spread = max(1.4826 * np.median(np.abs(rim - background)), LEAST_SPREAD * float(smooth.max() - background))
+    density = np.where((smooth > background + THRESHOLD_SIGMA * spread) & (distance < nx / 2), smooth - background, 0)
     shells = np.bincount(distance.astype(int).ravel(), density.ravel(), nx)
     if shells.sum() <= 0:
         return EDGE_CAP * grid.length

@@ -15,7 +15,7 @@ CHUNK = 256
 
 
 def states(box: int, n_states: int, rng: np.random.Generator) -> np.ndarray:
-    """(m, z, y, x) float32: state 0 is whole; each other state lacks another domain, a fifth to a third of the mass.
+    """(m, z, y, x) float32: state 0 is whole; each other state lacks another domain, an eighth to a fifth of the mass.
 
     Blobs of 1.5 to 2.5 % of the box fill a lopsided core; each domain is a cluster of blobs on its surface.
     """
