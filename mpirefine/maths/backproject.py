@@ -31,14 +31,14 @@ class Slab:
         """(l, k, h) float32 sum of weights."""
         return self.sums[model, :, 3 * half + 2].reshape(self.shape)
 
-    def insert(self, model: int, positions: np.ndarray, values: np.ndarray, weights: np.ndarray) -> None:
-        """Add samples of both halves at the same positions to one map.
+    def insert(self, model: int, positions: np.ndarray, values: np.ndarray, weights: np.ndarray) -> int:
+        """Add samples of both halves at the same positions to one map; returns how many touched the slab.
 
         `positions` (n, 3) float32 are x, y, z in pixels of the padded spectrum; `values` (2, n) complex64, `weights` (2, n) float32.
         """
         from scipy.sparse import csc_array
         if not self.block.size:
-            return
+            return 0
         positions, source, mate = fold(positions)
         near = np.flatnonzero(self._touches(positions[:, 2]))
         positions, source, mate = positions[near], source[near], mate[near]
@@ -51,6 +51,7 @@ class Slab:
         pointer = np.arange(0, voxel.size + 1, 8, dtype=np.int32)
         spread = csc_array((kernel.reshape(-1), voxel.reshape(-1), pointer), shape=(self.sums.shape[1], len(near)))
         self.sums[model] += spread @ columns
+        return len(near)
 
     def _touches(self, z: np.ndarray) -> np.ndarray:
         lower = np.floor(z).astype(np.int32)

@@ -8,6 +8,8 @@ import numpy as np
 from mpirefine.maths.polar import PolarGrid
 from mpirefine.maths.search import Correlator, particle_matrices
 
+LEAST_EXPONENT = np.float32(-80)           # exp of less is no normal float32
+
 
 def shift_disc(radius: float, step: float) -> np.ndarray:
     """(s, 2) grid shifts x, y of at most `radius` pixels, `step` apart, centre included."""
@@ -92,38 +94,50 @@ def parabola(left: np.ndarray, centre: np.ndarray, right: np.ndarray) -> np.ndar
 
 @dataclass(frozen=True)
 class Peaks:
-    """What a fine search of one particle found: one row per (reference, shift, mirror) that matters."""
+    """What a fine search of one particle found at each of the n references searched."""
 
-    reference: np.ndarray   # (n,) place in the list of references searched
-    shift: np.ndarray       # (n,) index of the shift
+    value: np.ndarray       # (n,) log-likelihood of the best pose
+    shift: np.ndarray       # (n,) index of its shift
     mirror: np.ndarray      # (n,) 0 or 1
-    value: np.ndarray       # (n,) log-likelihood at the best angle
-    angle: np.ndarray       # (n,) radians, interpolated between samples
-    evidence: np.ndarray    # (n,) log of the mean of exp(log-likelihood / temperature) over in-plane angles
-    profile: np.ndarray     # (r, s, 2) best value of every pair: for interpolation between shifts
+    angle: np.ndarray       # (n,) radians, interpolated between samples; 0 where the reference does not matter
+    evidence: np.ndarray    # (n,) log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over in-plane angles; −inf likewise
+    profile: np.ndarray     # (n, s, 2) best value of every shift and mirror: for interpolation between shifts
 
 
 def fine_peaks(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.ndarray, correlator: Correlator, *, window: float,
                temperature: float) -> Peaks:
-    """All pairs within `window` · temperature of the best, of one particle's matrices (T, k, s) and its surviving references."""
-    angles, shifts = columns_tks.shape[0], columns_tks.shape[2]
-    profile = np.empty((len(references_rtk), shifts, 2), np.float32)
-    best, kept = -np.inf, []
+    """One particle's matrices (T, k, s) against its surviving references; those beyond `window` · temperature of the best do not matter."""
+    count, shifts = len(references_rtk), columns_tks.shape[2]
+    profile = np.empty((count, shifts, 2), np.float32)
+    value, place = np.empty(count, np.float32), np.empty(count, np.int64)
+    angle, evidence = np.zeros(count), np.full(count, -np.inf)
     step = max(1, correlator.max_pairs // shifts)
-    for start in range(0, len(references_rtk), step):
-        block = correlator.correlate(columns_tks, references_rtk[start:start + step])
-        peak = profile[start:start + step]
-        np.max(block, axis=0, out=peak)
-        peak -= norm_r[start:start + step, None, None]
-        best = max(best, float(peak.max()))
-        r, s, mirror = np.nonzero(peak > best - window * temperature)
-        kept.append((r + start, s, mirror, block[correlator.rows[:, None], r, s, mirror] - norm_r[start + r]))
-    r, s, mirror = (np.concatenate([row[i] for row in kept]) for i in range(3))
-    curves = np.concatenate([row[3] for row in kept], axis=1)
-    value = profile[r, s, mirror]
-    hold = value > best - window * temperature
-    r, s, mirror, value, curves = r[hold], s[hold], mirror[hold], value[hold], curves[:, hold]
-    at, row = curves.argmax(axis=0), np.arange(len(r))
-    offset = parabola(curves[at - 1, row], value, curves[(at + 1) % angles, row])
-    evidence = np.log(np.exp((curves.astype(np.float64) - value) / temperature).mean(axis=0)) + value.astype(np.float64) / temperature
-    return Peaks(r, s, mirror, value, -2 * np.pi * (at + offset) / angles, evidence, profile)
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        block = correlator.correlate(columns_tks, references_rtk[part])
+        np.max(block, axis=0, out=profile[part])
+        profile[part] -= norm_r[part, None, None]
+        flat = profile[part].reshape(len(profile[part]), -1)
+        place[part] = flat.argmax(axis=1)
+        value[part] = np.take_along_axis(flat, place[part, None], 1)[:, 0]
+        matter = start + np.flatnonzero(value[part] > value[:start + step].max() - window * temperature)
+        angle[matter] = _best_angle(block, matter - start, place[matter], correlator)
+        evidence[matter] = _evidence(block, matter - start, value[matter], norm_r[matter], temperature)
+    evidence[value <= value.max(initial=-np.inf) - window * temperature] = -np.inf
+    return Peaks(value, place // 2, place % 2, angle, evidence, profile)
+
+
+def _best_angle(block: np.ndarray, rows: np.ndarray, place: np.ndarray, correlator: Correlator) -> np.ndarray:
+    """Radians of the best in-plane angle of some references of a block at their best shift and mirror, between samples."""
+    curve = block[correlator.rows[:, None], rows, place // 2, place % 2]
+    angles, column, at = len(curve), np.arange(len(rows)), curve.argmax(axis=0)
+    return -2 * np.pi * (at + parabola(curve[at - 1, column], curve[at, column], curve[(at + 1) % angles, column])) / angles
+
+
+def _evidence(block: np.ndarray, rows: np.ndarray, value: np.ndarray, norm: np.ndarray, temperature: float) -> np.ndarray:
+    """log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over angles, relative to the best pose in float32."""
+    weight = block[:, rows]
+    weight -= (value + norm).astype(np.float32)[:, None, None]
+    weight *= np.float32(1 / temperature)
+    np.exp(np.maximum(weight, LEAST_EXPONENT, out=weight), out=weight)
+    return np.log(weight.sum(axis=0).sum(axis=(1, 2), dtype=np.float64) / len(block)) + value.astype(np.float64) / temperature

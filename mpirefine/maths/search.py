@@ -17,6 +17,7 @@ from mpirefine.maths.polar import PolarGrid, angular_coefficients
 
 LEAST_RINGS, RING_STEPS = 4, 3               # bands differ by at least 4 rings, and there are about 3 kinds: every band is a call
 BAD_STRIDE, ROW_PADDING = 128, 8             # pairs; rows a multiple of 1 KB apart fall on the same cache lines
+PLAN_STEP = 64                               # pairs; transforms are planned for multiples of it
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,11 @@ class Correlator:
         self.grid, self.bands, self.threads = grid, bands(grid, radius), threads
         self.max_pairs = max_pairs
         self.order = AngularOrder(grid.n_angles)
-        self._buffer = pyfftw.empty_aligned((grid.n_angles * (max_pairs + ROW_PADDING),), np.complex64)
-        self._plans: dict[int, object] = {}
+        self._buffer = pyfftw.empty_aligned((grid.n_angles * (max_pairs + PLAN_STEP + ROW_PADDING),), np.complex64)
+        self._plans: dict[int, tuple] = {}
+        self.flop = 0.0                      # of products and transforms done so far
+        orders = sum((band.stop - band.start) * band.rings for band in self.bands)
+        self._flop_per_pair = 4 * orders + 5 * grid.n_angles * np.log2(grid.n_angles)
 
     @property
     def rows(self) -> np.ndarray:
@@ -130,16 +134,20 @@ class Correlator:
         return self.order.row_of_angle
 
     def _plan(self, pairs: int):
+        """A view of the buffer (T, pairs) and the plan of its transform, which may take some more columns along: few plans serve all sizes."""
         import pyfftw
-        if pairs not in self._plans:
-            stride = pairs + (ROW_PADDING if pairs % BAD_STRIDE == 0 else 0)
+        planned = -(-pairs // PLAN_STEP) * PLAN_STEP
+        if planned not in self._plans:
+            stride = planned + (ROW_PADDING if planned % BAD_STRIDE == 0 else 0)
             rows = self._buffer[:self.grid.n_angles * stride].reshape(self.grid.n_angles, stride)
-            both = rows.reshape(*self.order.shape, stride)[..., :pairs]
+            rows[:] = 0
+            both = rows.reshape(*self.order.shape, stride)[..., :planned]
             axes = (0, 1) if self.order.shape[0] > 1 else (1,)
             plan = pyfftw.FFTW(both, both, axes=axes, direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE",), threads=self.threads,
                                normalise_idft=False)
-            self._plans[pairs] = rows[:, :pairs], plan
-        return self._plans[pairs]
+            self._plans[planned] = rows, plan
+        rows, plan = self._plans[planned]
+        return rows[:, :pairs], plan
 
     def correlate(self, particles_tks: np.ndarray, references_rtk: np.ndarray) -> np.ndarray:
         """Block of all references × all columns of the particle matrices; their product must not exceed `max_pairs`."""
@@ -151,4 +159,5 @@ class Correlator:
             span = slice(band.start, band.stop)
             np.matmul(left[span, :, :band.rings], right[span, :band.rings], out=product[span])
         plan.execute()
+        self.flop += self._flop_per_pair * count * columns
         return product.reshape(self.grid.n_angles, count, columns, 2)

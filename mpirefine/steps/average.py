@@ -16,8 +16,10 @@ from mpirefine.steps.base import Context, State
 from mpirefine.steps.simmx import weighted
 
 CHUNK = 64                 # (particle, projection) pairs turned together
-INSERT_SAMPLES = 1 << 18   # samples inserted together
+INSERT_SAMPLES = 1 << 18   # samples inserted together, at least ...
+SLAB_SHARE = 16            # ... and a sixteenth of a slab's voxels, over all of which their sum is added
 PAD = 2                    # padding of the Fourier volume: trilinear insertion wants twice the box
+FLOP_PER_SAMPLE = 8 * 6 * 2       # eight voxels of six numbers
 WIENER_IMAGE = 0.1         # class averages for the eye: weights below this share of the block's mean weight are damped
 
 
@@ -103,6 +105,7 @@ class Turner:
         self.transform = PolarTransform(polar, 16, ctx.options.threads)
         self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
         rings = polar.radii.astype(int)
+        self._flop_per_pair = 2 * polar.half_shape[0] * polar.n_angles * 5 * np.log2(polar.n_angles)       # of its two angular transforms
         self.precision = (state.noise.scale[:, None] ** 2 / state.noise.sigma2)[:, rings].astype(np.float32)
 
     def add(self, pairs: Pairs, block: Block, sums: ClassSums) -> None:
@@ -118,6 +121,7 @@ class Turner:
             power = self.precision[table.group[particle]][:, :, None]
             if table.ctf is not None:
                 power = power * transfer_power_in_projection(table.ctf.take(particle), placing, self.polar, self.ctx.grid)
+            self.ctx.clock.count(len(particle) * self._flop_per_pair)
             sums.add(pairs.reference[span] - block.start, table.half[particle], self.state.assignments.weight[particle, place],
                      samples, np.broadcast_to(power, (len(particle), *self.polar.half_shape)))
 
@@ -127,7 +131,7 @@ def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab
     keep = sparse_rings(sums.polar, ctx.plan.radius, ctx.plan.full_radius)
     area = np.repeat(sums.polar.quadrature / keep.sum(axis=1), keep.sum(axis=1)).astype(np.float32)
     points = np.concatenate([sums.polar.points[keep], np.zeros((keep.sum(), 1))], -1) * PAD
-    step = max(1, INSERT_SAMPLES // len(points))
+    step = max(1, max(INSERT_SAMPLES, slab.sums.shape[1] // SLAB_SHARE) // len(points))
     filled = np.flatnonzero(sums.count.sum(axis=1) > 0)
     model = state.orientations.model[block.as_slice][filled]
     for m, symmetry in enumerate(ctx.symmetries):
@@ -138,4 +142,5 @@ def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab
             weights = (sums.weight[group][..., keep] * area).astype(np.float32).transpose(1, 0, 2).reshape(2, -1)
             positions = points @ state.orientations.rotation[block.start + group]
             for operation in operations(symmetry):
-                slab.insert(m, (positions.reshape(-1, 3) @ operation).astype(np.float32), values, weights)
+                done = slab.insert(m, (positions.reshape(-1, 3) @ operation).astype(np.float32), values, weights)
+                ctx.clock.count(FLOP_PER_SAMPLE * done)

@@ -20,17 +20,16 @@ class OwnParticles:
     def __init__(self, table: ParticleTable, stack: Stack, *, keep_pixels: bool, chunk: int = 256):
         self.table, self._stack = table, stack
         self.set_aside = np.zeros(len(table), bool)
-        self._pixels = None
-        pixels = []
+        self._pixels: np.ndarray | None = None
         for start in range(0, len(table), chunk):
             rows = np.arange(start, min(start + chunk, len(table)))
             images = stack.read(rows)
             self.set_aside[rows] = ~np.isfinite(images).all(axis=(1, 2))
             if keep_pixels:
                 images[self.set_aside[rows]] = 0
-                pixels.append(images)
-        if keep_pixels and pixels:
-            self._pixels = np.concatenate(pixels)
+                if self._pixels is None:
+                    self._pixels = np.empty((len(table), *images.shape[1:]), np.float32)
+                self._pixels[rows] = images
 
     def __len__(self) -> int:
         return len(self.table)

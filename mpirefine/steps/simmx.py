@@ -21,7 +21,7 @@ SURVIVORS = 96             # coarse projections looked at finely, at most
 SURVIVING_LOSS = 12.0      # log-likelihood below the best at which a coarse projection may still win ...
 SURVIVING_SHARE = 0.35     # ... or this share of the best one's lead over the median: the coarse grid's mismatch costs part of the signal
 WINDOWS = 16               # survivors whose best coarse shifts open windows of fine shifts
-EVIDENCE_WINDOW = 15.0     # log-likelihood below the best beyond which a pose weighs less than 1e-6
+EVIDENCE_WINDOW = 15.0     # log-likelihood below the best beyond which a projection weighs less than 1e-6
 
 
 class ParticleSide:
@@ -84,24 +84,21 @@ class FineSearch:
 
     def _best(self, peaks: Peaks, rows: np.ndarray, shifts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The `sep` projections of most evidence, each at its best angle and shift; and the evidence of every map."""
-        order = np.lexsort((-peaks.value, peaks.reference))
-        reference, first = np.unique(peaks.reference[order], return_index=True)
-        evidence = np.array([log_sum_exp(part, 0) for part in np.split(peaks.evidence[order], first[1:])])
-        model = self.references.orientations.model[rows[reference]]
-        per_model = np.array([log_sum_exp(evidence[model == m], 0) for m in range(self.models)])
-        top = np.argsort(-evidence, kind="stable")[:self.sep]
-        at = order[first[top]]
-        best = dict(reference=rows[reference[top]], score=-peaks.value[at], evidence=evidence[top], angle=peaks.angle[at],
-                    mirror=peaks.mirror[at] == 1, shift=self._between(peaks, at, shifts))
+        model = self.references.orientations.model[rows]
+        per_model = np.array([log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)])
+        top = np.argsort(-peaks.evidence, kind="stable")[:self.sep]
+        top = top[np.isfinite(peaks.evidence[top])]
+        best = dict(reference=rows[top], score=-peaks.value[top], evidence=peaks.evidence[top], angle=peaks.angle[top],
+                    mirror=peaks.mirror[top] == 1, shift=self._between(peaks, top, shifts))
         return best, per_model
 
-    def _between(self, peaks: Peaks, at: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    def _between(self, peaks: Peaks, top: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         """Shifts interpolated between grid points, where both neighbours were searched."""
-        near = neighbours(shifts, self.step)[peaks.shift[at]]
-        curve = peaks.profile[peaks.reference[at, None], near, peaks.mirror[at, None]]
-        offset = np.stack([parabola(curve[:, i], peaks.value[at], curve[:, i + 1]) for i in (0, 2)], -1)
+        near = neighbours(shifts, self.step)[peaks.shift[top]]
+        curve = peaks.profile[top[:, None], near, peaks.mirror[top, None]]
+        offset = np.stack([parabola(curve[:, i], peaks.value[top], curve[:, i + 1]) for i in (0, 2)], -1)
         known = np.stack([(near[:, i] >= 0) & (near[:, i + 1] >= 0) for i in (0, 2)], -1)
-        return shifts[peaks.shift[at]] + np.where(known, offset, 0) * self.step
+        return shifts[peaks.shift[top]] + np.where(known, offset, 0) * self.step
 
 
 def empty_candidates(count: int, sep: int, models: int) -> Candidates:
@@ -127,6 +124,7 @@ class Matcher:
         """Candidates of the given rows, in that order; the coarse scores of all projections go to `keep_scores` (rows, r)."""
         ctx = self.ctx
         found = empty_candidates(len(rows), ctx.options.sep, ctx.models)
+        done = self.correlator.flop + self.fine_search.correlator.flop
         with ctx.progress(len(rows), f"iteration {self.state.iteration}: matching") as bar:
             for start in range(0, len(rows), CHUNK):
                 part = slice(start, min(start + CHUNK, len(rows)))
@@ -135,6 +133,7 @@ class Matcher:
                     keep_scores[part] = -scores
                 bar.update(part.stop - part.start)
         found.reference[ctx.particles.set_aside[rows]] = -1
+        ctx.clock.count(self.correlator.flop + self.fine_search.correlator.flop - done)
         return found
 
     def _chunk(self, rows: np.ndarray, places: slice, found: Candidates) -> np.ndarray:

@@ -73,7 +73,7 @@ def test_planted_pose_is_found(rng, mirror):
     particle_matrices(weighted, level.ramp, columns)
     peaks = fine_peaks(columns, norm[0], matrices, Correlator(grid, 12, 200), window=30, temperature=1.0)
     top = peaks.value.argmax()
-    assert peaks.reference[top] == 2 and bool(peaks.mirror[top]) == mirror
+    assert top == 2 and bool(peaks.mirror[top]) == mirror
     np.testing.assert_array_equal(level.shifts[peaks.shift[top]], shift[0])
     turn = (peaks.angle[top] - angle[0] + np.pi) % (2 * np.pi) - np.pi
     assert abs(turn) < 2 * np.pi / grid.n_angles / 20
@@ -116,10 +116,24 @@ def test_evidence_is_the_log_mean_over_angles(rng):
     matrices = rng.standard_normal((3, 32, 4)).astype(np.float32)
     correlator = Correlator(grid, 10 * NX, 100)
     block = correlator.correlate(columns, matrices).astype(np.float64).copy()
-    peaks = fine_peaks(columns, np.zeros(3, np.float32), matrices, correlator, window=1e9, temperature=2.0)
-    assert len(peaks.value) == 3 * 2 * 2
-    expected = np.log(np.exp(block / 2).mean(axis=0))
-    np.testing.assert_allclose(peaks.evidence, expected[peaks.reference, peaks.shift, peaks.mirror], atol=1e-4)
+    norm = rng.standard_normal(3).astype(np.float32)
+    peaks = fine_peaks(columns, norm, matrices, correlator, window=1e9, temperature=2.0)
+    expected = np.log(np.exp((block - norm[:, None, None]) / 2).mean(axis=0).sum(axis=(1, 2)))
+    np.testing.assert_allclose(peaks.evidence, expected, atol=1e-4)
+    narrow = fine_peaks(columns, norm, matrices, correlator, window=1e-3, temperature=2.0)
+    assert np.isfinite(narrow.evidence).sum() == 1 and narrow.evidence.argmax() == peaks.value.argmax()
+
+
+def test_extreme_values_keep_their_evidence():
+    """A projection hundreds of thousands better than the rest, or as bad as all others: never without evidence, never infinite."""
+    grid = PolarGrid(NX, 2, 32)
+    columns, matrices = np.zeros((32, 2, 1), np.complex64), np.zeros((4, 32, 2), np.float32)
+    columns[0], matrices[:, 0] = 1, np.array([1.0, 2.0, 3e5, 4.0])[:, None]
+    peaks = fine_peaks(columns, np.zeros(4, np.float32), matrices, Correlator(grid, 10 * NX, 3), window=15, temperature=1.0)
+    assert np.isfinite(peaks.evidence).tolist() == [False, False, True, False]
+    assert peaks.evidence[2] == pytest.approx(6e5, rel=1e-5)
+    peaks = fine_peaks(columns, np.full(4, 3e6, np.float32), 0 * matrices, Correlator(grid, 10 * NX, 3), window=15, temperature=1.0)
+    np.testing.assert_allclose(peaks.evidence, -3e6 + np.log(2), rtol=1e-6)
 
 
 def test_band_limit_keeps_the_correlation(rng):
