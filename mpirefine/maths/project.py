@@ -5,7 +5,7 @@ import numpy as np
 
 from mpirefine.maths.polar import PolarGrid
 
-POINTS_PER_CALL = 1 << 20
+POINTS_PER_CALL = 1 << 21  # every call transforms the whole map first: few large calls
 
 
 def slices(map_zyx: np.ndarray, rotations: np.ndarray, points: np.ndarray, threads: int = 1) -> np.ndarray:

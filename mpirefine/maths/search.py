@@ -126,7 +126,7 @@ class Correlator:
         self._plans: dict[int, tuple] = {}
         self.flop = 0.0                      # of products and transforms done so far
         orders = sum((band.stop - band.start) * band.rings for band in self.bands)
-        self._flop_per_pair = 4 * orders + 5 * grid.n_angles * np.log2(grid.n_angles)
+        self.flop_per_pair = 4 * orders + 5 * grid.n_angles * np.log2(grid.n_angles)
 
     @property
     def rows(self) -> np.ndarray:
@@ -159,5 +159,5 @@ class Correlator:
             span = slice(band.start, band.stop)
             np.matmul(left[span, :, :band.rings], right[span, :band.rings], out=product[span])
         plan.execute()
-        self.flop += self._flop_per_pair * count * columns
+        self.flop += self.flop_per_pair * count * columns
         return product.reshape(self.grid.n_angles, count, columns, 2)

@@ -12,6 +12,8 @@ from mpirefine.program import logs
 COMMANDS = {
     "refine": "refine several maps at once against one set of particles (also without the word)",
     "resume": "take an interrupted refinement up again",
+    "plan": "say before a run what memory, messages and seconds it will need (no MPI, no data)",
+    "bench": "measure this machine: peak rates, speed of matching, a profile for plan",
     "selfcheck": "say what this installation and this job found: MPI, HDF5, FFTW, threads, nodes",
 }
 USAGE = """usage: [mpirun -n N] python -m mpirefine --input particles.star --models a.mrc,b.mrc [options]

@@ -16,7 +16,7 @@ from mpirefine.steps.classify import hard_poses
 SAMPLE = 1024              # particles of the whole set that the estimates are made from ...
 GROUP_SAMPLE = 256         # ... or of each group
 SMALL_GROUP = 50           # groups with fewer sampled particles share the estimate of all
-CHUNK = 64
+CHUNK_PIXELS = 1 << 20     # of the particles taken together
 
 
 def sampled_rows(ctx: Context, sample: int, group_sample: int) -> np.ndarray:
@@ -27,6 +27,11 @@ def sampled_rows(ctx: Context, sample: int, group_sample: int) -> np.ndarray:
     wanted = np.maximum(sample * counts / max(counts.sum(), 1), group_sample)
     stride = np.maximum(np.floor(counts / wanted), 1).astype(np.int64)
     return np.flatnonzero((table.row % stride[table.group] == 0) & ~ctx.particles.set_aside)
+
+
+def chunk_of(ctx: Context) -> int:
+    """Particles taken together."""
+    return max(1, CHUNK_PIXELS // ctx.grid.nx ** 2)
 
 
 def full_points(ctx: Context) -> np.ndarray:
@@ -65,8 +70,8 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None) -> Noise:
     rings = np.arange(shells)
     for group in np.unique(table.group[rows]):
         own = rows[table.group[rows] == group]
-        for start in range(0, len(own), CHUNK):
-            part = own[start:start + CHUNK]
+        for start in range(0, len(own), chunk_of(ctx)):
+            part = own[start:start + chunk_of(ctx)]
             images = ctx.particles.images(part)
             ctf = table.ctf.take(part) if table.ctf is not None else None
             sums[group, 0] += len(part) * corner_spectrum(images, outside, ctx.grid)
@@ -94,12 +99,12 @@ def estimate(ctx: Context, state: State, rows: np.ndarray, poses: Poses) -> Nois
     """Collective. Scale and noise from the residuals of own `rows`, which lie in `poses` (one entry per row)."""
     table, shells = ctx.particles.table, ctx.grid.nx // 2 + 1
     sums = np.zeros((len(table.group_names), 4, shells))
-    points = full_points(ctx)
+    points, chunk = full_points(ctx), chunk_of(ctx)
     for m in range(ctx.models):
         volume = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None)
         mine = np.flatnonzero(poses.model == m)
-        for start in range(0, len(mine), CHUNK):
-            part = mine[start:start + CHUNK]
+        for start in range(0, len(mine), chunk):
+            part = mine[start:start + chunk]
             own = rows[part]
             ctf = table.ctf.take(own) if table.ctf is not None else None
             model = slices(volume, poses.rotation[part], points, ctx.options.threads) * transfer(ctf, ctx.grid)

@@ -11,7 +11,7 @@ from mpirefine.distribution import reduce
 from mpirefine.distribution.window import Window
 from mpirefine.maths.orient import nearest_cells, projection_directions
 from mpirefine.maths.polar import PolarGrid
-from mpirefine.maths.project import polar_slices
+from mpirefine.maths.project import POINTS_PER_CALL, polar_slices
 from mpirefine.maths.search import reference_matrices
 from mpirefine.steps.base import Context, State
 
@@ -88,10 +88,10 @@ class Project:
                 ctx.resources.enter_context(Window(ctx.team, (shape[0], shape[2]), np.float32)))
 
 
-def fill(ctx: Context, volume: np.ndarray, rows: slice, level: Orientations, windows: tuple[PolarGrid, Window, Window],
-         batch: int = 256) -> None:
+def fill(ctx: Context, volume: np.ndarray, rows: slice, level: Orientations, windows: tuple[PolarGrid, Window, Window]) -> None:
     """Project one map on this rank's share of the node's rows."""
     grid, matrices, power = windows
+    batch = max(1, POINTS_PER_CALL // int(np.prod(grid.half_shape)))
     share = Partition.even(rows.stop - rows.start, ctx.team.node.size)[ctx.team.node.rank]
     for part in share.chunks(batch):
         span = slice(rows.start + part.start, rows.start + part.stop)

@@ -1,0 +1,32 @@
+"""Measure this machine: peak rates, the speed of matching against them, and the seconds of each step's unit of work. Prints JSON."""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mpirefine.program import logs
+from mpirefine.program.launcher import check_launcher
+
+
+def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
+    """Where the profile goes."""
+    parser.add_argument("--out", type=Path, help="write the JSON here too, for 'plan --machine'")
+    parser.add_argument("--threads", type=int, default=1, help="threads per rank (default 1)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Collective."""
+    from mpirefine.distribution.team import Team
+    from mpirefine.program.machine import measure
+    with Team.world() as team:
+        check_launcher(team.size)
+        logs.start(team.rank, team.size, 0)
+        machine, matching = measure(team, args.threads)
+        text = json.dumps({"machine": machine.to_json(), "matching": matching}, indent=1)
+        with team.together("writing the profile"):
+            if team.is_root:
+                logs.say(text)
+                if args.out:
+                    args.out.write_text(text + "\n")
+    return 0
