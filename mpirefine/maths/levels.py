@@ -75,6 +75,31 @@ def shift_window(level: Level, centres: np.ndarray, reach: float) -> np.ndarray:
     return np.flatnonzero(near.any(axis=1))
 
 
+def windows_round(centres: np.ndarray, level: Level, reach: float) -> tuple[np.ndarray, ...]:
+    """For each of `centres` (n, 2), the indices of the level's shifts within `reach` pixels on each axis."""
+    return tuple(shift_window(level, centre[None], reach) for centre in centres)
+
+
+def rescore(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.ndarray, rows: np.ndarray, place: np.ndarray,
+            windows: tuple[np.ndarray, ...], correlator: Correlator) -> tuple[np.ndarray, np.ndarray]:
+    """One particle's matrices at many shifts against some references, each in a window of shifts of its own.
+
+    `rows` (n,) of the references, `place` (n,) which window each is looked at in. Returns the best log-likelihood (n,) float32 and its shift
+    (n,). References that share a window are one dense block.
+    """
+    value, shift = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
+    for group in np.unique(place):
+        members, window = np.flatnonzero(place == group), windows[group]
+        columns = np.ascontiguousarray(columns_tks[:, :, window])
+        step = max(1, correlator.max_pairs // len(window))
+        for start in range(0, len(members), step):
+            part = members[start:start + step]
+            peak = correlator.correlate(columns, references_rtk[rows[part]]).max(axis=0).max(axis=2)
+            best = peak.argmax(axis=1)
+            value[part], shift[part] = peak[np.arange(len(part)), best] - norm_r[rows[part]], window[best]
+    return value, shift
+
+
 def neighbours(shifts: np.ndarray, step: float) -> np.ndarray:
     """(s, 4) index of the shift one step to −x, +x, −y, +y of each, or −1."""
     offsets = np.array([[-step, 0], [step, 0], [0, -step], [0, step]])

@@ -2,8 +2,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from mpirefine.errors import RankFailure
+from mpirefine.errors import ParameterError, RankFailure
+
+if TYPE_CHECKING:
+    from mpirefine.distribution.team import Team
 
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
@@ -21,3 +25,14 @@ def check_launcher(size: int) -> None:
         if told.isdigit() and int(told) != size:
             raise RankFailure(f"the launcher started {told} ranks ({name}), but MPI sees {size}: this mpirun belongs to another MPI than mpi4py; "
                               "use the mpirun of the MPI that 'python -m mpirefine selfcheck' names")
+
+
+def check_threads(team: "Team", threads: int) -> None:
+    """Collective. ParameterError when more than one thread per rank were asked for and a node has not that many cores for its ranks."""
+    ranks = team.node.allgather(os.sched_getaffinity(0))
+    cores = len(set().union(*ranks))
+    worst = max(team.allgather((len(ranks) * threads - cores, len(ranks), cores)))
+    if threads > 1 and worst[0] > 0:
+        raise ParameterError(f"--threads {threads}: {worst[1]} ranks of a node x {threads} threads = {worst[1] * threads}, but they may use "
+                             f"{worst[2]} cores: start fewer ranks, or give each its cores (mpirun --map-by slot:PE={threads}, srun "
+                             f"--cpus-per-task={threads})")

@@ -63,7 +63,7 @@ class Machine:
             values = json.loads(path.read_text())
             return cls(**values["machine"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: no profile of a machine ({error}): make one with 'mpirun -n N python -m mpirefine bench --out {path}'") from None
+            raise InputError(f"{path}: no profile of a machine ({error}): 'mpirun -n N python -m mpirefine bench --out {path}' makes one") from None
 
 
 class Unwritten:

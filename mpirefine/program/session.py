@@ -12,6 +12,7 @@ from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError
 from mpirefine.program import auto, logs
+from mpirefine.program.launcher import check_threads
 from mpirefine.program.options import Options
 from mpirefine.program.timing import Clock
 from mpirefine.steps.base import Context, Noise, State
@@ -94,6 +95,7 @@ class Session:
 def open_session(options: Options, team: Team) -> Session:
     """Collective. Reads, checks, decides and says so; raises InputError on all ranks with every complaint."""
     inputs = None
+    check_threads(team, options.threads)
     with team.together("reading the input"):
         if team.is_root:
             inputs = read_inputs(options)

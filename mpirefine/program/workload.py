@@ -18,7 +18,8 @@ from mpirefine.maths.symmetry import operations
 from mpirefine.steps import average, noise, simmx
 from mpirefine.steps.plan import LevelPlan, SearchPlan
 
-SURVIVING_PAIRS = 0.01     # share of all fine (projection, shift) pairs that survive the coarse level: 0.3 % on clean data, 3 % on very noisy
+SURVIVING_PAIRS = 0.01     # share of all fine (projection, shift) pairs that are looked at: 0.3 % on clean data, 3 % on very noisy
+SECOND_SHARE = 0.25        # share of the coarse projections looked at with fine shifts, 9 each: 0.1 on clean data, 0.4 on very noisy
 PAIRS_PER_PARTICLE = 2.5   # projections a particle is averaged into
 TRANSFORM_WEIGHT = 3.0     # a flop of the FFT takes this many times as long as one of the product ...
 PEAK_WEIGHT = 10.0         # ... and reading a pair's T results once, this many flop each
@@ -92,7 +93,7 @@ class Job:
         coarse_shifts, fine_shifts = (len(shift_disc(self.maxshift, step)) for step in (levels.coarse_step, levels.fine_step))
         pixels = self.grid.nx ** 2
         points = coarse * np.prod(levels.coarse_grid.half_shape) + fine * np.prod(levels.fine_grid.half_shape)
-        match = coarse * coarse_shifts * self.pair_work(levels.coarse_grid, levels.coarse_angles)
+        match = coarse * (coarse_shifts + 9 * SECOND_SHARE) * self.pair_work(levels.coarse_grid, levels.coarse_angles)
         match += self.surviving * fine * fine_shifts * self.pair_work(levels.fine_grid, levels.fine_angles)
         samples = sparse_rings(self.polar, self.plan.radius, self.plan.full_radius).sum()
         copies = sum(len(operations(name)) * len(projection_directions(name, levels.fine_delta)) for name in self.symmetries)

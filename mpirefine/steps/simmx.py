@@ -1,4 +1,4 @@
-"""Step: score own particles against all projections and keep the best, coarse grid first, then its survivors on the fine one."""
+"""Step: score own particles against all projections and keep the best: coarse grid, its survivors with fine shifts, theirs on the fine grid."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -7,7 +7,8 @@ import numpy as np
 
 from mpirefine.data.poses import Candidates
 from mpirefine.maths.assign import log_sum_exp
-from mpirefine.maths.levels import CoarsePeaks, Level, Peaks, coarse_peaks, fine_peaks, neighbours, parabola, ring_norms, shift_disc, shift_window
+from mpirefine.maths.levels import (CoarsePeaks, Level, Peaks, coarse_peaks, fine_peaks, neighbours, parabola, rescore, ring_norms, shift_disc,
+                                    shift_window, windows_round)
 from mpirefine.maths.likelihood import transfer_power, weighted_images
 from mpirefine.maths.masks import soft_sphere
 from mpirefine.maths.polar import PolarGrid, PolarTransform
@@ -17,10 +18,12 @@ from mpirefine.steps.project import PreparedLevel
 
 CHUNK = 8                  # particles scored together on the coarse grid; Partition's quantum, so that blocks do not depend on ranks
 BLOCK_VALUES = 1 << 18     # complex values of a block: 2 MB, the cache share of a core
-SURVIVORS = 96             # coarse projections looked at finely, at most
-SURVIVING_LOSS = 12.0      # log-likelihood below the best at which a coarse projection may still win ...
-SURVIVING_SHARE = 0.35     # ... or this share of the best one's lead over the median: the coarse grid's mismatch costs part of the signal
-WINDOWS = 16               # survivors whose best coarse shifts open windows of fine shifts
+# Coarse projections that stay: at first those whose best coarse shift leaves them a chance, then, with shifts as fine as at the end, fewer.
+# A coarse shift that is wrong by its half step costs most of the signal on the outer rings, a direction that is wrong by half a step less.
+SURVIVORS = (2048, 192)    # at most
+SURVIVING_SHARE = (0.6, 0.35)      # of the best one's lead over the median that a projection may lack, and still win ...
+SURVIVING_LOSS = (20.0, 12.0)       # ... or this log-likelihood
+WINDOWS = 16               # survivors whose best shifts open windows of fine shifts
 EVIDENCE_WINDOW = 15.0     # log-likelihood below the best beyond which a projection weighs less than 1e-6
 
 
@@ -59,10 +62,11 @@ def correlator(ctx: Context, references: PreparedLevel, columns: int) -> Correla
     return Correlator(grid, ctx.plan.radius, max(BLOCK_VALUES // references.angles, columns), ctx.options.threads)
 
 
-def survivors(coarse: CoarsePeaks, p: int) -> np.ndarray:
-    """Places in the list of one particle's best coarse projections that the fine search looks at."""
-    lead = coarse.value[p, 0] - np.median(coarse.score[p])
-    return np.flatnonzero(coarse.value[p] >= coarse.value[p, 0] - max(SURVIVING_LOSS, SURVIVING_SHARE * lead))
+def survivors(value: np.ndarray, median: float, level: int) -> np.ndarray:
+    """Places of one particle's scores that are good enough to go on, best first."""
+    best = value.max()
+    alive = np.flatnonzero(value >= best - max(SURVIVING_LOSS[level], SURVIVING_SHARE[level] * (best - median)))
+    return alive[np.argsort(-value[alive], kind="stable")[:SURVIVORS[level]]]
 
 
 class FineSearch:
@@ -109,7 +113,7 @@ def empty_candidates(count: int, sep: int, models: int) -> Candidates:
 
 
 class Matcher:
-    """Both levels of the search over any own rows."""
+    """All levels of the search over any own rows."""
 
     def __init__(self, state: State, ctx: Context):
         refs, levels, self.state, self.ctx = ctx.references, state.levels, state, ctx
@@ -117,6 +121,8 @@ class Matcher:
         self.fine = Level.make(refs.fine.grid, shift_disc(ctx.plan.maxshift, levels.fine_step))
         self.correlator = correlator(ctx, refs.coarse, CHUNK * len(self.coarse.shifts))
         self.fine_search = FineSearch(ctx, self.fine, refs.fine, ctx.options.sep, ctx.temperature(state.iteration))
+        self.between = Level.make(refs.coarse.grid, self.fine.shifts)
+        self.windows = windows_round(self.coarse.shifts, self.between, levels.coarse_step / 2)
         self.sides = ParticleSide(ctx, refs.coarse.grid), ParticleSide(ctx, refs.fine.grid)
         self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
 
@@ -139,20 +145,30 @@ class Matcher:
     def _chunk(self, rows: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
         refs, (coarse_side, fine_side) = self.ctx.references, self.sides
         images = weighted(self.ctx, self.state, rows, self.mask)
-        norms = coarse_side.norms(rows, refs.coarse.power, self.state)
-        first = coarse_peaks(coarse_side.samples(images), norms, refs.coarse.matrices, self.coarse, self.correlator, SURVIVORS)
+        coarse_norms, coarse_samples = coarse_side.norms(rows, refs.coarse.power, self.state), coarse_side.samples(images)
+        first = coarse_peaks(coarse_samples, coarse_norms, refs.coarse.matrices, self.coarse, self.correlator, SURVIVORS[0])
         samples, norms = fine_side.samples(images), fine_side.norms(rows, refs.fine.power, self.state)
         for p, row in enumerate(range(places.start, places.stop)):
-            alive = survivors(first, p)
-            near = np.concatenate([refs.children[r] for r in first.reference[p, alive]])
+            alive, centres = self._second(first, p, coarse_samples[p], coarse_norms[p])
+            near = np.concatenate([refs.children[r] for r in alive])
             near = near if len(near) else np.arange(len(refs.fine.orientations))
-            centres = self.coarse.shifts[first.shift[p, alive[:WINDOWS]]]
-            window = shift_window(self.fine, centres, self.state.levels.coarse_step / 2)
+            window = shift_window(self.fine, centres, self.state.levels.fine_step)
             best, evidence = self.fine_search.search(samples[p], norms[p, near], near, window)
             for name, values in best.items():
                 getattr(found, name)[row, :len(values)] = values
             found.model_evidence[row] = evidence
         return first.score
+
+    def _second(self, first: CoarsePeaks, p: int, samples_kt: np.ndarray, norm_r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One particle's coarse projections that survive with fine shifts, and the shifts (n, 2) of the best of them."""
+        refs, median = self.ctx.references.coarse, float(np.median(first.score[p]))
+        alive = survivors(first.value[p], median, 0)
+        rows = first.reference[p, alive]
+        columns = np.empty((refs.angles, self.between.grid.n_rings, len(self.between.shifts)), np.complex64)
+        particle_matrices(samples_kt, self.between.ramp, columns)
+        value, shift = rescore(columns, norm_r, refs.matrices, rows, first.shift[p, alive], self.windows, self.correlator)
+        best = survivors(value, median, 1)
+        return rows[best], self.between.shifts[shift[best[:WINDOWS]]]
 
 
 class Simmx:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpirefine.maths.levels import Level, coarse_peaks, fine_peaks, neighbours, parabola, ring_norms, shift_disc, shift_window
+from mpirefine.maths.levels import Level, coarse_peaks, fine_peaks, neighbours, parabola, rescore, ring_norms, shift_disc, shift_window, windows_round
 from mpirefine.maths.polar import PolarGrid, PolarTransform, angular_coefficients, good_length, half_circle
 from mpirefine.maths.project import in_plane, polar_slices
 from mpirefine.maths.search import Correlator, bands, particle_matrices, reference_matrices
@@ -100,6 +100,26 @@ def test_coarse_agrees_with_fine_for_any_block(rng):
         np.testing.assert_allclose(best, large.score[p], rtol=1e-5, atol=1e-3)
         assert best.argmax() == large.reference[p, 0]
         assert large.shift[p, 0] == peaks.profile[best.argmax()].max(axis=1).argmax()
+
+
+@pytest.mark.parametrize("max_pairs", [9, 10, 500])
+def test_rescoring_finds_the_best_shift_of_each_window(rng, max_pairs):
+    grid, total = PolarGrid(NX, 6, 48), 11
+    references = np.empty((total, grid.n_angles, 6), np.float32)
+    reference_matrices((rng.standard_normal((total, 6, 24)) + 1j * rng.standard_normal((total, 6, 24))).astype(np.complex64), references)
+    level, coarse = Level.make(grid, shift_disc(4, 1.0)), shift_disc(4, 2.0)
+    columns = np.empty((grid.n_angles, 6, len(level.shifts)), np.complex64)
+    particle_matrices((rng.standard_normal((6, 24)) + 1j * rng.standard_normal((6, 24))).astype(np.complex64), level.ramp, columns)
+    norm = rng.standard_normal(total).astype(np.float32)
+    rows, place = np.array([7, 0, 10, 3, 4]), np.array([2, 5, 2, 0, 5])
+    windows = windows_round(coarse, level, 1.0)
+    assert all(len(window) == (np.abs(level.shifts - centre).max(axis=1) <= 1).sum() for window, centre in zip(windows, coarse))
+    value, shift = rescore(columns, norm, references, rows, place, windows, Correlator(grid, 10 * NX, max_pairs))
+    every = Correlator(grid, 10 * NX, 1000).correlate(columns, references).max(axis=(0, 3)) - norm[:, None]
+    for found, at, row, centre in zip(value, shift, rows, coarse[place]):
+        inside = np.abs(level.shifts - centre).max(axis=1) <= 1
+        assert at == np.where(inside, every[row], -np.inf).argmax()
+        assert found == pytest.approx(every[row, inside].max(), rel=1e-5)
 
 
 def test_no_particle_and_no_reference(rng):

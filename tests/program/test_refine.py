@@ -1,5 +1,6 @@
 """Whole refinements of a small simulated set: any number of ranks, taken up again, and what lies in the folder afterwards."""
 import json
+import os
 import shutil
 
 import h5py
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.errors import InputError
+from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.filters import resample
 from mpirefine.program import logs
 from mpirefine.program.cli import Parser
@@ -139,11 +140,25 @@ def test_another_particle_file_is_not_taken_up(team, shared_tmp, small_set):
 
 
 @pytest.mark.ranks(1, 2)
-@pytest.mark.parametrize("changes", [dict(lowmem=True), dict(threads=2), dict(block_mb=1)], ids=str)
+@pytest.mark.parametrize("changes", [dict(lowmem=True), dict(block_mb=1)], ids=str)
 def test_how_it_is_computed_changes_nothing(team, shared_tmp, small_set, changes):
     refine.run(options(small_set, path=shared_tmp / "run", **changes), team)
     if team.is_root:
         check_same(shared_tmp / "run", "labels")
+
+
+@pytest.mark.ranks(1)
+def test_threads_change_nothing(team, shared_tmp, small_set):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two cores")
+    refine.run(options(small_set, path=shared_tmp / "run", threads=2), team)
+    check_same(shared_tmp / "run", "labels")
+
+
+@pytest.mark.ranks(1, 2, 4)
+def test_more_threads_than_cores_are_refused(team, shared_tmp, small_set):
+    with pytest.raises(ParameterError, match=f"{team.size} ranks of a node x 4096 threads = {4096 * team.size}, but they may use"):
+        refine.run(options(small_set, path=shared_tmp / "run", threads=4096), team)
 
 
 @pytest.mark.ranks(1, 2)

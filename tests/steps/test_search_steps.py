@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mpirefine.distribution import reduce
+from mpirefine.maths.assign import log_sum_exp
 from mpirefine.maths.ctf import contrast_transfer
 from mpirefine.maths.orient import angular_distance
 from mpirefine.maths.project import in_plane, slices
@@ -13,8 +14,9 @@ from mpirefine.steps.noise import Reestimate, first_estimate, sampled_rows
 from mpirefine.steps.particles import OwnParticles
 from mpirefine.steps.pilot import Pilot
 from mpirefine.steps.project import Project
-from mpirefine.steps.simmx import Simmx
+from mpirefine.steps.simmx import Matcher, Simmx, survivors
 from tests.steps.small import GRID, Memory, context, simulate
+from tests.tools import load_tool
 
 FOUND: dict[str, np.ndarray] = {}
 
@@ -78,6 +80,30 @@ def test_score_is_the_likelihood_by_direct_sum(team):
         assert c in (0, 1)
     # grid scores against a continuous sum over pixels: shift and angle are refined between grid points, rings are a quadrature
     assert 0.9 < np.median(ratio) < 1.1
+
+
+@pytest.mark.ranks(1)
+@pytest.mark.parametrize("snr", [0.5, 0.1])
+def test_pruned_search_finds_what_an_exhaustive_one_finds(team, snr):
+    truth, made = simulate(snr=snr)
+    ctx, state = context(team, truth, made)
+    rows = np.arange(60)
+    with ctx.resources:
+        state = Project().run(state, ctx)
+        pruned, whole = Matcher(state, ctx).match(rows), load_tool("compare_search").Exhaustive(state, ctx).match(rows)
+    model, view = state.orientations.model, state.orientations.rotation
+    best, truth = pruned.reference[:, 0], whole.reference[:, 0]
+    assert (model[best] == model[truth]).sum() >= 59
+    assert (angular_distance(view[best], view[truth]) <= state.levels.fine_delta * 1.001).sum() >= 58
+    lost = log_sum_exp(whole.model_evidence, 1) - log_sum_exp(pruned.model_evidence, 1)
+    assert lost.min() > -1e-3 and (lost < 0.5).sum() >= 57
+
+
+def test_survivors_keep_what_may_still_win():
+    value = np.array([10.0, 100, 81, 79, 64, 40, 100], np.float32)
+    np.testing.assert_array_equal(survivors(value, 90.0, 0), [1, 6, 2])        # the lead is small: within 20 of the best
+    np.testing.assert_array_equal(survivors(value, 0.0, 0), [1, 6, 2, 3, 4, 5])
+    np.testing.assert_array_equal(survivors(value, 50.0, 1), [1, 6])
 
 
 @pytest.mark.ranks(1)

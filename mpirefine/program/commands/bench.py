@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from mpirefine.program import logs
-from mpirefine.program.launcher import check_launcher
+from mpirefine.program.launcher import check_launcher, check_threads
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -21,6 +21,7 @@ def main(args: argparse.Namespace) -> int:
     from mpirefine.program.machine import measure
     with Team.world() as team:
         check_launcher(team.size)
+        check_threads(team, args.threads)
         logs.start(team.rank, team.size, 0)
         machine, matching = measure(team, args.threads)
         text = json.dumps({"machine": machine.to_json(), "matching": matching}, indent=1)

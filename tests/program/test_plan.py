@@ -1,0 +1,89 @@
+"""What `plan` and `bench` say, and that a run does what `plan` foresaw."""
+import json
+
+import numpy as np
+import pytest
+
+from mpirefine.data.grid import Grid
+from mpirefine.errors import InputError
+from mpirefine.program.commands import refine
+from mpirefine.program.machine import Machine
+from mpirefine.program.workload import Job
+from mpirefine.steps.seed import estimate_radius
+from mpirefine.storage.mrc import read_volume
+from tests.program.small import command, make_set
+from tests.program.test_refine import options, quiet  # noqa: F401  (a fixture)
+
+UNITS = dict.fromkeys(("project", "simmx", "average", "insert", "store averages", "noise", "reconstruct"), 1e-9)
+
+
+def job(**changes):
+    return Job(**{**dict(particles=10000, grid=Grid(128, 2.0), symmetries=("c1", "c1"), radius=90.0, targetres=12.0, maxshift=8.0, ranks=16,
+                         per_node=8), **changes})
+
+
+def test_work_scales_as_it_should():
+    one, more = job().work(), job(particles=20000).work()
+    assert more["simmx"] == pytest.approx(2 * one["simmx"], rel=0.01) and more["insert"] == one["insert"]
+    twice = job(ranks=32).work()
+    assert twice["simmx"] == pytest.approx(0.5 * one["simmx"], rel=0.05) and twice["insert"] < 0.6 * one["insert"]
+    assert job(symmetries=("c1", "d7")).references[1] < 0.6 * job().references[1]
+    assert job(ranks=1, per_node=1).bytes_sent()["average"] == 0
+    assert job(ranks=64).bytes_sent()["average"] == 4 * job().bytes_sent()["average"]
+
+
+def test_memory_does_not_grow_with_ranks_or_classes():
+    few, many = job().memory(100), job(ranks=512, per_node=128).memory(100)
+    assert many.rank < few.rank and many.shared == few.shared
+    assert few.node == pytest.approx(8 * few.rank + few.shared)
+    fine = job(targetres=8.0).memory(100)
+    assert fine.private["averaging"] == pytest.approx(few.private["averaging"], rel=0.05) and fine.shared > 2 * few.shared
+    assert job(lowmem=True).memory(100).private["particles"] == 0
+
+
+def test_plan_needs_no_mpi_and_no_profile(tmp_path):
+    words = ("plan", "--particles", 100000, "--box", 128, "--models", 4, "--ranks", 512, "--per-node", 128, "--apix", 2)
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    assert "196 particles per rank" in done.stdout or "200 particles per rank" in done.stdout
+    assert "once per node" in done.stdout and "give --machine" in done.stdout
+    profile = tmp_path / "machine.json"
+    machine = Machine(1, 100.0, 40.0, 20.0, 2.0, UNITS, 150.0)
+    profile.write_text(json.dumps({"machine": machine.to_json()}))
+    assert Machine.read(profile) == machine
+    assert "per iteration: project" in command(*words, "--machine", profile).stdout
+    assert command("plan", "--particles", 0, "--box", 64).returncode == 2
+    with pytest.raises(InputError, match="bench"):
+        Machine.read(tmp_path / "none.json")
+
+
+@pytest.mark.ranks(1, 2, 4)
+def test_a_run_sends_what_was_planned(team, shared_tmp):
+    """Bytes of class sums to the byte; the exchange of slabs, which skips a rank's own part, closely."""
+    folder = team.from_root(make_set, shared_tmp / "set")
+    refine.run(options(folder, path=shared_tmp / "run", iter=1), team)
+    if not team.is_root:
+        return
+    grid = Grid(32, 8.0)
+    radius = max(estimate_radius(read_volume(folder / f"seed_{k}.mrc")[0], grid) for k in (0, 1))
+    asked = options(folder)
+    planned = job(particles=60, grid=grid, radius=radius, targetres=asked.targetres, maxshift=asked.maxshift, ranks=team.size, per_node=team.size)
+    steps = json.loads((shared_tmp / "run/timing.json").read_text())["iterations"][1]["steps"]
+    sent = planned.bytes_sent()
+    import h5py
+    with h5py.File(shared_tmp / "run/run.h5") as file:
+        classes = len(file["iterations/01/orientations/model"])
+    assert steps["average"]["bytes_sent"] == pytest.approx(sent["average"] * classes / planned.references[1], rel=1e-9)
+    assert steps["reconstruct"]["bytes_sent"] == pytest.approx(sent["reconstruct"], rel=0.1)
+    assert steps["project"]["bytes_sent"] == sent["project"]
+    assert steps["simmx"]["bytes_sent"] == 0 and steps["simmx"]["gflop"] > 0 and 0 < steps["simmx"]["share_of_peak"] < 1
+
+
+def test_bench_prints_a_profile(tmp_path):
+    done = command("bench", "--out", tmp_path / "machine.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found == json.loads((tmp_path / "machine.json").read_text())
+    assert [(m["rings"], m["angles"], m["shifts"]) for m in found["matching"]][0] == (28, 160, 21)
+    assert set(found["machine"]["seconds_per_unit"]) == set(UNITS)
+    assert all(np.isfinite(v) and v > 0 for v in found["machine"]["seconds_per_unit"].values())
