@@ -10,17 +10,18 @@ from types import TracebackType
 
 from mpirefine.program.launcher import launched_rank
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 PATIENCE = 1.0             # seconds other ranks leave rank 0 to speak before their exit makes the launcher kill it
 
 
 def set_threads(argv: list[str]) -> None:
-    """One BLAS and FFT thread per rank, or --threads: libraries read these variables when they load."""
+    """One BLAS thread (the program's own threads call it at once) and --threads for OpenMP: libraries read these variables when they load."""
     asked = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--threads"] + [w[10:] for w in argv if w.startswith("--threads=")]
-    for name in THREAD_VARIABLES:
-        if asked and asked[-1].isdigit():
-            os.environ[name] = asked[-1]
+    for name in BLAS_VARIABLES:
         os.environ.setdefault(name, "1")
+    if asked and asked[-1].isdigit():
+        os.environ["OMP_NUM_THREADS"] = asked[-1]
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def tell(error: BaseException) -> None:

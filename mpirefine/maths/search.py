@@ -8,6 +8,7 @@ the two real matrices change places and f = 1 − i.
 """
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from mpirefine.maths.polar import PolarGrid, angular_coefficients
 
 LEAST_RINGS, RING_STEPS = 4, 3               # bands differ by at least 4 rings, and there are about 3 kinds: every band is a call
 BAD_STRIDE, ROW_PADDING = 128, 8             # pairs; rows a multiple of 1 KB apart fall on the same cache lines
+PLANNING = threading.Lock()                  # FFTW plans in one thread at a time
 PLAN_STEP = 64                               # pairs; transforms are planned for multiples of it
 
 
@@ -117,9 +119,9 @@ class Correlator:
     φ = −2πt/T (EMAN's sign), the imaginary part that with its mirror image, t in the order of `rows`. It is valid until the next call.
     """
 
-    def __init__(self, grid: PolarGrid, radius: float, max_pairs: int, threads: int = 1):
+    def __init__(self, grid: PolarGrid, radius: float, max_pairs: int):
         import pyfftw
-        self.grid, self.bands, self.threads = grid, bands(grid, radius), threads
+        self.grid, self.bands = grid, bands(grid, radius)
         self.max_pairs = max_pairs
         self.order = AngularOrder(grid.n_angles)
         self._buffer = pyfftw.empty_aligned((grid.n_angles * (max_pairs + PLAN_STEP + ROW_PADDING),), np.complex64)
@@ -143,8 +145,8 @@ class Correlator:
             rows[:] = 0
             both = rows.reshape(*self.order.shape, stride)[..., :planned]
             axes = (0, 1) if self.order.shape[0] > 1 else (1,)
-            plan = pyfftw.FFTW(both, both, axes=axes, direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE",), threads=self.threads,
-                               normalise_idft=False)
+            with PLANNING:
+                plan = pyfftw.FFTW(both, both, axes=axes, direction="FFTW_BACKWARD", flags=("FFTW_ESTIMATE",), normalise_idft=False)
             self._plans[planned] = rows, plan
         rows, plan = self._plans[planned]
         return rows[:, :pairs], plan

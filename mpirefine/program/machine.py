@@ -165,7 +165,7 @@ def best_seconds_fixed(work: Any, repeats: int = 5) -> float:
     return min(best_seconds(work, least=0.0, repeats=1) for _ in range(repeats))
 
 
-def matching(rings: int, angles: int, peak: float, threads: int) -> dict[str, float]:
+def matching(rings: int, angles: int, peak: float) -> dict[str, float]:
     """Exhaustive matching of all shifts, in-plane angles and the mirror: a pose is a particle, projection, shift and angle."""
     grid = PolarGrid(int(MATCH["box"]), rings, angles)
     level = Level.make(grid, shift_disc(MATCH["shift_radius"], MATCH["shift_step"]))
@@ -173,7 +173,7 @@ def matching(rings: int, angles: int, peak: float, threads: int) -> dict[str, fl
     rng = np.random.default_rng(3)
     references = rng.standard_normal((total, angles, rings)).astype(np.float32)
     samples = (rng.standard_normal((count, rings, angles // 2)) + 1j).astype(np.complex64)
-    correlator = Correlator(grid, MATCH["radius"], max(simmx.BLOCK_VALUES // angles, count * shifts), threads)
+    correlator = Correlator(grid, MATCH["radius"], max(simmx.BLOCK_VALUES // angles, count * shifts))
     norm = np.zeros((count, total), np.float32)
     seconds = best_seconds(lambda: coarse_peaks(samples, norm, references, level, correlator, 1), least=1.0)
     pairs = total * count * shifts
@@ -186,8 +186,8 @@ def measure(team: Team, threads: int) -> tuple[Machine, list[dict[str, float]]]:
     """Collective. The profile, and how fast exhaustive matching is at three sizes."""
     base = base_memory()
     peak = sgemm_rate()
-    rates = [peak, fft_rate() * threads, copy_rate(), base]
-    match = [matching(rings, angles, peak, threads) for rings, angles in ((28, 160), (21, 96), (15, 48))]
+    rates = [peak, fft_rate(), copy_rate(), base]
+    match = [matching(rings, angles, peak) for rings, angles in ((28, 160), (21, 96), (15, 48))]
     means = np.mean(team.allgather(rates), axis=0)
     rehearse(team, threads)
     clock, job = rehearse(team, threads)

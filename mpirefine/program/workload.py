@@ -25,6 +25,7 @@ TRANSFORM_WEIGHT = 3.0     # a flop of the FFT takes this many times as long as 
 PEAK_WEIGHT = 10.0         # ... and reading a pair's T results once, this many flop each
 PARTICLE_FLOP = 1.2e8      # everything of a particle at 64 pixels that is not pairs, as flop of the product
 BYTES_PER_SAMPLE = 230     # temporaries of inserting one sample
+ROOT_MAPS = "maps on rank 0"
 VOXEL_BYTES = 24           # two halves of a complex value and a weight, float32
 
 
@@ -133,7 +134,7 @@ class Job:
             "matching": 8 * simmx.CHUNK * shifts * (coarse + levels.coarse_angles * levels.coarse_grid.n_rings) + 8 * simmx.BLOCK_VALUES * 4,
             "slab": VOXEL_BYTES * voxels * maps,
             "averaging": max(1.4 * block + VOXEL_BYTES * voxels + BYTES_PER_SAMPLE * group, 80 * voxels),
-            "maps on rank 0": 4 * nx ** 3 * maps * 5}
+            ROOT_MAPS: 4 * nx ** 3 * maps * 5}
         return Memory(private, references, self.per_node)
 
 
@@ -149,4 +150,4 @@ class Memory:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rank", sum(self.private.values()))
-        object.__setattr__(self, "node", self.rank * self.per_node + self.shared)
+        object.__setattr__(self, "node", self.rank * self.per_node - self.private[ROOT_MAPS] * (self.per_node - 1) + self.shared)

@@ -115,7 +115,7 @@ class Turner:
             span = slice(start, start + CHUNK)
             particle, place = pairs.particle[span], pairs.place[span]
             rows, again = np.unique(particle, return_inverse=True)
-            samples = self.transform(weighted(self.ctx, self.state, rows, self.mask))[again]
+            samples = self.transform(weighted(self.ctx, self.state, rows, self.ctx.particles.images(rows), self.mask))[again]
             placing = Placing(found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place])
             samples = to_projection(samples, placing, self.polar, self.orders)
             power = self.precision[table.group[particle]][:, :, None]

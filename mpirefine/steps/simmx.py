@@ -1,6 +1,11 @@
 """Step: score own particles against all projections and keep the best: coarse grid, its survivors with fine shifts, theirs on the fine grid."""
 from __future__ import annotations
 
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +29,7 @@ SURVIVORS = (2048, 192)    # at most
 SURVIVING_SHARE = (0.6, 0.35)      # of the best one's lead over the median that a projection may lack, and still win ...
 SURVIVING_LOSS = (20.0, 12.0)       # ... or this log-likelihood
 WINDOWS = 16               # survivors whose best shifts open windows of fine shifts
+SWITCH_SECONDS = 5e-5      # a thread that comes back from a product waits this long for the interpreter: 2 threads 1.65 x instead of 1.27 x
 EVIDENCE_WINDOW = 15.0     # log-likelihood below the best beyond which a projection weighs less than 1e-6
 
 
@@ -32,7 +38,7 @@ class ParticleSide:
 
     def __init__(self, ctx: Context, grid: PolarGrid):
         self.ctx, self.grid = ctx, grid
-        self.transform = PolarTransform(grid, CHUNK, ctx.options.threads)
+        self.transform = PolarTransform(grid, CHUNK)
 
     def samples(self, weighted_pyx: np.ndarray) -> np.ndarray:
         """(p, k, T/2) complex64; the batch of the transform is always CHUNK."""
@@ -47,19 +53,19 @@ class ParticleSide:
         return ring_norms(transfer_power(ctf, len(rows), rings, self.ctx.grid), precision, power_rk, self.grid)
 
 
-def weighted(ctx: Context, state: State, rows: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
-    """α c X / σ² of own rows, back in real space and masked."""
+def weighted(ctx: Context, state: State, rows: np.ndarray, images_pyx: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
+    """α c X / σ² of own rows and their images, back in real space and masked."""
     table = ctx.particles.table
     group = table.group[rows]
     weight = state.noise.scale[group, None] / state.noise.sigma2[group]
     ctf = table.ctf.take(rows) if table.ctf is not None else None
-    return weighted_images(ctx.particles.images(rows), ctf, weight, mask_yx, ctx.grid)
+    return weighted_images(images_pyx, ctf, weight, mask_yx, ctx.grid)
 
 
 def correlator(ctx: Context, references: PreparedLevel, columns: int) -> Correlator:
     """For blocks of at most BLOCK_VALUES values, but at least one reference against `columns` particles at a shift."""
     grid = replace(references.grid, n_angles=references.angles)
-    return Correlator(grid, ctx.plan.radius, max(BLOCK_VALUES // references.angles, columns), ctx.options.threads)
+    return Correlator(grid, ctx.plan.radius, max(BLOCK_VALUES // references.angles, columns))
 
 
 def survivors(value: np.ndarray, median: float, level: int) -> np.ndarray:
@@ -78,23 +84,20 @@ class FineSearch:
         self.correlator = correlator(ctx, references, len(level.shifts))
         self.step = float(np.diff(np.unique(level.shifts[:, 0])).min()) if len(level.shifts) > 1 else 1.0
 
-    def search(self, samples_kt: np.ndarray, norm_r: np.ndarray, rows: np.ndarray, window: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of every map."""
+    def search(self, samples_kt: np.ndarray, norm_r: np.ndarray, rows: np.ndarray, window: np.ndarray, found: Candidates, place: int) -> None:
+        """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of every map, at `place`."""
         columns = np.empty((self.references.angles, self.level.grid.n_rings, len(window)), np.complex64)
         particle_matrices(samples_kt, np.ascontiguousarray(self.level.ramp[:, :, window]), columns)
         peaks = fine_peaks(columns, norm_r, self.references.matrices[rows], self.correlator, window=EVIDENCE_WINDOW,
                            temperature=self.temperature)
-        return self._best(peaks, rows, self.level.shifts[window])
-
-    def _best(self, peaks: Peaks, rows: np.ndarray, shifts: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The `sep` projections of most evidence, each at its best angle and shift; and the evidence of every map."""
         model = self.references.orientations.model[rows]
-        per_model = np.array([log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)])
+        found.model_evidence[place] = [log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)]
         top = np.argsort(-peaks.evidence, kind="stable")[:self.sep]
         top = top[np.isfinite(peaks.evidence[top])]
         best = dict(reference=rows[top], score=-peaks.value[top], evidence=peaks.evidence[top], angle=peaks.angle[top],
-                    mirror=peaks.mirror[top] == 1, shift=self._between(peaks, top, shifts))
-        return best, per_model
+                    mirror=peaks.mirror[top] == 1, shift=self._between(peaks, top, self.level.shifts[window]))
+        for name, values in best.items():
+            getattr(found, name)[place, :len(values)] = values
 
     def _between(self, peaks: Peaks, top: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         """Shifts interpolated between grid points, where both neighbours were searched."""
@@ -113,7 +116,7 @@ def empty_candidates(count: int, sep: int, models: int) -> Candidates:
 
 
 class Matcher:
-    """All levels of the search over any own rows."""
+    """All levels of the search, with the buffers of one thread."""
 
     def __init__(self, state: State, ctx: Context):
         refs, levels, self.state, self.ctx = ctx.references, state.levels, state, ctx
@@ -126,25 +129,15 @@ class Matcher:
         self.sides = ParticleSide(ctx, refs.coarse.grid), ParticleSide(ctx, refs.fine.grid)
         self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
 
-    def match(self, rows: np.ndarray, keep_scores: np.ndarray | None = None) -> Candidates:
-        """Candidates of the given rows, in that order; the coarse scores of all projections go to `keep_scores` (rows, r)."""
-        ctx = self.ctx
-        found = empty_candidates(len(rows), ctx.options.sep, ctx.models)
-        done = self.correlator.flop + self.fine_search.correlator.flop
-        with ctx.progress(len(rows), f"iteration {self.state.iteration}: matching") as bar:
-            for start in range(0, len(rows), CHUNK):
-                part = slice(start, min(start + CHUNK, len(rows)))
-                scores = self._chunk(rows[part], part, found)
-                if keep_scores is not None:
-                    keep_scores[part] = -scores
-                bar.update(part.stop - part.start)
-        found.reference[ctx.particles.set_aside[rows]] = -1
-        ctx.clock.count(self.correlator.flop + self.fine_search.correlator.flop - done)
-        return found
+    @property
+    def flop(self) -> float:
+        """Done so far."""
+        return self.correlator.flop + self.fine_search.correlator.flop
 
-    def _chunk(self, rows: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
+    def chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
+        """Match at most CHUNK particles and put their candidates at `places`; returns the coarse log-likelihoods of all projections (p, r)."""
         refs, (coarse_side, fine_side) = self.ctx.references, self.sides
-        images = weighted(self.ctx, self.state, rows, self.mask)
+        images = weighted(self.ctx, self.state, rows, images_pyx, self.mask)
         coarse_norms, coarse_samples = coarse_side.norms(rows, refs.coarse.power, self.state), coarse_side.samples(images)
         first = coarse_peaks(coarse_samples, coarse_norms, refs.coarse.matrices, self.coarse, self.correlator, SURVIVORS[0])
         samples, norms = fine_side.samples(images), fine_side.norms(rows, refs.fine.power, self.state)
@@ -153,10 +146,7 @@ class Matcher:
             near = np.concatenate([refs.children[r] for r in alive])
             near = near if len(near) else np.arange(len(refs.fine.orientations))
             window = shift_window(self.fine, centres, self.state.levels.fine_step)
-            best, evidence = self.fine_search.search(samples[p], norms[p, near], near, window)
-            for name, values in best.items():
-                getattr(found, name)[row, :len(values)] = values
-            found.model_evidence[row] = evidence
+            self.fine_search.search(samples[p], norms[p, near], near, window, found, row)
         return first.score
 
     def _second(self, first: CoarsePeaks, p: int, samples_kt: np.ndarray, norm_r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,6 +161,47 @@ class Matcher:
         return rows[best], self.between.shifts[shift[best[:WINDOWS]]]
 
 
+def match(state: State, ctx: Context, rows: np.ndarray, keep_scores: np.ndarray | None = None, kind: type[Matcher] = Matcher) -> Candidates:
+    """Candidates of the given own rows, in that order; the coarse scores of all projections go to `keep_scores` (rows, r).
+
+    Threads take one chunk after the other: what is computed for a chunk does not depend on their number.
+    """
+    found = empty_candidates(len(rows), ctx.options.sep, ctx.models)
+    starts, lock = iter(range(0, len(rows), CHUNK)), threading.Lock()
+    matchers = [kind(state, ctx) for _ in range(ctx.options.threads)]
+    with ctx.progress(len(rows), f"iteration {state.iteration}: matching") as bar:
+        def work(matcher: Matcher) -> None:
+            for start in starts:
+                part = slice(start, min(start + CHUNK, len(rows)))
+                with lock:                                   # stacks are read by one thread at a time
+                    images = ctx.particles.images(rows[part])
+                scores = matcher.chunk(rows[part], images, part, found)
+                if keep_scores is not None:
+                    keep_scores[part] = -scores
+                with lock:
+                    bar.update(part.stop - part.start)
+        if len(matchers) == 1:
+            work(matchers[0])
+        else:
+            share(work, matchers, starts)
+    found.reference[ctx.particles.set_aside[rows]] = -1
+    ctx.clock.count(sum(matcher.flop for matcher in matchers))
+    return found
+
+
+def share(work: Callable[[Matcher], None], matchers: list[Matcher], starts: Iterator[int]) -> None:
+    """A thread for each matcher; after an error or a signal none of them takes another chunk."""
+    patience = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with ThreadPoolExecutor(len(matchers)) as pool:
+        try:
+            for done in as_completed([pool.submit(work, matcher) for matcher in matchers]):
+                done.result()
+        finally:
+            deque(starts, maxlen=0)
+            sys.setswitchinterval(patience)
+
+
 class Simmx:
     """Particles against projections: no communication."""
 
@@ -181,4 +212,4 @@ class Simmx:
         rows = np.arange(len(ctx.particles))
         if ctx.options.keep_simmx:
             ctx.simmx = np.zeros((len(rows), len(ctx.references.coarse.orientations)), np.float32)
-        return replace(state, candidates=Matcher(state, ctx).match(rows, ctx.simmx))
+        return replace(state, candidates=match(state, ctx, rows, ctx.simmx))

@@ -14,7 +14,7 @@ from mpirefine.steps.noise import Reestimate, first_estimate, sampled_rows
 from mpirefine.steps.particles import OwnParticles
 from mpirefine.steps.pilot import Pilot
 from mpirefine.steps.project import Project
-from mpirefine.steps.simmx import Matcher, Simmx, survivors
+from mpirefine.steps.simmx import Simmx, match, survivors
 from tests.steps.small import GRID, Memory, context, simulate
 from tests.tools import load_tool
 
@@ -90,7 +90,7 @@ def test_pruned_search_finds_what_an_exhaustive_one_finds(team, snr):
     rows = np.arange(60)
     with ctx.resources:
         state = Project().run(state, ctx)
-        pruned, whole = Matcher(state, ctx).match(rows), load_tool("compare_search").Exhaustive(state, ctx).match(rows)
+        pruned, whole = match(state, ctx, rows), match(state, ctx, rows, None, load_tool("compare_search").Exhaustive)
     model, view = state.orientations.model, state.orientations.rotation
     best, truth = pruned.reference[:, 0], whole.reference[:, 0]
     assert (model[best] == model[truth]).sum() >= 59
