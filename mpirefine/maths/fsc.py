@@ -26,6 +26,30 @@ def fsc(a_zyx: np.ndarray, b_zyx: np.ndarray) -> np.ndarray:
     return np.where(power > 0, cross / np.where(power > 0, power, 1), 0.0)
 
 
+def randomise_phases(map_zyx: np.ndarray, first: int, rng: np.random.Generator) -> np.ndarray:
+    """The map (z, y, x) float32 with the amplitudes it has and random phases from shell `first` on."""
+    from scipy import fft
+    nx = map_zyx.shape[0]
+    spectrum = fft.rfftn(map_zyx)
+    noise = fft.rfftn(rng.standard_normal(map_zyx.shape).astype(np.float32))        # a real map's spectrum: its phases have the right symmetry
+    beyond = Grid(nx, 1.0).shells(3) >= first
+    random = np.abs(spectrum) * noise / np.maximum(np.abs(noise), 1e-30)
+    return fft.irfftn(np.where(beyond, random, spectrum), s=map_zyx.shape).astype(np.float32)
+
+
+def without_mask_effect(masked: np.ndarray, randomised: np.ndarray, first: int) -> np.ndarray:
+    """FSC of masked half-maps without what the mask adds: (F − R) / (1 − R) beyond the shells whose phases were kept (Chen et al. 2013)."""
+    background = np.clip(randomised, 0, 0.99)
+    beyond = np.arange(len(masked)) >= first + 1
+    return np.where(beyond, (masked - background) / (1 - background), masked)
+
+
+def first_uncertain(curve: np.ndarray, threshold: float = 0.8) -> int:
+    """The first shell, from 2, where a curve is below a threshold."""
+    below = np.flatnonzero(curve[2:] < threshold)
+    return int(below[0]) + 2 if len(below) else len(curve)
+
+
 def resolution_at(curve: np.ndarray, threshold: float, grid: Grid) -> float:
     """Resolution in Å where the curve first falls below a threshold, linear between shells; Nyquist when it never does.
 

@@ -10,13 +10,15 @@ from mpirefine.steps.average import Average
 from mpirefine.steps.base import Context, State, Step
 from mpirefine.steps.classify import Classify
 from mpirefine.steps.converge import Converge
+from mpirefine.steps.guard import Guard
 from mpirefine.steps.noise import Reestimate
 from mpirefine.steps.postprocess import Postprocess
 from mpirefine.steps.project import Project
 from mpirefine.steps.reconstruct import Reconstruct
 from mpirefine.steps.simmx import Simmx
 
-PIPELINE: tuple[Step, ...] = (Project(), Simmx(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Converge())
+PIPELINE: tuple[Step, ...] = (
+    Project(), Simmx(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Guard(), Converge())
 
 
 def refine(state: State, pipeline: Sequence[Step], ctx: Context, report: Callable[[State], None]) -> State:

@@ -102,7 +102,7 @@ def rehearse(team: Team, threads: int) -> tuple[Clock, Job]:
     ctx = Context(team=team, options=options, grid=grid, symmetries=("c1",) * maps, partition=Partition.even(count, team.size),
                   particles=OwnParticles(table, InMemory(made["images"]), keep_pixels=True), clock=clock, writer=Unwritten(),
                   plan=SearchPlan(grid.nx, radius / grid.apix, REHEARSAL["maxshift"]),
-                  mask=soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3))
+                  masks=soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3)[None])
     job = Job(count, grid, ctx.symmetries, radius, REHEARSAL["targetres"], REHEARSAL["maxshift"], team.size, team.node.size)
     rings = job.levels.fine_grid.n_rings
     ctx.target_rings = rings

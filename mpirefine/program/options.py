@@ -34,8 +34,17 @@ class Options:
     radius: float | None = opt(None, "particle radius (default: from the starting maps)", unit="Å", least=1.0)
     maxshift: float | None = opt(None, "largest shift searched (default: 8 % of the box)", unit="px", least=0.0)
     delta: float | None = opt(None, "step of directions on the fine grid (default: from radius and resolution)", unit="degrees", least=0.5)
-    mask: str | None = opt(None, "solvent mask (MRC on the particles' grid, 0 to 1; default: a soft sphere)")
+    mask: str | None = opt(None, "solvent mask, one for all maps or one each (MRC on the particles' grid, 0 to 1; default: a soft sphere)")
+    seeds_from: str = opt("noise", "how --nmodels makes seeds of one map: noise added; random-subsets: alike, particles handed out at random in the "
+                          "first iteration; phase-randomised: random phases of the fine features",
+                          choices=("noise", "random-subsets", "phase-randomised"))
+    tau2_fudge: float = opt(1.0, "weight of the data against the prior in the maps' Wiener filter", least=0.01)
+    min_share: float = opt(0.05, "a map with less than this part of an equal share of the particles is empty", least=0.0)
+    on_empty: str = opt("reseed", "what happens to an empty map: made anew from the largest one; kept as it is; or left out from then on",
+                        choices=("reseed", "freeze", "drop"))
     automask3d: str | None = opt(None, "mask each map by EMAN2's threshold,radius,nshells,nshellsgauss,nmaxseed")
+    local: float | None = opt(None, "from the fourth iteration on, search views this near the last one only (default: everywhere)",
+                              unit="degrees", least=0.1)
     temperature: float | None = opt(None, "of the first probabilities, falling to 1 (default: 1, or 4 for seeds of one map)", least=1.0)
     no_ctf: bool = opt(False, "the images carry no contrast transfer")
     keep_simmx: bool = opt(False, "keep the whole matrix of coarse scores in the run file")
@@ -96,5 +105,7 @@ def validate(options: Options) -> None:
         value, least = getattr(options, one.name), one.metadata["least"]
         if value is not None and least is not None and not value >= least:
             problems.append(f"{flag_of(one.name)} {value}: must be {least:g} or more")
+    if options.local and options.keep_simmx:
+        problems.append("--keep-simmx keeps the scores of a search everywhere: leave out --local")
     if problems:
         raise ParameterError("\n".join(problems))

@@ -5,6 +5,8 @@ from typing import Any
 
 from mpirefine.program.logs import table
 
+EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was", "drop": "left out from now on"}
+
 
 def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: float) -> str:
     """Map, share soft and hard, particles, resolution; below it what moved."""
@@ -17,6 +19,10 @@ def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: fl
                      f"their shift by {summary['shift_change']:.1f} Å (medians)")
     lines.append(f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and {summary['projections_per_particle']:.1f} "
                  "projections (means)")
+    for m, action in summary["empty"]:
+        lines.append(f"warning: map {m + 1} has hardly any particles: {EMPTY[action]}")
+    for a, b in summary["same"]:
+        lines.append(f"warning: maps {a + 1} and {b + 1} are the same within noise")
     if "stopped" in summary:
         lines.append("stopping: " + summary["stopped"])
     return "\n".join(lines)

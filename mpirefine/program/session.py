@@ -35,19 +35,19 @@ class Inputs:
     maps: list[np.ndarray]
     apix: list[float]
     names: list[str]
-    mask: np.ndarray | None
+    masks: list[np.ndarray]
 
 
 def read_inputs(options: Options) -> Inputs:
     """On rank 0. Reads everything but pixels; every complaint is collected and raised as one InputError."""
     problems: list[str] = []
-    particles, maps, apix, mask = None, [], [], None
-    names = [name.strip() for name in options.models.split(",")]
+    particles, maps, apix = None, [], []
+    names, masks = ([name.strip() for name in text.split(",")] if text else [] for text in (options.models, options.mask))
     try:
         particles = relion.read_particles(options.input, options.apix, ctf=not options.no_ctf)
     except InputError as error:
         problems += error.problems
-    for name in names + ([options.mask] if options.mask else []):
+    for name in names + masks:
         try:
             volume, pixel = mrc.read_volume(name)
             if not np.isfinite(volume).all():
@@ -58,12 +58,13 @@ def read_inputs(options: Options) -> Inputs:
             problems += error.problems
     if problems:
         raise InputError(*problems)
-    if options.mask:
-        mask = maps.pop()
+    maps, solvent = maps[:len(names)], maps[len(names):]
+    for name, mask in zip(masks, solvent):
         if mask.shape[0] != particles.grid.nx:
-            raise InputError(f"--mask {options.mask} has {mask.shape[0]} voxels, the particles {particles.grid.nx}: give it on the particles' grid")
-        apix.pop()
-    return Inputs(particles, maps, apix, names, mask)
+            raise InputError(f"--mask {name} has {mask.shape[0]} voxels, the particles {particles.grid.nx}: give it on the particles' grid")
+    if len(masks) not in (0, 1, auto.count_models(options)):
+        raise InputError(f"--mask names {len(masks)} files for {auto.count_models(options)} maps: give one for all, or one for each")
+    return Inputs(particles, maps, apix[:len(names)], names, solvent)
 
 
 def own_particles(team: Team, inputs: Inputs | None, partition: Partition, options: Options) -> OwnParticles:
@@ -110,7 +111,8 @@ def open_session(options: Options, team: Team) -> Session:
     with team.together("preparing the starting maps"):
         if team.is_root:
             seeds = prepare(inputs.maps, inputs.apix, inputs.names, grid, copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
-                            mass=resolved.mass, targetres=options.targetres, radius=options.radius, mask=inputs.mask, seed=options.seed)
+                            mass=resolved.mass, targetres=options.targetres, radius=options.radius, masks=inputs.masks, seed=options.seed,
+                            method=options.seeds_from)
     radius = team.bcast(seeds.radius if team.is_root else None)
     context = make_context(options, team, grid, resolved, partition, particles, radius, seeds)
     notes = (*resolved.reasons, *seeds.notes, describe(context)) if team.is_root else ()
@@ -130,7 +132,7 @@ def make_context(options: Options, team: Team, grid: Grid, resolved: auto.Resolv
     target = int(min(round(grid.ring(options.targetres)), grid.nx // 2 - 1))
     least = int(min(target, max(auto.LEAST_RINGS, round(grid.ring(LEAST_RESOLUTION)))))
     return Context(team=team, options=options, grid=grid, symmetries=resolved.symmetries, partition=partition, particles=particles, plan=plan,
-                   clock=Clock(team), target_rings=target, least_rings=least, mask=seeds.mask if seeds is not None else None,
+                   clock=Clock(team), target_rings=target, least_rings=least, masks=seeds.masks if seeds is not None else None,
                    progress=logs.progress)
 
 

@@ -61,6 +61,11 @@ class State:
     history: tuple[dict[str, Any], ...] = ()     # summaries of earlier iterations, all ranks
     converged: bool = False
 
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """Maps that take no part any more."""
+        return tuple(m for summary in self.history for m in summary.get("dropped", ()))
+
 
 @dataclass(frozen=True)
 class Poses:
@@ -89,13 +94,18 @@ class Context:
     writer: Any = None                           # the open iteration of the run file
     references: "References | None" = None       # windows of the iteration
     resources: ExitStack = field(default_factory=ExitStack)
-    mask: np.ndarray | None = None               # rank 0: (z, y, x) solvent mask
+    masks: np.ndarray | None = None              # rank 0: (1 or m, z, y, x) solvent masks, one for all maps or one each
     simmx: np.ndarray | None = None              # own rows × coarse projections, with --keep-simmx
     progress: Callable[[int, str], Any] = no_progress
 
     def temperature(self, iteration: int) -> float:
         """Temperature of the posterior: from what was asked for down to 1, halving its excess each iteration."""
         return 1 + (self.options.temperature - 1) * 0.5 ** (iteration - 1)
+
+    def mask_of(self, model: int) -> np.ndarray:
+        """On rank 0. The solvent mask (z, y, x) of a map."""
+        assert self.masks is not None
+        return self.masks[model if len(self.masks) > 1 else 0]
 
     @property
     def block(self) -> Block:

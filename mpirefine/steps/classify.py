@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from mpirefine.data.poses import Candidates
 from mpirefine.distribution import reduce
-from mpirefine.maths.assign import assign
+from mpirefine.maths.assign import assign, log_sum_exp
 from mpirefine.maths.project import in_plane
 from mpirefine.steps.base import Context, Poses, State
 
@@ -21,6 +22,20 @@ def hard_poses(state: State) -> Poses:
     return Poses(state.assignments.model, turned, found.shift[row, best].astype(np.float64))
 
 
+def handed_out(state: State, ctx: Context) -> Candidates:
+    """Candidates with every particle's map replaced by one drawn for it: the maps are alike, so its views hold for all of them."""
+    found, start = state.candidates, np.array([state.orientations.of_model(m).start for m in range(ctx.models)])
+    rows = ctx.particles.table.row
+    draws = np.random.default_rng([ctx.options.seed, 1])
+    drawn = draws.integers(ctx.models, size=int(rows.max(initial=-1)) + 1, dtype=np.uint16)[rows]
+    used = found.reference >= 0
+    own = state.orientations.model[found.reference]
+    evidence = np.full_like(found.model_evidence, -np.inf)
+    evidence[np.arange(len(found)), drawn] = log_sum_exp(found.model_evidence, 1)
+    moved = np.where(used, found.reference - start[own] + start[drawn][:, None], -1)
+    return replace(found, reference=moved.astype(np.int32), model_evidence=evidence)
+
+
 class Classify:
     """Best projections and posterior of every particle; counts are summed over ranks."""
 
@@ -28,6 +43,8 @@ class Classify:
 
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
+        if ctx.options.seeds_from == "random-subsets" and ctx.options.nmodels and state.iteration == 1:
+            state = replace(state, candidates=handed_out(state, ctx))
         assignments = assign(state.candidates, state.orientations.model, sep=ctx.options.sep, soft=ctx.options.assign == "soft")
         models = ctx.models
         used = assignments.model >= 0

@@ -34,7 +34,8 @@ class Postprocess:
         with ctx.team.together("masking the maps"):
             if ctx.team.is_root:
                 resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
-                mask = [auto3d(v, *automask_values(ctx.options.automask3d)) if ctx.options.automask3d else ctx.mask for v in volumes]
+                mask = [auto3d(v, *automask_values(ctx.options.automask3d)) if ctx.options.automask3d else ctx.mask_of(m)
+                        for m, v in enumerate(volumes)]
                 volumes = (volumes * np.stack(mask)).astype(np.float32)
         resolution = ctx.team.bcast(resolution)
         rings = round(RING_MARGIN * ctx.grid.ring(min(resolution)))

@@ -36,11 +36,11 @@ class References:
     children: tuple[np.ndarray, ...]
 
 
-def directions(ctx: Context, delta: float, iteration: int) -> Orientations:
-    """Orientations of all maps, one list; the grid is turned at random, by seed and iteration alone."""
+def directions(ctx: Context, delta: float, iteration: int, dropped: tuple[int, ...] = ()) -> Orientations:
+    """Orientations of all maps, one list; the grid is turned at random, by seed and iteration alone: maps are compared on the same views."""
     rotation, model = [], []
     for m, symmetry in enumerate(ctx.symmetries):
-        views = projection_directions(symmetry, delta, rng=np.random.default_rng([ctx.options.seed, iteration, m]))
+        views = projection_directions(symmetry, delta, rng=np.random.default_rng([ctx.options.seed, iteration]))[:0 if m in dropped else None]
         rotation.append(views)
         model.append(np.full(len(views), m, np.int32))
     return Orientations(np.concatenate(rotation), np.concatenate(model))
@@ -51,6 +51,8 @@ def cells(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...])
     children = []
     for m, symmetry in enumerate(symmetries):
         f, c = fine.of_model(m), coarse.of_model(m)
+        if f.start == f.stop:
+            continue
         cell = nearest_cells(fine.rotation[f], coarse.rotation[c], symmetry)
         order = np.argsort(cell, kind="stable")
         bounds = np.searchsorted(cell[order], np.arange(c.stop - c.start + 1))
@@ -66,7 +68,8 @@ class Project:
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
         levels = ctx.plan.levels(state.rings)
-        fine, coarse = (ctx.team.from_root(directions, ctx, delta, state.iteration) for delta in (levels.fine_delta, levels.coarse_delta))
+        deltas = levels.fine_delta, levels.coarse_delta
+        fine, coarse = (ctx.team.from_root(directions, ctx, delta, state.iteration, state.dropped) for delta in deltas)
         prepared = [self._windows(ctx, coarse, levels.coarse_grid, levels.coarse_angles),
                     self._windows(ctx, fine, levels.fine_grid, levels.fine_angles)]
         for m in range(ctx.models):

@@ -8,7 +8,7 @@ import numpy as np
 from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.maths.backproject import crop_axis, divide, kernel_correction, radial_index, shell_sums
-from mpirefine.maths.fsc import fsc
+from mpirefine.maths.fsc import first_uncertain, fsc, randomise_phases, without_mask_effect
 from mpirefine.steps.average import PAD
 from mpirefine.steps.base import Context, State
 
@@ -46,7 +46,8 @@ class Reconstruct:
         """Collective."""
         slab, shells = state.slab, ctx.grid.nx // 2
         radius = radial_index(slab.box, slab.block, PAD)
-        maps, halves, curves = [], [], []
+        maps, halves = [], []
+        told: dict[str, list[np.ndarray]] = {}
         for m in range(ctx.models):
             weight = [slab.weight(m, h) for h in (0, 1)]
             numerator = [slab.numerator(m, h) for h in (0, 1)]
@@ -54,19 +55,25 @@ class Reconstruct:
             reduce.sum_in_place(ctx.team, sums)
             mean = sums[:, 0] / np.maximum(sums[:, 1], 1)
             pair = [inverse_transform(ctx, divide(numerator[h], weight[h], radius, HALF_FLOOR * mean[h]), slab.box) for h in (0, 1)]
-            curve = reduce.bcast_array(ctx.team, self._curve(ctx, pair) if ctx.team.is_root else None)
+            if ctx.team.is_root:
+                for name, values in half_curves(pair, ctx.mask_of(m), np.random.default_rng([ctx.options.seed, state.iteration, m])).items():
+                    told.setdefault(name, []).append(values)
+            curve = reduce.bcast_array(ctx.team, told["half_fsc"][m] if ctx.team.is_root else None)
             known = np.clip(curve[:shells], LEAST_FSC, 1 - LEAST_FSC)
-            floor = mean.sum(axis=0) * (1 - known) / (2 * known)
+            floor = mean.sum(axis=0) * (1 - known) / (2 * known) / ctx.options.tau2_fudge
             whole = inverse_transform(ctx, divide(numerator[0] + numerator[1], weight[0] + weight[1], radius, floor), slab.box)
             maps.append(whole)
             halves.append(pair)
-            curves.append(curve)
         root = ctx.team.is_root
         return replace(state, previous=state.volumes, volumes=np.stack(maps) if root else None, halves=np.array(halves) if root else None,
-                       slab=None, curves=dict(state.curves, half_fsc=np.array(curves)))
+                       slab=None, curves=dict(state.curves, **{name: np.array(values) for name, values in told.items()}))
 
-    @staticmethod
-    def _curve(ctx: Context, pair: list[np.ndarray]) -> np.ndarray:
-        """FSC of the half-maps within the mask; 1 at the origin, 0 where a half is empty."""
-        a, b = (half * ctx.mask for half in pair)
-        return np.nan_to_num(fsc(a, b).astype(np.float64))
+
+def half_curves(pair: list[np.ndarray], mask: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """FSC (shell,) of two half-maps: unmasked, masked, masked with random phases, and what is left without the mask's own part."""
+    plain = np.nan_to_num(fsc(*pair))
+    first = first_uncertain(plain)
+    masked = np.nan_to_num(fsc(*(half * mask for half in pair)))
+    randomised = np.nan_to_num(fsc(*(randomise_phases(half, first, rng) * mask for half in pair)))
+    return {"half_fsc_unmasked": plain, "half_fsc_masked": masked, "half_fsc_randomised": randomised,
+            "half_fsc": without_mask_effect(masked, randomised, first)}

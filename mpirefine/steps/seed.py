@@ -8,21 +8,23 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.maths.filters import lowpass_cosine, resample
+from mpirefine.maths.fsc import randomise_phases
 from mpirefine.maths.masks import estimate_radius, soft_sphere
 from mpirefine.maths.normalize import by_mass
 from mpirefine.maths.seeds import noise_seeds
 
 SCALE_LEVEL = 99.0         # percentile of a map that stands for its density level
 SCALE_RATIO = 2.0          # maps whose levels differ by more than this are brought to one level
+RANDOM_FROM = 3.0          # phase-randomised seeds agree up to this many times --targetres
 NOISE_STRENGTH = 0.5       # seeds made from one map differ from it by this share of its standard deviation
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """Starting maps (m, z, y, x) float32, their common solvent mask (z, y, x), the particle radius in Å, and what was done, in words."""
+    """Starting maps (m, z, y, x) float32, their solvent masks (1 or m, z, y, x), the particle radius in Å, and what was done, in words."""
 
     volumes: np.ndarray
-    mask: np.ndarray
+    masks: np.ndarray
     radius: float
     notes: tuple[str, ...]
 
@@ -49,19 +51,29 @@ def common_level(volumes: list[np.ndarray], mass: tuple[float, ...] | None, grid
 
 
 def prepare(volumes: list[np.ndarray], apix: list[float], names: list[str], grid: Grid, *, copies: int, mass: tuple[float, ...] | None,
-            targetres: float, radius: float | None, mask: np.ndarray | None, seed: int) -> Seeds:
-    """On rank 0. `copies` > 1 makes that many seeds from one map by seeded noise."""
+            targetres: float, radius: float | None, masks: list[np.ndarray], seed: int, method: str = "noise") -> Seeds:
+    """On rank 0. `copies` > 1 makes that many seeds from one map by `method`; `masks`: none, one for all maps, or one each."""
     notes: list[str] = []
     maps = [on_grid(v, a, grid, n, notes.append) for v, a, n in zip(volumes, apix, names)]
     maps = common_level(maps, mass if copies == 1 else None, grid, notes.append)
     if radius is None:
         radius = max(estimate_radius(v, grid) for v in maps)
         notes.append(f"particle radius {radius:.0f} Å, from the starting maps")
-    if mask is None:
-        mask = soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3)
+    solvent = np.stack(masks or [soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3)]).astype(np.float32)
     if copies > 1:
-        maps = list(noise_seeds(maps[0], grid, copies, rng=np.random.default_rng([seed, 0]), resolution=targetres, strength=NOISE_STRENGTH))
-        notes.append(f"{copies} seeds made from {names[0]} by noise of {NOISE_STRENGTH:g} x its standard deviation, seed {seed}")
-    maps = [(lowpass_cosine(v, grid, targetres) * mask).astype(np.float32) for v in maps]
+        maps, how = several(maps[0], grid, copies, method, targetres, np.random.default_rng([seed, 0]))
+        notes.append(f"{copies} seeds made from {names[0]} {how}, seed {seed}")
+    maps = [(lowpass_cosine(v, grid, targetres) * solvent[m if len(solvent) > 1 else 0]).astype(np.float32) for m, v in enumerate(maps)]
     notes.append(f"starting maps low-passed to {targetres:.1f} Å and masked")
-    return Seeds(np.stack(maps), mask.astype(np.float32), radius, tuple(notes))
+    return Seeds(np.stack(maps), solvent, radius, tuple(notes))
+
+
+def several(volume: np.ndarray, grid: Grid, copies: int, method: str, targetres: float, rng: np.random.Generator) -> tuple[list[np.ndarray], str]:
+    """Seeds from one map, and how, in words. Those of random-subsets are alike: particles are handed out at random in the first iteration."""
+    if method == "random-subsets":
+        return [volume] * copies, "alike; the first iteration hands the particles out at random"
+    if method == "phase-randomised":
+        first = max(2, round(grid.ring(RANDOM_FROM * targetres)))
+        return [randomise_phases(volume, first, rng) for _ in range(copies)], f"by random phases beyond {grid.resolution(first):.0f} Å"
+    made = noise_seeds(volume, grid, copies, rng=rng, resolution=targetres, strength=NOISE_STRENGTH)
+    return list(made), f"by noise of {NOISE_STRENGTH:g} x its standard deviation"

@@ -18,6 +18,7 @@ from mpirefine.maths.likelihood import transfer_power, weighted_images
 from mpirefine.maths.masks import soft_sphere
 from mpirefine.maths.polar import PolarGrid, PolarTransform
 from mpirefine.maths.search import Correlator, particle_matrices
+from mpirefine.maths.symmetry import operations
 from mpirefine.steps.base import Context, State
 from mpirefine.steps.project import PreparedLevel
 
@@ -30,6 +31,8 @@ SURVIVING_SHARE = (0.6, 0.35)      # of the best one's lead over the median that
 SURVIVING_LOSS = (20.0, 12.0)       # ... or this log-likelihood
 WINDOWS = 16               # survivors whose best shifts open windows of fine shifts
 SWITCH_SECONDS = 5e-5      # a thread that comes back from a product waits this long for the interpreter: 2 threads 1.65 x instead of 1.27 x
+GLOBAL_ITERATIONS = 3      # before --local: until then classes and views move far
+LOCAL_SHIFTS = 2.0         # fine steps round the last shift
 EVIDENCE_WINDOW = 15.0     # log-likelihood below the best beyond which a projection weighs less than 1e-6
 
 
@@ -202,6 +205,37 @@ def share(work: Callable[[Matcher], None], matchers: list[Matcher], starts: Iter
             sys.setswitchinterval(patience)
 
 
+class LocalMatcher(Matcher):
+    """Views near the last one, in every map; shifts near the last one; all in-plane angles."""
+
+    def __init__(self, state: State, ctx: Context):
+        super().__init__(state, ctx)
+        fine = ctx.references.fine.orientations
+        self.views = [(fine.of_model(m), fine.rotation[fine.of_model(m), 2], operations(name)) for m, name in enumerate(ctx.symmetries)]
+        self.least_cosine = np.cos(np.radians(ctx.options.local))
+
+    def chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
+        """As everywhere, but without coarse scores."""
+        last, side = self.state.last, self.sides[1]
+        samples = side.samples(weighted(self.ctx, self.state, rows, images_pyx, self.mask))
+        norms = side.norms(rows, self.ctx.references.fine.power, self.state)
+        for p, (row, place) in enumerate(zip(rows, range(places.start, places.stop))):
+            near = self.near(last.rotation[row, 2])
+            window = shift_window(self.fine, last.shift[row][None], LOCAL_SHIFTS * self.state.levels.fine_step)
+            window = window if len(window) else np.arange(len(self.fine.shifts))
+            self.fine_search.search(samples[p], norms[p, near], near, window, found, place)
+        return np.empty((len(rows), 0), np.float32)
+
+    def near(self, view: np.ndarray) -> np.ndarray:
+        """Fine projections of every map near a view, its symmetry copies and opposites; at least the nearest one."""
+        chosen = []
+        for rows, views, copies in self.views:
+            if len(views):
+                cosine = np.abs(views @ (view @ copies).T).max(axis=1)
+                chosen.append(rows.start + np.flatnonzero(cosine >= min(self.least_cosine, cosine.max())))
+        return np.concatenate(chosen)
+
+
 class Simmx:
     """Particles against projections: no communication."""
 
@@ -210,6 +244,7 @@ class Simmx:
     def run(self, state: State, ctx: Context) -> State:
         """Each rank its own particles."""
         rows = np.arange(len(ctx.particles))
+        kind = LocalMatcher if ctx.options.local and state.iteration > GLOBAL_ITERATIONS else Matcher
         if ctx.options.keep_simmx:
             ctx.simmx = np.zeros((len(rows), len(ctx.references.coarse.orientations)), np.float32)
-        return replace(state, candidates=match(state, ctx, rows, ctx.simmx))
+        return replace(state, candidates=match(state, ctx, rows, ctx.simmx, kind))

@@ -44,7 +44,10 @@ ITEMS = {item.name: item for item in (
     Item("noise/scale", "f8", "", "(group,) grey scale of the maps in the particles"),
     Item("volumes/map", "f4", "", "(map, z, y, x) masked, on the particles' grey scale"),
     Item("volumes/half", "f4", "", "(map, half, z, y, x) unmasked"),
-    Item("curves/half_fsc", "f8", "", "(map, shell) between half-maps, within the mask"),
+    Item("curves/half_fsc", "f8", "", "(map, shell) between half-maps within the mask, without what the mask adds"),
+    Item("curves/half_fsc_masked", "f8", "", "(map, shell) between half-maps within the mask"),
+    Item("curves/half_fsc_unmasked", "f8", "", "(map, shell) between half-maps as they are"),
+    Item("curves/half_fsc_randomised", "f8", "", "(map, shell) within the mask, phases random beyond where the unmasked one falls below 0.8"),
     Item("curves/previous_fsc", "f8", "", "(map, shell) to the map of the iteration before"),
     Item("curves/between_fsc", "f8", "", "(map, map, shell) between maps"),
 )}

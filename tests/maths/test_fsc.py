@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.fsc import fsc, resolution_at
+from mpirefine.maths.filters import lowpass_gauss
+from mpirefine.maths.fsc import first_uncertain, fsc, randomise_phases, resolution_at, without_mask_effect
+from mpirefine.maths.masks import soft_sphere
 
 
 def whole_spectrum_fsc(a, b):
@@ -87,3 +89,27 @@ def test_a_straight_curve_is_inverted(nx, threshold):
 ])
 def test_where_a_curve_falls_below_a_half(curve, expected):
     assert resolution_at(np.array(curve, float), 0.5, Grid(12, 1.0)) == pytest.approx(expected)
+
+
+def test_random_phases_keep_amplitudes_and_low_shells(rng):
+    volume = rng.standard_normal((16, 16, 16)).astype(np.float32)
+    changed = randomise_phases(volume, 4, rng)
+    before, after = np.fft.rfftn(volume), np.fft.rfftn(changed)
+    shells = Grid(16, 1.0).shells(3)
+    inside = (shells < 7) & (np.arange(9) > 0) & (np.arange(9) < 8)
+    np.testing.assert_allclose(np.abs(after)[inside], np.abs(before)[inside], rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(after[shells < 4], before[shells < 4], rtol=1e-3, atol=1e-2)
+    assert np.abs(fsc(volume, changed)[4:8]).max() < 0.5 and fsc(volume, changed)[2] > 0.999
+
+
+def test_the_mask_adds_nothing_to_pure_noise_halves(rng):
+    mask = soft_sphere(32, 5.0, 1.0, 3)
+    common = lowpass_gauss(rng.standard_normal((32, 32, 32)).astype(np.float32), Grid(32, 1.0), 0.08)
+    low = randomise_phases(common, 5, rng), randomise_phases(common, 5, rng)      # the same up to shell 4, independent beyond
+    first = first_uncertain(fsc(*low))
+    assert first == 5
+    masked = fsc(*(half * mask for half in low))
+    randomised = fsc(*(randomise_phases(half, first, rng) * mask for half in low))
+    left = without_mask_effect(masked, randomised, first)
+    assert masked[6] > 0.15 and abs(left[6:9]).mean() < abs(masked[6:9]).mean()
+    np.testing.assert_array_equal(left[:6], masked[:6])

@@ -48,7 +48,7 @@ def context(team, truth, made, **options):
     chosen = Options(**{"temperature": 1.0, "maxshift": 2.0, "block_mb": 1, **options})
     mask = soft_sphere(GRID.nx, RADIUS + 1, 3.0, 3)
     ctx = Context(team=team, options=chosen, grid=GRID, symmetries=("c1",) * len(truth), partition=partition, particles=particles,
-                  plan=SearchPlan(GRID.nx, RADIUS, 2.0), clock=Clock(team), target_rings=9, least_rings=5, mask=mask)
+                  plan=SearchPlan(GRID.nx, RADIUS, 2.0), clock=Clock(team), target_rings=9, least_rings=5, masks=mask[None])
     volumes = np.stack([lowpass_gauss(v, GRID, 1 / 25) * mask for v in truth]).astype(np.float32)
     noise = Noise(np.full((1, GRID.nx // 2 + 1), float(GRID.nx ** 2)), np.array([true_scale(truth, made)]))
     return ctx, State(1, noise, 9, volumes=volumes if team.is_root else None)

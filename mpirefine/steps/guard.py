@@ -1,0 +1,65 @@
+"""Step: maps that few particles chose are made anew, kept or left out; maps that are the same within noise are named."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mpirefine.maths.fsc import fsc
+from mpirefine.maths.seeds import noise_seeds
+from mpirefine.steps.base import Context, State
+from mpirefine.steps.seed import NOISE_STRENGTH
+
+SAME_MARGIN = 0.02         # two maps are the same when their FSC is this close to that of each one's halves, on average over the rings in use
+
+
+def same_within_noise(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: int) -> bool:
+    """Whether two maps agree as well as noise lets them: their FSC is that expected of two maps of one structure.
+
+    A map whose halves agree by F correlates with the truth by √(2F / (1 + F)), so two such maps of one structure correlate by the product.
+    """
+    full = [2 * np.clip(half, 0, 1) / (1 + np.clip(half, 0, 1)) for half in (half_a, half_b)]
+    span = slice(1, rings + 1)
+    return bool(np.mean(between[span]) >= np.mean(np.sqrt(full[0] * full[1])[span]) - SAME_MARGIN)
+
+
+class Guard:
+    """Collapse and duplicates; decided on rank 0 from what all ranks know."""
+
+    name = "guard"
+
+    def run(self, state: State, ctx: Context) -> State:
+        """Collective."""
+        floor = ctx.options.min_share / max(ctx.models - len(state.dropped), 1)
+        empty = [m for m, share in enumerate(state.summary["soft"]) if share < floor and m not in state.dropped]
+        action = ctx.options.on_empty if ctx.models > 1 else "freeze"
+        if action == "reseed" and state.iteration >= ctx.options.iter:
+            action = "freeze"                                # what comes last must come from particles
+        volumes, same = state.volumes, None
+        with ctx.team.together("looking after empty maps"):
+            if ctx.team.is_root:
+                volumes = volumes.copy()
+                for m in (*empty, *state.dropped):
+                    volumes[m] = anew(state, ctx, m) if action == "reseed" and m not in state.dropped else state.previous[m]
+                same = self._same(state, ctx)
+        told = dict(empty=[(m, action) for m in empty], same=ctx.team.bcast(same))
+        if action == "drop":
+            told["dropped"] = empty
+        return replace(state, volumes=volumes, summary=dict(state.summary, **told))
+
+    @staticmethod
+    def _same(state: State, ctx: Context) -> list[tuple[int, int]]:
+        """On rank 0. Pairs of maps that agree within noise, as they came from the particles."""
+        halves, maps = state.curves["half_fsc"], state.volumes
+        live = [m for m in range(ctx.models) if m not in state.dropped]
+        return [(a, b) for i, a in enumerate(live) for b in live[i + 1:]
+                if same_within_noise(fsc(maps[a], maps[b]), halves[a], halves[b], state.rings)]
+
+
+def anew(state: State, ctx: Context, model: int) -> np.ndarray:
+    """On rank 0. The largest map with noise, its own in every iteration and for every map."""
+    largest = int(np.argmax(state.summary["soft"]))
+    rng = np.random.default_rng([ctx.options.seed, state.iteration, model])
+    finest = ctx.grid.resolution(ctx.target_rings)
+    seed = noise_seeds(state.volumes[largest], ctx.grid, 2, rng=rng, resolution=finest, strength=NOISE_STRENGTH)[0]
+    return (seed * ctx.mask_of(model)).astype(np.float32)

@@ -1,0 +1,101 @@
+"""Empty maps and duplicates: what becomes of them, on any number of ranks."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mpirefine.program.report import iteration_table
+from mpirefine.steps.classify import handed_out
+from mpirefine.steps.guard import Guard, same_within_noise
+from mpirefine.steps.project import Project, directions
+from mpirefine.steps.simmx import match
+from tests.steps.small import GRID, context, simulate
+
+
+def guarded(team, soft=(0.98, 0.02), iteration=2, **options):
+    truth, made = simulate()
+    ctx, state = context(team, truth, made, **options)
+    shells = GRID.nx // 2 + 1
+    curves = {"half_fsc": np.full((2, shells), 0.9)} if team.is_root else {}
+    before = state.volumes * 0.5 if team.is_root else None
+    state = replace(state, iteration=iteration, previous=before, curves=curves, summary=dict(soft=list(soft)))
+    return ctx, state, Guard().run(state, ctx)
+
+
+@pytest.mark.ranks(1, 3)
+@pytest.mark.parametrize("action", ["reseed", "freeze", "drop"])
+def test_an_empty_map_is_dealt_with(team, action):
+    _, state, after = guarded(team, on_empty=action)
+    assert after.summary["empty"] == [(1, action)]
+    assert after.summary.get("dropped", []) == ([1] if action == "drop" else [])
+    if team.is_root:
+        np.testing.assert_array_equal(after.volumes[0], state.volumes[0])
+        if action == "reseed":
+            inside = state.volumes[0] != 0
+            likeness = np.corrcoef(after.volumes[1][inside], state.volumes[0][inside])[0, 1]
+            assert 0.7 < likeness < 0.99
+            np.testing.assert_array_equal(guarded(team, on_empty=action)[2].volumes[1], after.volumes[1])      # seeded
+        else:
+            np.testing.assert_array_equal(after.volumes[1], state.previous[1])
+
+
+@pytest.mark.ranks(1, 2)
+def test_shares_above_the_floor_are_left_alone(team):
+    _, state, after = guarded(team, soft=(0.97, 0.03))
+    assert after.summary["empty"] == []
+    if team.is_root:
+        np.testing.assert_array_equal(after.volumes, state.volumes)
+
+
+@pytest.mark.ranks(1, 2)
+def test_the_last_iteration_makes_no_seeds(team):
+    assert guarded(team, iteration=8)[2].summary["empty"] == [(1, "freeze")]
+
+
+@pytest.mark.ranks(1, 2)
+def test_a_dropped_map_is_projected_no_more(team):
+    ctx, state, _ = guarded(team)
+    state = replace(state, history=({"dropped": [1]},))
+    with ctx.resources:
+        state = Project().run(state, ctx)
+        assert set(state.orientations.model.tolist()) == {0}
+        found = match(state, ctx, np.arange(len(ctx.particles)))
+    assert np.isneginf(found.model_evidence[:, 1]).all() and np.isfinite(found.model_evidence[:, 0]).all()
+
+
+@pytest.mark.ranks(1)
+def test_duplicates_are_named(team):
+    rng, shells = np.random.default_rng(1), 17
+    halves = np.full(shells, 0.8)
+    expected = 2 * 0.8 / 1.8
+    assert same_within_noise(np.full(shells, expected) + 0.01 * rng.standard_normal(shells), halves, halves, 12)
+    assert not same_within_noise(np.full(shells, expected - 0.1), halves, halves, 12)
+    summary = dict(soft=[0.5, 0.5], hard=[0.5, 0.5], particles=10, resolution=[9.0, 9.0], rings=9, classes_per_particle=1.0,
+                   projections_per_particle=1.0, same=[(0, 1)], empty=[(1, "reseed")])
+    text = iteration_table(summary, 1, 8, 1.0)
+    assert "maps 1 and 2 are the same within noise" in text and "map 2 has hardly any particles" in text
+
+
+@pytest.mark.ranks(1, 2, 4)
+def test_random_subsets_hand_out_by_row(team):
+    truth, made = simulate()
+    ctx, state = context(team, [truth[0], truth[0]], made)
+    with ctx.resources:
+        state = Project().run(state, ctx)
+        state = replace(state, candidates=match(state, ctx, np.arange(len(ctx.particles))))
+    dealt = handed_out(state, ctx)
+    drawn = np.random.default_rng([0, 1]).integers(2, size=60, dtype=np.uint16)[ctx.particles.table.row]
+    used = dealt.reference >= 0
+    assert (state.orientations.model[dealt.reference] == drawn[:, None])[used].all()
+    view = state.orientations.rotation[:, 2]
+    np.testing.assert_allclose(view[dealt.reference][used], view[state.candidates.reference][used])
+    assert np.isneginf(dealt.model_evidence[np.arange(len(drawn)), 1 - drawn]).all()
+
+
+@pytest.mark.ranks(1)
+def test_all_maps_are_compared_on_the_same_views(team):
+    truth, made = simulate()
+    ctx, _ = context(team, truth, made)
+    grid = directions(ctx, 15.0, 3)
+    np.testing.assert_array_equal(grid.rotation[grid.of_model(0)], grid.rotation[grid.of_model(1)])
+    assert np.abs(grid.rotation - directions(ctx, 15.0, 4).rotation).max() > 0.01
