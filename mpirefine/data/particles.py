@@ -23,6 +23,8 @@ class ParticleTable:
     group_names: tuple[str, ...]
     half: np.ndarray             # (p,) int8
     ctf: CTFParams | None        # None: the images carry no contrast transfer
+    rotation: np.ndarray | None = None   # (p, 3, 3) of the particle file, when its poses are used
+    shift: np.ndarray | None = None      # (p, 2) likewise, pixels
 
     def __len__(self) -> int:
         return len(self.file)
@@ -30,4 +32,5 @@ class ParticleTable:
     def take(self, rows) -> "ParticleTable":
         """The given rows (slice, indices or mask)."""
         return ParticleTable(self.files, self.file[rows], self.image[rows], self.row[rows], self.group[rows], self.group_names,
-                             self.half[rows], None if self.ctf is None else self.ctf.take(rows))
+                             self.half[rows], None if self.ctf is None else self.ctf.take(rows),
+                             *(None if values is None else values[rows] for values in (self.rotation, self.shift)))

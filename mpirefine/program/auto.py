@@ -12,6 +12,7 @@ from mpirefine.steps.postprocess import automask_values
 
 TARGET_NYQUISTS = 1.5      # automatic --targetres, in units of Nyquist: classes separate on coarser features, and every step costs less
 FINEST_TARGET = 12.0       # Å; EMAN2's default
+ITERATIONS, SEED_ITERATIONS = 8, 25          # for maps that differ, and for seeds of one map
 SHIFT_SHARE = 0.08         # automatic --maxshift, as a share of the box
 LEAST_RINGS = 6
 
@@ -91,6 +92,8 @@ def resolve(options: Options, grid: Grid) -> Resolved:
         changes["temperature"] = 1.0 if models == len(options.models.split(",")) else 4.0
         reasons.append(f"temperature starts at {changes['temperature']:g}: " + (
             "the starting maps differ" if changes["temperature"] == 1 else "seeds made from one map separate slowly"))
+    if options.iter is None:
+        changes["iter"] = ITERATIONS if models == len(options.models.split(",")) else SEED_ITERATIONS
     if problems:
         raise InputError(*problems)
     return Resolved(replace(options, **changes), symmetries, mass, tuple(reasons))

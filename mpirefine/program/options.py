@@ -22,7 +22,7 @@ class Options:
     models: str = opt("", "starting maps, comma separated (MRC, any box and pixel size)", level=0)
     nmodels: int | None = opt(None, "make this many seeds from one starting map, by seeded noise", level=0, least=2)
     sym: str = opt("c1", "symmetry, one for all maps or one each: c<n>, d<n>, tet, oct, icos", level=0)
-    iter: int = opt(8, "iterations, at most", level=0, least=1)
+    iter: int | None = opt(None, "iterations, at most (default: 8, or 25 for seeds of one map)", level=0, least=1)
     targetres: float | None = opt(None, "resolution aimed at; seeds are low-passed to it, matching uses no more", unit="Å", level=0, least=0.1)
     mass: str | None = opt(None, "mass, one for all maps or one each: maps are written with density 1 as contour level", unit="kDa", level=0)
     path: str | None = opt(None, "results folder (default: the next free multi_NN)", level=0)
@@ -45,6 +45,7 @@ class Options:
     automask3d: str | None = opt(None, "mask each map by EMAN2's threshold,radius,nshells,nshellsgauss,nmaxseed")
     local: float | None = opt(None, "from the fourth iteration on, search views this near the last one only (default: everywhere)",
                               unit="degrees", least=0.1)
+    fixed_poses: bool = opt(False, "take angles and shifts of the particle file, choose the map only")
     temperature: float | None = opt(None, "of the first probabilities, falling to 1 (default: 1, or 4 for seeds of one map)", least=1.0)
     no_ctf: bool = opt(False, "the images carry no contrast transfer")
     keep_simmx: bool = opt(False, "keep the whole matrix of coarse scores in the run file")
@@ -105,6 +106,8 @@ def validate(options: Options) -> None:
         value, least = getattr(options, one.name), one.metadata["least"]
         if value is not None and least is not None and not value >= least:
             problems.append(f"{flag_of(one.name)} {value}: must be {least:g} or more")
+    if options.fixed_poses and (options.local or options.keep_simmx):
+        problems.append("--fixed-poses searches nothing: leave out --local and --keep-simmx")
     if options.local and options.keep_simmx:
         problems.append("--keep-simmx keeps the scores of a search everywhere: leave out --local")
     if problems:

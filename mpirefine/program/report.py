@@ -23,6 +23,8 @@ def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: fl
         lines.append(f"warning: map {m + 1} has hardly any particles: {EMPTY[action]}")
     for a, b in summary["same"]:
         lines.append(f"warning: maps {a + 1} and {b + 1} are the same within noise")
+    if summary.get("coarse") is False:
+        lines.append("the maps have separated on coarse features: finer rings from now on")
     if "stopped" in summary:
         lines.append("stopping: " + summary["stopped"])
     return "\n".join(lines)

@@ -44,7 +44,7 @@ def read_inputs(options: Options) -> Inputs:
     particles, maps, apix = None, [], []
     names, masks = ([name.strip() for name in text.split(",")] if text else [] for text in (options.models, options.mask))
     try:
-        particles = relion.read_particles(options.input, options.apix, ctf=not options.no_ctf)
+        particles = relion.read_particles(options.input, options.apix, ctf=not options.no_ctf, poses=options.fixed_poses)
     except InputError as error:
         problems += error.problems
     for name in names + masks:
@@ -113,32 +113,36 @@ def open_session(options: Options, team: Team) -> Session:
             seeds = prepare(inputs.maps, inputs.apix, inputs.names, grid, copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
                             mass=resolved.mass, targetres=options.targetres, radius=options.radius, masks=inputs.masks, seed=options.seed,
                             method=options.seeds_from)
-    radius = team.bcast(seeds.radius if team.is_root else None)
-    context = make_context(options, team, grid, resolved, partition, particles, radius, seeds)
+    radius, resolution = team.bcast((seeds.radius, seeds.resolution) if team.is_root else None)
+    context = make_context(options, team, grid, resolved, partition, particles, radius, resolution, seeds)
     notes = (*resolved.reasons, *seeds.notes, describe(context)) if team.is_root else ()
     for note in notes:
         log.info("%s", note)
     shells = grid.nx // 2 + 1
     groups = len(particles.table.group_names)
     blank = Noise(np.ones((groups, shells)), np.ones(groups))
-    state = State(0, blank, context.target_rings, volumes=seeds.volumes if team.is_root else None)
+    state = State(0, blank, context.first_rings or context.target_rings, volumes=seeds.volumes if team.is_root else None)
     return Session(context, state, inputs, seeds, resolved, notes)
 
 
 def make_context(options: Options, team: Team, grid: Grid, resolved: auto.Resolved, partition: Partition, particles: OwnParticles,
-                 radius: float, seeds: Seeds | None) -> Context:
-    """The context of a run; `radius` in Å."""
+                 radius: float, resolution: float, seeds: Seeds | None) -> Context:
+    """The context of a run; `radius` and the `resolution` it starts with in Å."""
     plan = SearchPlan(grid.nx, radius / grid.apix, options.maxshift, options.delta)
     target = int(min(round(grid.ring(options.targetres)), grid.nx // 2 - 1))
     least = int(min(target, max(auto.LEAST_RINGS, round(grid.ring(LEAST_RESOLUTION)))))
+    first = int(np.clip(round(grid.ring(resolution)), min(auto.LEAST_RINGS, target), target))
     return Context(team=team, options=options, grid=grid, symmetries=resolved.symmetries, partition=partition, particles=particles, plan=plan,
-                   clock=Clock(team), target_rings=target, least_rings=least, masks=seeds.masks if seeds is not None else None,
+                   clock=Clock(team), target_rings=target, least_rings=least,
+                   first_rings=first if first < target else 0, masks=seeds.masks if seeds is not None else None,
                    progress=logs.progress)
 
 
 def describe(ctx: Context) -> str:
     """The first iteration's search, in words."""
-    levels = ctx.plan.levels(ctx.target_rings)
+    if ctx.options.fixed_poses:
+        return "poses: angles and shifts of the particle file; only the map is chosen"
+    levels = ctx.plan.levels(ctx.first_rings or ctx.target_rings)
     return (f"search: directions every {levels.coarse_delta:.2f}° then {levels.fine_delta:.2f}°, rings 1-{levels.coarse_grid.n_rings} then "
             f"1-{levels.fine_grid.n_rings} ({ctx.grid.resolution(levels.fine_grid.n_rings):.1f} Å), {levels.fine_angles} in-plane angles, "
             f"shifts to {ctx.plan.maxshift:g} px every {levels.coarse_step:g} then {levels.fine_step:g} px: steps follow from the particle "

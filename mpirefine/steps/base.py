@@ -90,6 +90,7 @@ class Context:
     clock: Any
     target_rings: int = 0                        # rings that --targetres allows; the first iteration uses them all
     least_rings: int = 1
+    first_rings: int = 0                         # rings that matching stays at until few particles move; 0: it is free from the start
     run: Any = None
     writer: Any = None                           # the open iteration of the run file
     references: "References | None" = None       # windows of the iteration

@@ -8,7 +8,7 @@ from mpirefine.steps.base import Context, State
 from mpirefine.steps.classify import hard_poses
 from mpirefine.steps.noise import estimate, first_estimate, sampled_rows
 from mpirefine.steps.project import Project
-from mpirefine.steps.simmx import match
+from mpirefine.steps.simmx import find
 
 SAMPLE, GROUP_SAMPLE = 256, 64
 
@@ -23,6 +23,6 @@ class Pilot:
         state = replace(state, noise=first_estimate(ctx, state.volumes))
         state = Project().run(state, ctx)
         rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE)
-        sample = replace(state, candidates=match(state, ctx, rows))
+        sample = replace(state, candidates=find(state, ctx, rows))
         sample = replace(sample, assignments=assign(sample.candidates, state.orientations.model, sep=ctx.options.sep, soft=False))
         return replace(state, noise=estimate(ctx, sample, rows, hard_poses(sample)))

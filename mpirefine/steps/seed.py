@@ -15,7 +15,8 @@ from mpirefine.maths.seeds import noise_seeds
 
 SCALE_LEVEL = 99.0         # percentile of a map that stands for its density level
 SCALE_RATIO = 2.0          # maps whose levels differ by more than this are brought to one level
-RANDOM_FROM = 3.0          # phase-randomised seeds agree up to this many times --targetres
+COARSE_PARTS = 8           # seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
+RANDOM_FROM = 3.0          # phase-randomised seeds agree up to this many times the resolution they start with
 NOISE_STRENGTH = 0.5       # seeds made from one map differ from it by this share of its standard deviation
 
 
@@ -26,6 +27,7 @@ class Seeds:
     volumes: np.ndarray
     masks: np.ndarray
     radius: float
+    resolution: float        # Å; what the seeds hold, and what matching starts with
     notes: tuple[str, ...]
 
 
@@ -59,21 +61,23 @@ def prepare(volumes: list[np.ndarray], apix: list[float], names: list[str], grid
     if radius is None:
         radius = max(estimate_radius(v, grid) for v in maps)
         notes.append(f"particle radius {radius:.0f} Å, from the starting maps")
+    resolution = max(targetres, 2 * radius / COARSE_PARTS) if copies > 1 else targetres
     solvent = np.stack(masks or [soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3)]).astype(np.float32)
     if copies > 1:
-        maps, how = several(maps[0], grid, copies, method, targetres, np.random.default_rng([seed, 0]))
+        maps, how = several(maps[0], grid, copies, method, resolution, np.random.default_rng([seed, 0]))
         notes.append(f"{copies} seeds made from {names[0]} {how}, seed {seed}")
-    maps = [(lowpass_cosine(v, grid, targetres) * solvent[m if len(solvent) > 1 else 0]).astype(np.float32) for m, v in enumerate(maps)]
-    notes.append(f"starting maps low-passed to {targetres:.1f} Å and masked")
-    return Seeds(np.stack(maps), solvent, radius, tuple(notes))
+    maps = [(lowpass_cosine(v, grid, resolution) * solvent[m if len(solvent) > 1 else 0]).astype(np.float32) for m, v in enumerate(maps)]
+    notes.append(f"starting maps low-passed to {resolution:.1f} Å and masked" + (
+        f"; matching stays there until few particles move, then uses {targetres:.1f} Å" if resolution > targetres else ""))
+    return Seeds(np.stack(maps), solvent, radius, resolution, tuple(notes))
 
 
-def several(volume: np.ndarray, grid: Grid, copies: int, method: str, targetres: float, rng: np.random.Generator) -> tuple[list[np.ndarray], str]:
+def several(volume: np.ndarray, grid: Grid, copies: int, method: str, resolution: float, rng: np.random.Generator) -> tuple[list[np.ndarray], str]:
     """Seeds from one map, and how, in words. Those of random-subsets are alike: particles are handed out at random in the first iteration."""
     if method == "random-subsets":
         return [volume] * copies, "alike; the first iteration hands the particles out at random"
     if method == "phase-randomised":
-        first = max(2, round(grid.ring(RANDOM_FROM * targetres)))
+        first = max(2, round(grid.ring(RANDOM_FROM * resolution)))
         return [randomise_phases(volume, first, rng) for _ in range(copies)], f"by random phases beyond {grid.resolution(first):.0f} Å"
-    made = noise_seeds(volume, grid, copies, rng=rng, resolution=targetres, strength=NOISE_STRENGTH)
+    made = noise_seeds(volume, grid, copies, rng=rng, resolution=resolution, strength=NOISE_STRENGTH)
     return list(made), f"by noise of {NOISE_STRENGTH:g} x its standard deviation"

@@ -20,6 +20,7 @@ from mpirefine.maths.polar import PolarGrid, PolarTransform
 from mpirefine.maths.search import Correlator, particle_matrices
 from mpirefine.maths.symmetry import operations
 from mpirefine.steps.base import Context, State
+from mpirefine.steps.fixed import at_given_poses
 from mpirefine.steps.project import PreparedLevel
 
 CHUNK = 8                  # particles scored together on the coarse grid; Partition's quantum, so that blocks do not depend on ranks
@@ -236,6 +237,14 @@ class LocalMatcher(Matcher):
         return np.concatenate(chosen)
 
 
+def find(state: State, ctx: Context, rows: np.ndarray, keep_scores: np.ndarray | None = None) -> Candidates:
+    """Collective. Candidates of own rows: everywhere, near the last views, or at the poses of the particle file, as asked for."""
+    if ctx.options.fixed_poses:
+        return at_given_poses(state, ctx, rows)
+    kind = LocalMatcher if ctx.options.local and state.iteration > GLOBAL_ITERATIONS else Matcher
+    return match(state, ctx, rows, keep_scores, kind)
+
+
 class Simmx:
     """Particles against projections: no communication."""
 
@@ -244,7 +253,6 @@ class Simmx:
     def run(self, state: State, ctx: Context) -> State:
         """Each rank its own particles."""
         rows = np.arange(len(ctx.particles))
-        kind = LocalMatcher if ctx.options.local and state.iteration > GLOBAL_ITERATIONS else Matcher
         if ctx.options.keep_simmx:
             ctx.simmx = np.zeros((len(rows), len(ctx.references.coarse.orientations)), np.float32)
-        return replace(state, candidates=match(state, ctx, rows, ctx.simmx, kind))
+        return replace(state, candidates=find(state, ctx, rows, ctx.simmx))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpirefine.data.angles import euler_from_rotation
+from mpirefine.data.angles import euler_from_rotation, rotation_from_euler
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
@@ -62,10 +62,12 @@ class Complaints:
             raise InputError(*self.found[:TOLD], *more)
 
 
-def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True) -> ParticleInput:
+def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True,
+                   poses: bool = False) -> ParticleInput:
     """On rank 0. Read and check a particle file and the headers of its stacks; `apix` (Å) overrides what the files say.
 
-    `ctf=False` takes the images as free of contrast transfer. Raises InputError with every problem found, each naming file, row and column.
+    `ctf=False` takes the images as free of contrast transfer, `poses=True` reads angles and origins, which must be there.
+    Raises InputError with every problem found, each naming file, row and column.
     """
     path, problems = Path(path), Complaints()
     tables = read_star(path)
@@ -82,9 +84,10 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
     box = _box(path, headers, problems)
     pixel = apix or _pixel(path, particles, optics, headers, problems)
     params = _ctf(path, particles, optics, group, problems) if ctf else None
+    rotation, shift = _poses(path, particles, pixel, problems) if poses else (None, None)
     problems.stop_if_any()
     table = ParticleTable(tuple(str(f.resolve()) for f in files), file, image, np.arange(len(particles.rows)), group, names,
-                          _halves(particles), params)
+                          _halves(particles), params, rotation, shift)
     return ParticleInput(path, table, Grid(box, float(pixel)), tables, name)
 
 
@@ -181,6 +184,24 @@ def _groups(path: Path, particles: StarTable, optics: StarTable | None, problems
     problems.rows(path, np.array([row for row, cell in enumerate(cells) if cell not in known], int),
                   f"column _rlnOpticsGroup: no such group in table 'optics' (it has {', '.join(known)})")
     return np.array([known.get(cell, 0) for cell in cells], np.int32), tuple(names)
+
+
+def _poses(path: Path, particles: StarTable, pixel: float, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (n, 3, 3), and the shift (n, 2) in pixels from the box centre to the particle: RELION's origin is the way back."""
+    old = "rlnOriginX" in particles and "rlnOriginXAngst" not in particles
+    names = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", *(("rlnOriginX", "rlnOriginY") if old else ("rlnOriginXAngst", "rlnOriginYAngst")))
+    missing = [name for name in names if name not in particles]
+    if missing:
+        problems.add(f"{path}: --fixed-poses needs the columns " + ", ".join("_" + name for name in missing) + ": refine the particles first")
+        return np.zeros((0, 3, 3)), np.zeros((0, 2))
+    try:
+        rot, tilt, psi, x, y = (particles.floats(name) for name in names)
+    except FormatError as error:
+        problems.add(*error.problems)
+        return np.zeros((0, 3, 3)), np.zeros((0, 2))
+    wrong = ~np.isfinite(rot + tilt + psi + x + y)
+    problems.rows(path, np.flatnonzero(wrong), "angles or origins are not finite")
+    return rotation_from_euler(rot, tilt, psi), -np.stack([x, y], -1) / (1.0 if old else pixel)
 
 
 def _ctf(path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints) -> CTFParams | None:

@@ -73,11 +73,12 @@ def test_automatic_values_and_their_reasons():
     assert found.options.maxshift == 5
     assert found.symmetries == ("c1", "c1") and found.mass is None
     assert len(found.reasons) == 3 and all(name in " ".join(found.reasons) for name in ("--targetres", "--maxshift", "temperature"))
-    assert auto.resolve(Options(models="a.mrc", nmodels=4), GRID).options.temperature > 1
+    several = auto.resolve(Options(models="a.mrc", nmodels=4), GRID).options
+    assert several.temperature > 1 and several.iter > found.options.iter == 8
 
 
 def test_values_given_are_kept():
-    given = Options(**BASIC, targetres=20.0, maxshift=3.0, temperature=2.0, sym="C3,icos", mass="10,20")
+    given = Options(**BASIC, iter=8, targetres=20.0, maxshift=3.0, temperature=2.0, sym="C3,icos", mass="10,20")
     found = auto.resolve(given, GRID)
     assert (found.options, found.symmetries, found.mass, found.reasons) == (given, ("c3", "icos"), (10.0, 20.0), ())
 

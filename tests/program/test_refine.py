@@ -274,3 +274,16 @@ def test_check_does_nothing(team, shared_tmp, small_set):
     assert refine.run(options(small_set, path=shared_tmp / "run", check=True), team) == 0
     team.barrier()
     assert not (shared_tmp / "run").exists()
+
+
+@pytest.mark.ranks(1, 2)
+def test_fixed_poses_of_a_particle_file(team, shared_tmp, small_set):
+    refine.run(options(small_set, path=shared_tmp / "run"), team)
+    with pytest.raises(InputError, match="--fixed-poses needs the columns _rlnAngleRot"):
+        refine.run(options(small_set, path=shared_tmp / "none", fixed_poses=True), team)
+    refine.run(options(small_set, path=shared_tmp / "fixed", fixed_poses=True, input=shared_tmp / "run" / "particles.star"), team)
+    if team.is_root:
+        first, again = (read_star(shared_tmp / name / "particles.star")["particles"] for name in ("run", "fixed"))
+        for column in ("rlnOriginXAngst", "rlnOriginYAngst"):
+            np.testing.assert_allclose(again.floats(column), first.floats(column), atol=1e-4)
+        assert (again.floats("rlnClassNumber") == first.floats("rlnClassNumber")).mean() > 0.85
