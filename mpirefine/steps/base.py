@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mpirefine.steps.project import References
 
 
+SLOW_HALVING = 4.0         # iterations
+
+
 class Silent:
     """A progress bar that shows nothing."""
 
@@ -100,8 +103,11 @@ class Context:
     progress: Callable[[int, str], Any] = no_progress
 
     def temperature(self, iteration: int) -> float:
-        """Temperature of the posterior: from what was asked for down to 1, halving its excess each iteration."""
-        return 1 + (self.options.temperature - 1) * 0.5 ** (iteration - 1)
+        """Temperature of the posterior: from what was asked for down to 1.
+
+        Its excess halves each iteration; slowly where maps have yet to separate, since a particle that is sure too early stays where it is.
+        """
+        return 1 + (self.options.temperature - 1) * 0.5 ** ((iteration - 1) / (SLOW_HALVING if self.first_rings else 1))
 
     def mask_of(self, model: int) -> np.ndarray:
         """On rank 0. The solvent mask (z, y, x) of a map."""

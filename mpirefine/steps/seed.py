@@ -15,7 +15,7 @@ from mpirefine.maths.seeds import noise_seeds
 
 SCALE_LEVEL = 99.0         # percentile of a map that stands for its density level
 SCALE_RATIO = 2.0          # maps whose levels differ by more than this are brought to one level
-COARSE_PARTS = 8           # seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
+COARSE_PARTS = 6           # seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
 RANDOM_FROM = 3.0          # phase-randomised seeds agree up to this many times the resolution they start with
 NOISE_STRENGTH = 0.5       # seeds made from one map differ from it by this share of its standard deviation
 

@@ -159,5 +159,5 @@ def test_coarse_matching_ends_when_few_move():
         return [{}] + [{"moved": moved} for moved in moves]
     assert not settled(history(0.4, 0.3, 0.2), 25)
     assert settled(history(0.4, 0.3, 0.02), 25)                             # few move
-    assert settled(history(0.4, 0.2, 0.19, 0.2), 25) and not settled(history(0.4, 0.2, 0.19, 0.15), 25)      # no gain in two iterations
+    assert settled(history(0.4, 0.2, 0.19, 0.2, 0.19), 25) and not settled(history(0.4, 0.2, 0.19, 0.2, 0.15), 25)      # no gain in three
     assert settled(history(0.4, 0.3, 0.2), 5) and not settled([{}], 25)     # late in the run
