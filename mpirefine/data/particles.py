@@ -19,18 +19,24 @@ class ParticleTable:
     file: np.ndarray             # (p,) int32, which of `files`
     image: np.ndarray            # (p,) int64, index in that stack, from 0
     row: np.ndarray              # (p,) int64, row in the particle file, from 0
-    group: np.ndarray            # (p,) int32, noise and grey-scale group (optics group), from 0
+    group: np.ndarray            # (p,) int32, noise and grey-scale group (micrograph, or optics group where it holds too few), from 0
     group_names: tuple[str, ...]
     half: np.ndarray             # (p,) int8
     ctf: CTFParams | None        # None: the images carry no contrast transfer
     rotation: np.ndarray | None = None   # (p, 3, 3) of the particle file, when its poses are used
     shift: np.ndarray | None = None      # (p, 2) likewise, pixels
+    optics: np.ndarray | None = None     # (g,) int32, optics group of each group, from 0; None: every group is one
 
     def __len__(self) -> int:
         return len(self.file)
 
     def take(self, rows) -> "ParticleTable":
         """The given rows (slice, indices or mask)."""
+        rotation, shift = (None if values is None else values[rows] for values in (self.rotation, self.shift))
         return ParticleTable(self.files, self.file[rows], self.image[rows], self.row[rows], self.group[rows], self.group_names,
-                             self.half[rows], None if self.ctf is None else self.ctf.take(rows),
-                             *(None if values is None else values[rows] for values in (self.rotation, self.shift)))
+                             self.half[rows], None if self.ctf is None else self.ctf.take(rows), rotation, shift, self.optics)
+
+    @property
+    def optics_of_group(self) -> np.ndarray:
+        """(g,) optics group of each group."""
+        return np.arange(len(self.group_names)) if self.optics is None else self.optics

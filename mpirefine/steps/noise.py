@@ -14,19 +14,23 @@ from mpirefine.steps.base import Context, Noise, Poses, State
 from mpirefine.steps.classify import hard_poses
 
 SAMPLE = 1024              # particles of the whole set that the estimates are made from ...
-GROUP_SAMPLE = 256         # ... or of each group
-SMALL_GROUP = 50           # groups with fewer sampled particles share the estimate of all
+GROUP_SAMPLE = 50          # ... or of each group
+SMALL_GROUP = 25           # groups with fewer sampled particles share the estimate of their optics group; optics groups that of all
 CHUNK_PIXELS = 1 << 20     # of the particles taken together
 
 
-def sampled_rows(ctx: Context, sample: int, group_sample: int) -> np.ndarray:
-    """Own rows taken for an estimate: by their place in the whole input, so that the number of ranks does not matter."""
+def sampled_rows(ctx: Context, sample: int, least: int, kind: np.ndarray) -> np.ndarray:
+    """Collective. Own rows taken for an estimate, at least `least` of each kind of group where there are as many.
+
+    `kind` (g,) says which groups belong together. Rows are chosen by their place in the whole input: the number of ranks does not matter.
+    """
     table = ctx.particles.table
-    counts = np.bincount(table.group, minlength=len(table.group_names)).astype(np.float64)
+    own = kind[table.group]
+    counts = np.bincount(own, minlength=kind.max() + 1).astype(np.float64)
     reduce.sum_in_place(ctx.team, counts)
-    wanted = np.maximum(sample * counts / max(counts.sum(), 1), group_sample)
+    wanted = np.maximum(sample * counts / max(counts.sum(), 1), least)
     stride = np.maximum(np.floor(counts / wanted), 1).astype(np.int64)
-    return np.flatnonzero((table.row % stride[table.group] == 0) & ~ctx.particles.set_aside)
+    return np.flatnonzero((table.row % stride[own] == 0) & ~ctx.particles.set_aside)
 
 
 def chunk_of(ctx: Context) -> int:
@@ -51,10 +55,16 @@ def centred_spectrum(images_pyx: np.ndarray, shift_pxy: np.ndarray, points: np.n
     return spectrum * np.exp(1j * phase).astype(np.complex64)
 
 
-def pooled(sums: np.ndarray) -> np.ndarray:
-    """Sums (g, …) with the groups that hold too few particles replaced by those of all (the last column counts particles)."""
-    count = sums[:, -1, :1]
-    return np.where((count < SMALL_GROUP)[..., None], sums.sum(axis=0, keepdims=True), sums)
+def pooled(sums: np.ndarray, optics: np.ndarray) -> np.ndarray:
+    """Sums (g, …, shell) with groups that hold too few particles replaced by their optics group, and that by all (the last row counts particles).
+
+    `optics` (g,) is the optics group of each group.
+    """
+    together = np.zeros((optics.max() + 1, *sums.shape[1:]))
+    np.add.at(together, optics, sums)
+    for larger in (together[optics], sums.sum(axis=0, keepdims=True)):
+        sums = np.where((sums[:, -1, :1] < SMALL_GROUP)[..., None], larger, sums)
+    return sums
 
 
 def first_estimate(ctx: Context, volumes: np.ndarray | None) -> Noise:
@@ -62,9 +72,8 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None) -> Noise:
 
     `volumes` are the seeds, on rank 0.
     """
-    shells = ctx.grid.nx // 2 + 1
-    rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE)
-    table = ctx.particles.table
+    shells, table = ctx.grid.nx // 2 + 1, ctx.particles.table
+    rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, table.optics_of_group)
     outside = 1 - soft_sphere(ctx.grid.nx, min(ctx.plan.full_radius, 0.45 * ctx.grid.nx), 4.0, 2)
     sums = np.zeros((len(table.group_names), 4, shells))
     rings = np.arange(shells)
@@ -79,7 +88,7 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None) -> Noise:
             sums[group, 2] += transfer_power(ctf, len(part), rings, ctx.grid).sum(axis=0)
             sums[group, 3] += len(part)
     reduce.sum_in_place(ctx.team, sums)
-    sums = pooled(sums)
+    sums = pooled(sums, table.optics_of_group)
     noise, total, transfer2 = sums[:, 0] / sums[:, 3], sums[:, 1] / sums[:, 3], sums[:, 2] / sums[:, 3]
     power = reduce.bcast_array(ctx.team, map_power(ctx, volumes) if ctx.team.is_root else None)
     weight = rings * (rings <= ctx.target_rings) / noise ** 2
@@ -113,7 +122,7 @@ def estimate(ctx: Context, state: State, rows: np.ndarray, poses: Poses) -> Nois
                 np.add.at(sums[:, row], table.group[own], ring_means(values, ctx.grid))
             np.add.at(sums[:, 3], table.group[own], 1)
     reduce.sum_in_place(ctx.team, sums)
-    data, cross, power, count = np.moveaxis(pooled(sums), 1, 0)
+    data, cross, power, count = np.moveaxis(pooled(sums, table.optics_of_group), 1, 0)
     rings = np.arange(shells)
     weight = rings * (rings <= state.rings) / state.noise.sigma2
     scale = (weight * cross).sum(axis=1) / np.maximum((weight * power).sum(axis=1), 1e-300)
@@ -130,6 +139,6 @@ class Reestimate:
 
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
-        rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE)
+        rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, np.arange(len(ctx.particles.table.group_names)))
         poses = hard_poses(state)
         return replace(state, noise=estimate(ctx, state, rows, Poses(poses.model[rows], poses.rotation[rows], poses.shift[rows])))

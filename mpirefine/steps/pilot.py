@@ -22,7 +22,7 @@ class Pilot:
         """Collective."""
         state = replace(state, noise=first_estimate(ctx, state.volumes))
         state = Project().run(state, ctx)
-        rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE)
+        rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, ctx.particles.table.optics_of_group)
         sample = replace(state, candidates=find(state, ctx, rows))
         sample = replace(sample, assignments=assign(sample.candidates, state.orientations.model, sep=ctx.options.sep, soft=False))
         return replace(state, noise=estimate(ctx, sample, rows, hard_poses(sample)))

@@ -18,6 +18,7 @@ from mpirefine.storage.star import StarTable, read_star, write_star
 
 TOLD = 20                  # complaints told in full; the rest are counted
 PIXEL_TOLERANCE = 0.01
+LEAST_GROUP = 50           # particles of a micrograph that make it a group of its own
 # column -> field, and what it is when the file has no such column (None: it must be there)
 CTF_COLUMNS = {"rlnDefocusU": ("defocus_u", None), "rlnDefocusV": ("defocus_v", None), "rlnDefocusAngle": ("defocus_angle", None),
                "rlnPhaseShift": ("phase_shift", 0.0), "rlnCtfBfactor": ("bfactor", 0.0), "rlnCtfScalefactor": ("scale", 1.0),
@@ -78,16 +79,17 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
     if not particles.rows:
         raise InputError(f"{path}: table '{name}' holds no particles")
     files, file, image = _image_names(path, particles, problems)
-    group, names = _groups(path, particles, optics, problems)
+    optics_group, optics_names = _groups(path, particles, optics, problems)
+    group, names, optics_of = _micrographs(particles, optics_group, optics_names)
     headers = _headers(path, files, file, problems)
     _check_indices(path, headers, file, image, problems)
     box = _box(path, headers, problems)
     pixel = apix or _pixel(path, particles, optics, headers, problems)
-    params = _ctf(path, particles, optics, group, problems) if ctf else None
+    params = _ctf(path, particles, optics, optics_group, problems) if ctf else None
     rotation, shift = _poses(path, particles, pixel, problems) if poses else (None, None)
     problems.stop_if_any()
     table = ParticleTable(tuple(str(f.resolve()) for f in files), file, image, np.arange(len(particles.rows)), group, names,
-                          _halves(particles), params, rotation, shift)
+                          _halves(particles), params, rotation, shift, optics_of)
     return ParticleInput(path, table, Grid(box, float(pixel)), tables, name)
 
 
@@ -184,6 +186,20 @@ def _groups(path: Path, particles: StarTable, optics: StarTable | None, problems
     problems.rows(path, np.array([row for row, cell in enumerate(cells) if cell not in known], int),
                   f"column _rlnOpticsGroup: no such group in table 'optics' (it has {', '.join(known)})")
     return np.array([known.get(cell, 0) for cell in cells], np.int32), tuple(names)
+
+
+def _micrographs(particles: StarTable, optics_group: np.ndarray, optics_names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """Noise group of each row, the groups' names and their optics groups: the optics groups, then every micrograph that holds enough particles."""
+    every = np.arange(len(optics_names), dtype=np.int32)
+    if "rlnMicrographName" not in particles:
+        return optics_group, optics_names, every
+    names, first, micrograph, count = np.unique(np.array(particles.column("rlnMicrographName")), return_index=True, return_inverse=True,
+                                                return_counts=True)
+    large = np.flatnonzero(count >= LEAST_GROUP)
+    number = np.full(len(names), -1, np.int32)
+    number[large] = len(optics_names) + np.arange(len(large))
+    group = np.where(number[micrograph] >= 0, number[micrograph], optics_group).astype(np.int32)
+    return group, (*optics_names, *names[large].tolist()), np.concatenate([every, optics_group[first[large]]]).astype(np.int32)
 
 
 def _poses(path: Path, particles: StarTable, pixel: float, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:

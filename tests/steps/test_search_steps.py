@@ -10,7 +10,7 @@ from mpirefine.maths.ctf import contrast_transfer
 from mpirefine.maths.orient import angular_distance
 from mpirefine.maths.project import in_plane, slices
 from mpirefine.steps.classify import Classify, hard_poses
-from mpirefine.steps.noise import Reestimate, first_estimate, sampled_rows
+from mpirefine.steps.noise import Reestimate, first_estimate, pooled, sampled_rows
 from mpirefine.steps.particles import OwnParticles
 from mpirefine.steps.pilot import Pilot
 from mpirefine.steps.project import Project
@@ -172,12 +172,19 @@ def test_small_groups_share_the_estimate_of_all(team):
     table = ctx.particles.table
     ctx.particles.table = replace(table, group=(table.row < 4).astype(np.int32), group_names=("many", "few"))
     state = replace(state, noise=replace(state.noise, sigma2=state.noise.sigma2.repeat(2, 0), scale=state.noise.scale.repeat(2)))
-    assert len(sampled_rows(ctx, 10, 10)) <= len(table)
+    assert len(sampled_rows(ctx, 10, 10, ctx.particles.table.optics_of_group)) <= len(table)
     with ctx.resources:
         state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
         noise = Reestimate().run(state, ctx).noise
     assert noise.sigma2.shape == (2, GRID.nx // 2 + 1) and (noise.sigma2 > 0).all()
     np.testing.assert_allclose(noise.sigma2[1], noise.sigma2[0], rtol=0.1)
+
+
+def test_groups_are_pooled_with_their_optics_group_first():
+    sums = np.zeros((4, 2, 3))
+    sums[:, 0], sums[:, -1] = np.array([1, 2, 4, 8])[:, None], np.array([10, 100, 20, 3])[:, None]
+    found = pooled(sums, np.array([0, 0, 0, 1]))
+    np.testing.assert_array_equal(found[:, :, 0], [[7, 130], [2, 100], [7, 130], [15, 133]])
 
 
 def test_shares_sum_over_ranks(team):

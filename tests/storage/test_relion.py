@@ -1,4 +1,6 @@
 """Particle files in and out, against the starfile package, and every complaint about bad ones."""
+import sys
+
 import numpy as np
 import pytest
 import starfile
@@ -43,6 +45,17 @@ def make_set(folder, rng, rows=6, **changes):
         for i in range(rows):
             file.write("  ".join(f'"{cells[n][i]}"' if n == "labNote" else cells[n][i] for n in names) + "\n")
     return folder / "p.star", stacks
+
+
+def test_micrographs_with_enough_particles_are_noise_groups(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(relion, "LEAST_GROUP", 2)
+    monkeypatch.setattr(sys.modules[__name__], "COLUMNS", [*COLUMNS, "rlnMicrographName"])
+    path, _ = make_set(tmp_path, rng, rlnMicrographName=["x.mrc", "y.mrc", "x.mrc", "y.mrc", "z.mrc", "x.mrc"])
+    table = relion.read_particles(path).table
+    assert table.group_names == ("first", "second group", "x.mrc", "y.mrc")
+    assert table.group.tolist() == [2, 3, 2, 3, 1, 2] and table.optics_of_group.tolist() == [0, 1, 0, 1]
+    assert table.ctf.voltage.tolist() == [300, 200, 300, 200, 200, 300]              # optics stay by optics group
+    assert table.take(slice(2, 4)).optics_of_group.tolist() == [0, 1, 0, 1]
 
 
 def test_table_of_a_31_file(tmp_path, rng):

@@ -66,7 +66,8 @@ def begin(session: Session, folder: Path, began: float) -> int:
             outputs.write_maps(folder, 0, session.seeds.volumes, ctx.grid, session.resolved.mass)
     with ExitStack() as ctx.resources, ctx.clock.iteration(0), ctx.clock("pilot"):
         state = Pilot().run(session.state, ctx)
-    log.info("grey scale of the maps against the particles, by group: %s", np.array2string(state.noise.scale, precision=3))
+    scale = state.noise.scale
+    log.info("grey scale of the maps against the particles: %.3g to %.3g in %d noise groups", scale.min(), scale.max(), len(scale))
     return finish(session, state, folder, began)
 
 
