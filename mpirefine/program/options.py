@@ -50,6 +50,7 @@ class Options:
     no_ctf: bool = opt(False, "the images carry no contrast transfer")
     keep_simmx: bool = opt(False, "keep the whole matrix of coarse scores in the run file")
     patience: int = opt(3, "stop after this many iterations without gain in resolution or moves; 0: never", least=0)
+    runs: int = opt(1, "repeat with this many seeds in run_01, run_02, ..., and tell what the runs agree on", least=1)
     seed: int = opt(0, "of everything random: grid turns, noise seeds", least=0)
     lowmem: bool = opt(False, "read particles again in each pass instead of keeping their pixels")
     block_mb: int = opt(64, "memory of one block of class sums", unit="MB", least=1)

@@ -8,18 +8,38 @@ from mpirefine.errors import InputError
 
 def create(path: str | None) -> Path:
     """On rank 0. The folder of a new run: the one asked for, which must hold no run, or the next free multi_NN."""
-    if path is None:
-        taken = [int(p.name[6:]) for p in Path(".").glob("multi_*") if p.name[6:].isdigit()]
-        folder = Path(f"multi_{max(taken, default=0) + 1:02d}")
-    else:
-        folder = Path(path)
-        if (folder / "run.h5").exists():
-            raise InputError(f"--path {folder}: holds a run already: name another folder, or go on with 'python -m mpirefine resume {folder}'")
+    folder = Path(path) if path is not None else next_free()
+    if (folder / "run.h5").exists():
+        raise InputError(f"--path {folder}: holds a run already: name another folder, or go on with 'python -m mpirefine resume {folder}'")
+    return made(folder)
+
+
+def create_many(path: str | None) -> Path:
+    """On rank 0. The folder of repeated runs: the one asked for, which may hold some of them, or the next free multi_NN."""
+    folder = Path(path) if path is not None else next_free()
+    if (folder / "run.h5").exists():
+        raise InputError(f"--path {folder}: holds a single run: name another folder for --runs")
+    return made(folder)
+
+
+def next_free() -> Path:
+    """multi_NN in the current folder."""
+    taken = [int(p.name[6:]) for p in Path(".").glob("multi_*") if p.name[6:].isdigit()]
+    return Path(f"multi_{max(taken, default=0) + 1:02d}")
+
+
+def made(folder: Path) -> Path:
+    """The folder, with room for sets."""
     try:
         (folder / "sets").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--path {folder}: cannot be made ({error.strerror})") from None
     return folder
+
+
+def repeat_path(folder: Path, number: int) -> Path:
+    """One of repeated runs; `number` from 0."""
+    return folder / f"run_{number + 1:02d}"
 
 
 def map_path(folder: Path, iteration: int, model: int) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.filters import resample
-from mpirefine.program import logs
+from mpirefine.program import logs, repeated, rundir
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
@@ -287,3 +287,25 @@ def test_fixed_poses_of_a_particle_file(team, shared_tmp, small_set):
         for column in ("rlnOriginXAngst", "rlnOriginYAngst"):
             np.testing.assert_allclose(again.floats(column), first.floats(column), atol=1e-4)
         assert (again.floats("rlnClassNumber") == first.floats("rlnClassNumber")).mean() > 0.85
+
+
+@pytest.mark.ranks(1, 2)
+def test_repeated_runs_and_what_they_agree_on(team, shared_tmp, small_set):
+    runs = shared_tmp / "runs"
+    asked = options(small_set, path=runs, runs=2, iter=1)
+    repeated.repeat(asked, team)
+    if team.is_root:
+        (runs / "runs.json").unlink()
+    repeated.repeat(asked, team)                                                    # what is there is taken up, not done again
+    if team.is_root:
+        told = json.loads((runs / "runs.json").read_text())
+        labels = [table(runs / name / "particles.star").floats("rlnClassNumber") for name in ("run_01", "run_02")]
+        names = np.array(told["map_of_central_run"])
+        same = names[0][labels[0].astype(int) - 1] == names[1][labels[1].astype(int) - 1]
+        found = table(runs / "consensus.star").floats("rlnClassNumber")
+        np.testing.assert_array_equal(found, np.where(same, names[0][labels[0].astype(int) - 1], 0))
+        assert told["undecided"] == (~same).sum() and sum(told["consensus"]) == same.sum() > PARTICLES / 2
+        assert len(table(runs / "sets" / "consensus_m01.star").rows) == told["consensus"][0]
+        assert len(json.loads((runs / "run_01" / "timing.json").read_text())["iterations"]) == 2          # the pilot, and one
+        with pytest.raises(InputError, match="holds a single run"):
+            rundir.create_many(str(runs / "run_01"))

@@ -37,6 +37,9 @@ def main(args: argparse.Namespace) -> int:
     validate(options)
     with Team.world() as team:
         check_launcher(team.size)
+        if options.runs > 1 and not options.check:
+            from mpirefine.program.repeated import repeat      # which starts runs itself
+            return repeat(options, team)
         return run(options, team)
 
 
