@@ -35,7 +35,7 @@ def write(writer: Any, state: State, ctx: Context) -> None:
         "candidates/evidence": state.candidates.evidence, **to_reference(state.candidates),
         "assignments/weight": state.assignments.weight, "assignments/posterior": state.assignments.posterior,
         "assignments/model": state.assignments.model, "assignments/rotation": state.last.rotation,
-        "assignments/shift": state.last.shift, "set_aside": ctx.particles.set_aside.astype(np.int8)}
+        "assignments/shift": state.last.shift, "set_aside": ctx.particles.reason}
     if ctx.simmx is not None:
         rows["simmx"] = ctx.simmx
     for item, values in rows.items():

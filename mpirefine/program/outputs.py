@@ -1,6 +1,7 @@
 """The files a user takes away: maps, half-maps, FSC curves, particles with their classes, and a set per map."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,40 @@ from mpirefine.data.grid import Grid
 from mpirefine.distribution import reduce
 from mpirefine.maths.normalize import by_mass
 from mpirefine.program import rundir
+from mpirefine.steps.average import Average
 from mpirefine.steps.base import Context, State
+from mpirefine.steps.particles import REASONS
+from mpirefine.steps.postprocess import Postprocess
+from mpirefine.steps.reconstruct import Reconstruct
 from mpirefine.storage import mrc, relion
 
 
 def write_maps(folder: Path, iteration: int, volumes: np.ndarray, grid: Grid, mass: tuple[float, ...] | None) -> None:
     """On rank 0. `threed_II_MM.mrc`; with masses each map is scaled so that density above level 1 encloses its mass."""
     for m, volume in enumerate(volumes):
-        if mass and np.any(volume):
-            volume = by_mass(volume, grid, mass[m])
-        mrc.write_volume(rundir.map_path(folder, iteration, m), volume, grid.apix)
+        write_map(rundir.map_path(folder, iteration, m), volume, grid, mass[m] if mass else None)
+
+
+def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float, ...] | None) -> None:
+    """Collective. `threed_II_MM_hard.mrc`: every particle in its best projection only; nothing for a run that was finished before."""
+    if state.candidates is None:
+        return
+    ctx.writer = None                                  # the class averages in the run file are the soft ones
+    weight = np.zeros_like(state.assignments.weight)
+    used = np.flatnonzero(state.assignments.model >= 0)
+    weight[used, state.assignments.best[used]] = 1
+    state = replace(state, assignments=replace(state.assignments, weight=weight))
+    for step in (Average(), Reconstruct(), Postprocess()):
+        state = step.run(state, ctx)
+    with ctx.team.together("writing maps"):
+        if ctx.team.is_root:
+            for m, volume in enumerate(state.volumes):
+                write_map(rundir.hard_map_path(folder, state.iteration, m), volume, ctx.grid, mass[m] if mass else None)
+
+
+def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None) -> None:
+    """On rank 0. With a mass (kDa) the map is scaled so that density above level 1 encloses it."""
+    mrc.write_volume(path, by_mass(volume, grid, mass) if mass and np.any(volume) else volume, grid.apix)
 
 
 def write_halves(folder: Path, iteration: int, halves: np.ndarray, grid: Grid) -> None:
@@ -44,13 +69,18 @@ def write_curves(folder: Path, state: State, grid: Grid) -> None:
 
 
 def write_particles(folder: Path, source: relion.ParticleInput | None, state: State, ctx: Context) -> tuple[int, ...]:
-    """Collective. `particles.star` with every input row, and `sets/<name>_mMM.star` per map. Returns the size of each set."""
+    """Collective. `particles.star` with every input row, `sets/<name>_mMM.star` per map, `set_aside.txt`; returns the size of each set."""
     top = state.assignments.posterior.max(axis=1, initial=0)
     columns = {name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition) for name, values in (
-        ("model", state.last.model), ("posterior", top), ("rotation", state.last.rotation), ("shift_xy", state.last.shift))}
+        ("reason", ctx.particles.reason), ("model", state.last.model), ("posterior", top), ("rotation", state.last.rotation),
+        ("shift_xy", state.last.shift))}
     sizes: tuple[int, ...] = ()
     with ctx.team.together("writing particles.star"):
         if ctx.team.is_root:
+            reason = columns.pop("reason")
+            rows = np.flatnonzero(reason)
+            (folder / "set_aside.txt").write_text("# row image reason\n" + "".join(
+                f"{row + 1} {image} {REASONS[reason[row]]}\n" for row, image in zip(rows, source.image_names(rows))), encoding="utf-8")
             relion.write_particles(folder / "particles.star", source, **columns)
             name = Path(ctx.options.input).stem
             for m in range(ctx.models):

@@ -47,6 +47,11 @@ def map_path(folder: Path, iteration: int, model: int) -> Path:
     return folder / f"threed_{iteration:02d}_{model + 1:02d}.mrc"
 
 
+def hard_map_path(folder: Path, iteration: int, model: int) -> Path:
+    """The map of the particles that chose it, each in its best projection only; `model` from 0."""
+    return folder / f"threed_{iteration:02d}_{model + 1:02d}_hard.mrc"
+
+
 def half_map_path(folder: Path, iteration: int, model: int, half: int) -> Path:
     """A half-map; `model` and `half` from 0."""
     return folder / f"threed_{iteration:02d}_{model + 1:02d}_half{half + 1}.mrc"

@@ -16,7 +16,7 @@ from mpirefine.program.launcher import check_threads
 from mpirefine.program.options import Options
 from mpirefine.program.timing import Clock
 from mpirefine.steps.base import Context, Noise, State
-from mpirefine.steps.particles import OwnParticles
+from mpirefine.steps.particles import REASONS, OwnParticles
 from mpirefine.steps.plan import SearchPlan
 from mpirefine.steps.seed import Seeds, prepare
 from mpirefine.steps.simmx import CHUNK
@@ -73,11 +73,13 @@ def own_particles(team: Team, inputs: Inputs | None, partition: Partition, optio
     table = team.scatter(tables)
     with team.together("reading particles"):
         particles = OwnParticles(table, ParticleStack(table), keep_pixels=not options.lowmem)
-    bad = reduce.gather_rows(team, particles.set_aside, partition)
-    if team.is_root and bad.any():
-        rows = np.flatnonzero(bad)
-        log.warning("%d of %d particles have pixels that are not finite and are set aside: rows %s%s", len(rows), len(bad),
-                    ", ".join(str(r + 1) for r in rows[:10]), " ..." if len(rows) > 10 else "")
+    reason = reduce.gather_rows(team, particles.reason, partition)
+    if team.is_root:
+        for code, text in enumerate(REASONS[1:], 1):
+            rows = np.flatnonzero(reason == code)
+            if len(rows):
+                log.warning("%d of %d particles are set aside because %s: rows %s%s", len(rows), len(reason), text,
+                            ", ".join(str(r + 1) for r in rows[:10]), " ..." if len(rows) > 10 else "")
     return particles
 
 

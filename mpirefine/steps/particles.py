@@ -7,6 +7,8 @@ import numpy as np
 
 from mpirefine.data.particles import ParticleTable
 
+REASONS = ("", "pixels are not finite", "all pixels are the same")     # why a particle is set aside, by code
+
 
 class Stack(Protocol):
     def read(self, rows: np.ndarray) -> np.ndarray:
@@ -15,16 +17,16 @@ class Stack(Protocol):
 
 
 class OwnParticles:
-    """Table, pixels and usability of the rows of one rank. `set_aside` (p,) bool marks images that cannot be used (pixels not finite)."""
+    """Table, pixels and usability of the rows of one rank. `reason` (p,) int8 says why an image cannot be used, as in REASONS; 0 for the rest."""
 
     def __init__(self, table: ParticleTable, stack: Stack, *, keep_pixels: bool, chunk: int = 256):
         self.table, self._stack = table, stack
-        self.set_aside = np.zeros(len(table), bool)
+        self.reason = np.zeros(len(table), np.int8)
         self._pixels: np.ndarray | None = None
         for start in range(0, len(table), chunk):
             rows = np.arange(start, min(start + chunk, len(table)))
             images = stack.read(rows)
-            self.set_aside[rows] = ~np.isfinite(images).all(axis=(1, 2))
+            self.reason[rows] = unusable(images)
             if keep_pixels:
                 images[self.set_aside[rows]] = 0
                 if self._pixels is None:
@@ -34,6 +36,11 @@ class OwnParticles:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def set_aside(self) -> np.ndarray:
+        """(p,) bool, the particles that take no part."""
+        return self.reason > 0
+
     def images(self, rows: np.ndarray) -> np.ndarray:
         """(n, y, x) float32 pixels of own rows; zeros for those set aside."""
         if self._pixels is not None:
@@ -41,3 +48,10 @@ class OwnParticles:
         images = self._stack.read(rows)
         images[self.set_aside[rows]] = 0
         return images
+
+
+def unusable(images_pyx: np.ndarray) -> np.ndarray:
+    """(p,) int8 code of REASONS of each image."""
+    finite = np.isfinite(images_pyx).all(axis=(1, 2))
+    flat = (images_pyx == images_pyx[:, :1, :1]).all(axis=(1, 2))
+    return np.where(finite, np.where(flat, 2, 0), 1).astype(np.int8)

@@ -41,6 +41,11 @@ class ParticleInput:
     def particles(self) -> StarTable:
         return self.tables[self.name]
 
+    def image_names(self, rows: np.ndarray) -> list[str]:
+        """index@stack of some rows, as written."""
+        cells = self.particles.column("rlnImageName")
+        return [cells[row] for row in rows]
+
 
 class Complaints:
     """Problems found so far; raised together."""

@@ -35,7 +35,7 @@ ITEMS = {item.name: item for item in (
     Item("assignments/model", "i4", "", "(particle,) map, from 0; -1 for particles set aside"),
     Item("assignments/rotation", "f8", "", "(particle, 3, 3) map to image coordinates of the best pose"),
     Item("assignments/shift", "f8", "px", "(particle, 2) from the box centre to the particle, x then y"),
-    Item("set_aside", "i1", "", "(particle,) 1 where pixels were not finite"),
+    Item("set_aside", "i1", "", "(particle,) why it takes no part: 0 it does, 1 pixels not finite, 2 all pixels the same"),
     Item("simmx", "f4", "", "(particle, coarse projection) scores of the whole coarse search, with --keep-simmx"),
     Item("classes/average", "f4", "", "(class, y, x) class averages, CTF corrected"),
     Item("classes/count", "f4", "", "(class,) particles averaged, soft"),

@@ -115,15 +115,20 @@ def test_map_that_is_not_finite(broken):
     told(command(*basic(broken)), "seed_1.mrc: 1 voxels are not finite")
 
 
-def test_particles_that_are_not_finite_are_set_aside(broken, tmp_path):
+def test_particles_that_cannot_be_used_are_set_aside_with_the_reason(broken, tmp_path):
     with open(broken / "particles.mrcs", "r+b") as stack:
         stack.seek(1024 + 4 * (6 * 32 * 32 + 100))
         stack.write(np.float32(np.inf).tobytes())
+        stack.seek(1024 + 4 * (9 * 32 * 32))
+        stack.write(np.full(32 * 32, 0.5, np.float32).tobytes())
     done = command(*basic(broken, iter=1, path=tmp_path / "run"), ranks=2)
     assert done.returncode == 0, done.stderr
-    assert "1 of 12 particles" in done.stdout and "rows 7" in done.stdout
+    assert "because pixels are not finite: rows 7" in done.stdout and "because all pixels are the same: rows 10" in done.stdout
+    assert "2 set aside" in done.stdout
     found = read_star(tmp_path / "run/particles.star")["particles"].floats("rlnClassNumber")
-    assert found[6] == 0 and (np.delete(found, 6) > 0).all()
+    assert found[6] == 0 and found[9] == 0 and (np.delete(found, [6, 9]) > 0).all()
+    lines = (tmp_path / "run/set_aside.txt").read_text().splitlines()
+    assert [(line.split()[0], line.split(" ", 2)[2]) for line in lines[1:]] == [("7", "pixels are not finite"), ("10", "all pixels are the same")]
 
 
 def test_an_old_run_is_never_written_over(original, tmp_path):

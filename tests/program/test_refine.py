@@ -171,7 +171,7 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
     assert names == {
         "run.h5", "iterations/01.h5", "iterations/02.h5", "run.log", "timing.json", "report.html", "particles.star", "sets/particles_m01.star",
         "sets/particles_m02.star", *(f"threed_{i:02d}_{m:02d}.mrc" for i in (0, 1, 2) for m in (1, 2)),
-        *(f"threed_02_{m:02d}_half{h}.mrc" for m in (1, 2) for h in (1, 2)),
+        *(f"threed_02_{m:02d}_{kind}.mrc" for m in (1, 2) for kind in ("half1", "half2", "hard")), "set_aside.txt",
         *(f"fsc_{kind}_{i:02d}.txt" for kind in ("halves", "previous", "between") for i in (1, 2))}
     with mrcfile.open(run / "threed_02_01.mrc") as volume:
         assert volume.data.shape == (32, 32, 32)
@@ -253,6 +253,17 @@ def test_hard_assignment_and_automask(team, shared_tmp, small_set):
         assert weight.shape == (PARTICLES, 1) and (weight == 1).all()
         volume = mrcfile.read(run / "threed_01_01.mrc")
         assert (volume == 0).mean() > 0.3
+        hard = mrcfile.read(run / "threed_01_01_hard.mrc")                           # nothing was soft: the same but for newer noise weights
+        assert np.corrcoef(hard.ravel(), volume.ravel())[0, 1] > 0.995
+
+
+@pytest.mark.ranks(1, 3)
+def test_the_hard_map_is_of_its_own_particles(team, shared_tmp, small_set):
+    run = shared_tmp / "run"
+    refine.run(options(small_set, path=run, iter=1, temperature=50), team)
+    if team.is_root:
+        soft, hard = ([mrcfile.read(run / f"threed_01_{m:02d}{kind}.mrc").ravel() for m in (1, 2)] for kind in ("", "_hard"))
+        assert np.corrcoef(*hard)[0, 1] < np.corrcoef(*soft)[0, 1] - 0.01       # hot particles blur the soft maps into each other
 
 
 @pytest.mark.ranks(1, 2)

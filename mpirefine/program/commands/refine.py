@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
     with Team.world() as team:
         check_launcher(team.size)
         if options.runs > 1 and not options.check:
-            from mpirefine.program.repeated import repeat      # which starts runs itself
+            from mpirefine.program.repeated import repeat  # which starts runs itself
             return repeat(options, team)
         return run(options, team)
 
@@ -89,10 +89,12 @@ def finish(session: Session, state: State, folder: Path, began: float) -> int:
     with ctx.team.together("writing half-maps"):
         if ctx.team.is_root and state.halves is not None:
             outputs.write_halves(folder, state.iteration, state.halves, ctx.grid)
+    outputs.write_hard_maps(folder, state, ctx, session.resolved.mass)
     sizes = outputs.write_particles(folder, session.inputs.particles if session.inputs else None, state, ctx)
     ctx.clock.write(folder / "timing.json", time.monotonic() - began, ctx.partition.n)
-    log.info("done in %.0f s: report.html, maps, particles.star and sets in %s (%s particles)", time.monotonic() - began, folder,
-             ", ".join(str(size) for size in sizes))
+    log.info("%d particles: %s; %d set aside", ctx.partition.n, ", ".join(f"{size} of map {m}" for m, size in enumerate(sizes, 1)),
+             ctx.partition.n - sum(sizes))
+    log.info("done in %.0f s: report.html, maps, particles.star, sets and set_aside.txt in %s", time.monotonic() - began, folder)
     return 0
 
 
