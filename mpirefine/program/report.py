@@ -7,18 +7,25 @@ from mpirefine.program.logs import table
 
 EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was", "drop": "left out from now on"}
 
+LEAST_COVERAGE, FEW_PARTICLES = 0.8, 100     # a warning below this share of directions, where there are enough particles to tell
+
 
 def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: float) -> str:
     """Map, share soft and hard, particles, resolution; below it what moved."""
-    rows = [[f"{m + 1}", f"{100 * soft:.1f} %", f"{100 * hard:.1f} %", f"{round(hard * summary['particles'])}", f"{resolution:.1f} Å"]
-            for m, (soft, hard, resolution) in enumerate(zip(summary["soft"], summary["hard"], summary["resolution"]))]
+    rows = [[f"{m + 1}", f"{100 * soft:.1f} %", f"{100 * hard:.1f} %", f"{round(hard * summary['particles'])}", f"{resolution:.1f} Å",
+             f"{100 * covered:.0f} %"]
+            for m, (soft, hard, resolution, covered) in enumerate(zip(*(summary[name] for name in ("soft", "hard", "resolution", "coverage"))))]
     lines = [f"Iteration {number} of {last}, {seconds:.0f} s, matched to ring {summary['rings']}",
-             table(["map", "share (soft)", "share (hard)", "particles", "resolution"], rows)]
+             table(["map", "share (soft)", "share (hard)", "particles", "resolution", "directions"], rows)]
     if "moved" in summary:
         lines.append(f"{100 * summary['moved']:.1f} % of the particles changed map; the others' view changed by {summary['view_change']:.1f}°, "
                      f"their shift by {summary['shift_change']:.1f} Å (medians)")
     lines.append(f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and {summary['projections_per_particle']:.1f} "
                  "projections (means)")
+    for m, covered in enumerate(summary["coverage"]):
+        if covered < LEAST_COVERAGE and summary["hard"][m] * summary["particles"] >= FEW_PARTICLES:
+            lines.append(f"warning: the views of map {m + 1} leave {100 * (1 - covered):.0f} % of the directions of Fourier space empty: "
+                         "its resolution will differ by direction")
     for m, action in summary["empty"]:
         lines.append(f"warning: map {m + 1} has hardly any particles: {EMPTY[action]}")
     for a, b in summary["same"]:

@@ -8,7 +8,9 @@ import numpy as np
 from mpirefine.data.poses import Candidates
 from mpirefine.distribution import reduce
 from mpirefine.maths.assign import assign, log_sum_exp
+from mpirefine.maths.coverage import fourier_coverage
 from mpirefine.maths.project import in_plane
+from mpirefine.maths.symmetry import operations
 from mpirefine.steps.base import Context, Poses, State
 
 CERTAINTY_BINS = np.linspace(0, 1, 21)       # of the probability of a particle's own map
@@ -36,6 +38,15 @@ def handed_out(state: State, ctx: Context) -> Candidates:
     return replace(found, reference=moved.astype(np.int32), model_evidence=evidence)
 
 
+def coverage(per_class: np.ndarray, state: State, ctx: Context) -> list[float]:
+    """Share of Fourier directions of each map that its particles' views sample; from the particles of every class, on all ranks."""
+    found = []
+    for m, symmetry in enumerate(ctx.symmetries):
+        part = state.orientations.of_model(m)
+        found.append(fourier_coverage(state.orientations.rotation[part, 2], per_class[part], operations(symmetry)))
+    return found
+
+
 class Classify:
     """Best projections and posterior of every particle; counts are summed over ranks."""
 
@@ -55,9 +66,13 @@ class Classify:
         certainty = np.stack([np.histogram(posterior[assignments.model[used] == m, m], CERTAINTY_BINS)[0] for m in range(models)]).astype(np.int64)
         reduce.sum_in_place(ctx.team, counts)
         reduce.sum_in_place(ctx.team, certainty)
+        per_class = np.zeros(len(state.orientations))
+        contributes = assignments.weight > 0
+        np.add.at(per_class, state.candidates.reference[contributes], assignments.weight[contributes])
+        reduce.sum_in_place(ctx.team, per_class)
         total = max(counts[2 * models + 1], 1)
         summary = dict(state.summary, hard=(counts[:models] / total).tolist(), soft=(counts[models:2 * models] / total).tolist(),
-                       certainty=certainty.tolist(),
+                       certainty=certainty.tolist(), coverage=coverage(per_class, state, ctx),
                        classes_per_particle=float(np.exp(counts[2 * models] / total)), particles=int(total),
                        projections_per_particle=float(counts[2 * models + 2] / total))
         return replace(state, assignments=assignments, summary=summary)

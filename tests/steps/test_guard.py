@@ -70,10 +70,11 @@ def test_duplicates_are_named(team):
     expected = 2 * 0.8 / 1.8
     assert same_within_noise(np.full(shells, expected) + 0.01 * rng.standard_normal(shells), halves, halves, 12)
     assert not same_within_noise(np.full(shells, expected - 0.1), halves, halves, 12)
-    summary = dict(soft=[0.5, 0.5], hard=[0.5, 0.5], particles=10, resolution=[9.0, 9.0], rings=9, classes_per_particle=1.0,
+    summary = dict(soft=[0.5, 0.5], hard=[0.5, 0.5], particles=10, resolution=[9.0, 9.0], coverage=[1.0, 0.5], rings=9, classes_per_particle=1.0,
                    projections_per_particle=1.0, same=[(0, 1)], empty=[(1, "reseed")])
     text = iteration_table(summary, 1, 8, 1.0)
-    assert "maps 1 and 2 are the same within noise" in text and "map 2 has hardly any particles" in text
+    assert "maps 1 and 2 are the same within noise" in text and "map 2 has hardly any particles" in text and "directions of" not in text
+    assert "views of map 2 leave 50 % of the directions" in iteration_table(dict(summary, particles=1000), 1, 8, 1.0)
 
 
 @pytest.mark.ranks(1, 2, 4)
