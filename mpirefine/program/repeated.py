@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def repeat(options: Options, team: Team) -> int:
     """Collective. Runs in run_01, run_02, ... of one folder, each with a seed of its own; those that are there already are taken up again."""
-    folder = team.from_root(rundir.create_many, options.path)
+    folder = team.from_root(rundir.of_many, options.path)
     for number in range(options.runs):
         own = rundir.repeat_path(folder, number)
         if team.bcast((own / "run.h5").exists() if team.is_root else None):
@@ -40,7 +40,7 @@ def compare(folder: Path, options: Options, team: Team) -> int:
     last = [file.iterations()[-1] for file in files]
     with team.together("comparing the runs"):
         if team.is_root:
-            logs.into(folder)
+            logs.into(rundir.made(folder))
             labels = [file.read_array(iteration, "assignments/model") for file, iteration in zip(files, last)]
             maps = files[0].read_array(last[0], "assignments/posterior").shape[1]
             found = consensus(labels, maps)

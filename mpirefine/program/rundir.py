@@ -14,12 +14,12 @@ def create(path: str | None) -> Path:
     return made(folder)
 
 
-def create_many(path: str | None) -> Path:
-    """On rank 0. The folder of repeated runs: the one asked for, which may hold some of them, or the next free multi_NN."""
+def of_many(path: str | None) -> Path:
+    """On rank 0. The folder for repeated runs, which their first run makes: the one asked for, which may hold some of them, or the next free one."""
     folder = Path(path) if path is not None else next_free()
     if (folder / "run.h5").exists():
         raise InputError(f"--path {folder}: holds a single run: name another folder for --runs")
-    return made(folder)
+    return folder
 
 
 def next_free() -> Path:

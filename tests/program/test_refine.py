@@ -319,4 +319,4 @@ def test_repeated_runs_and_what_they_agree_on(team, shared_tmp, small_set):
         assert len(table(runs / "sets" / "consensus_m01.star").rows) == told["consensus"][0]
         assert len(json.loads((runs / "run_01" / "timing.json").read_text())["iterations"]) == 2          # the pilot, and one
         with pytest.raises(InputError, match="holds a single run"):
-            rundir.create_many(str(runs / "run_01"))
+            rundir.of_many(str(runs / "run_01"))
