@@ -43,9 +43,12 @@ def contrast_transfer(params: CTFParams, fx: np.ndarray, fy: np.ndarray) -> np.n
     return curve * column(params.scale).astype(np.float32)
 
 
-def contrast_transfer_squared_rings(params: CTFParams, rings: np.ndarray, grid: Grid) -> np.ndarray:
-    """Average of the squared CTF over each ring (Fourier pixels), (p, k) float64."""
+def contrast_transfer_squared_orders(params: CTFParams, rings: np.ndarray, grid: Grid, orders: tuple[int, ...]) -> np.ndarray:
+    """Angular Fourier coefficients of the squared CTF round each ring (Fourier pixels), (p, k, order) complex128.
+
+    `orders` are even (odd ones vanish); order 0 is the average, the others are what astigmatism adds.
+    """
     angle = np.pi * np.arange(RING_ANGLES) / RING_ANGLES
     frequency = np.asarray(rings, np.float64)[:, None] / grid.length
     curve = contrast_transfer(params, frequency * np.cos(angle), frequency * np.sin(angle))
-    return np.mean(np.square(curve, dtype=np.float64), axis=-1)
+    return np.square(curve, dtype=np.float64) @ np.exp(-1j * np.outer(angle, orders)) / RING_ANGLES

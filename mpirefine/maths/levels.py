@@ -130,8 +130,11 @@ class Peaks:
 
 
 def fine_peaks(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.ndarray, correlator: Correlator, *, window: float,
-               temperature: float) -> Peaks:
-    """One particle's matrices (T, k, s) against its surviving references; those beyond `window` · temperature of the best do not matter."""
+               temperature: float, norm: tuple[np.ndarray, np.ndarray] | None = None) -> Peaks:
+    """One particle's matrices (T, k, s) against its surviving references; those beyond `window` · temperature of the best do not matter.
+
+    `norm_r` is the norm term's average over in-plane angles, `norm` what depends on them, as `correlate` takes it.
+    """
     count, shifts = len(references_rtk), columns_tks.shape[2]
     profile = np.empty((count, shifts, 2), np.float32)
     value, place = np.empty(count, np.float32), np.empty(count, np.int64)
@@ -139,7 +142,7 @@ def fine_peaks(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.n
     step = max(1, correlator.max_pairs // shifts)
     for start in range(0, count, step):
         part = slice(start, start + step)
-        block = correlator.correlate(columns_tks, references_rtk[part])
+        block = correlator.correlate(columns_tks, references_rtk[part], None if norm is None else (norm[0], norm[1][part]))
         np.max(block, axis=0, out=profile[part])
         profile[part] -= norm_r[part, None, None]
         flat = profile[part].reshape(len(profile[part]), -1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
-from mpirefine.maths.ctf import contrast_transfer, contrast_transfer_squared_rings
+from mpirefine.maths.ctf import contrast_transfer, contrast_transfer_squared_orders
 
 
 def on_shells(profile_k: np.ndarray, grid: Grid) -> np.ndarray:
@@ -46,7 +46,7 @@ def transfer_power(ctf: CTFParams | None, count: int, rings: np.ndarray, grid: G
     """Ring average of c², (p, k) float64."""
     if ctf is None:
         return np.ones((count, len(rings)))
-    return contrast_transfer_squared_rings(ctf, rings, grid)
+    return contrast_transfer_squared_orders(ctf, rings, grid, (0,))[..., 0].real
 
 
 def corner_spectrum(images_pyx: np.ndarray, outside_yx: np.ndarray, grid: Grid) -> np.ndarray:

@@ -5,6 +5,9 @@ moved by φ round the circle is C(φ) = Σ_m C_m exp(imφ), C_m = Σ_k a_m b_m*,
 functions of φ, so Z = C + iC' holds them in one complex transform, and every Z_m is a product of a complex particle and a *real*
 reference matrix:  Z_m = Σ f a_m (Re b_m − Im b_m),  Z_−m = Σ f a_m* (Re b_m + Im b_m)  with f = 1 + i for even m; for odd m
 the two real matrices change places and f = 1 − i.
+
+The norm term ½ Σ α²c²|P|²/σ² of an astigmatic CTF depends on φ: it is the same correlation of c² with |P|², of which a few even orders
+matter. They join the product before its transform, so that every angle and mirror gets its exact norm.
 """
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ import numpy as np
 from mpirefine.maths.polar import PolarGrid, angular_coefficients
 
 LEAST_RINGS, RING_STEPS = 4, 3               # bands differ by at least 4 rings, and there are about 3 kinds: every band is a call
+NORM_ORDERS = (2, 4, 6)                      # of the squared CTF beside its average; order 2n falls as the n-th Bessel function
 BAD_STRIDE, ROW_PADDING = 128, 8             # pairs; rows a multiple of 1 KB apart fall on the same cache lines
 PLANNING = threading.Lock()                  # FFTW plans in one thread at a time
 PLAN_STEP = 64                               # pairs; transforms are planned for multiples of it
@@ -78,6 +82,20 @@ def reference_matrices(half_rkt: np.ndarray, out_rtk: np.ndarray) -> np.ndarray:
     return power.mean(axis=2)
 
 
+def norm_matrices(half_rkt: np.ndarray, out_rok: np.ndarray) -> None:
+    """Prepare the ring powers of projections for `correlate`: NORM_ORDERS of |P|², then the negative ones, to `out_rok` (r, 2 orders, k)."""
+    from scipy import fft
+    places = [order // 2 for order in NORM_ORDERS]                     # half a circle of a function that repeats after it
+    q = fft.fft(np.abs(half_rkt) ** 2, axis=2)[..., places].transpose(0, 2, 1) / half_rkt.shape[2]
+    out_rok[:, :len(places)], out_rok[:, len(places):] = q.real - q.imag, q.real + q.imag
+
+
+def norm_columns(orders_ko: np.ndarray) -> np.ndarray:
+    """A particle's NORM_ORDERS of ½ α²c²/σ² with the weight of each ring, (k, order), as `correlate` takes them: (2 orders, k) complex64."""
+    positive = orders_ko.T
+    return np.ascontiguousarray((1 + 1j) * np.concatenate([positive, positive.conj()]), np.complex64)
+
+
 def particle_matrices(samples_kt: np.ndarray, ramp_kts: np.ndarray, out_tks: np.ndarray) -> None:
     """Prepare one particle at several shifts for `correlate`.
 
@@ -135,6 +153,11 @@ class Correlator:
         """(T,) row of the block that holds each angle t."""
         return self.order.row_of_angle
 
+    @cached_property
+    def norm_rows(self) -> np.ndarray:
+        """Rows of the block that `norm_matrices` belong to."""
+        return np.array([np.flatnonzero(self.order.orders == m)[0] for m in (*NORM_ORDERS, *(-m for m in NORM_ORDERS))])
+
     def _plan(self, pairs: int):
         """A view of the buffer (T, pairs) and the plan of its transform, which may take some more columns along: few plans serve all sizes."""
         import pyfftw
@@ -151,8 +174,11 @@ class Correlator:
         rows, plan = self._plans[planned]
         return rows[:, :pairs], plan
 
-    def correlate(self, particles_tks: np.ndarray, references_rtk: np.ndarray) -> np.ndarray:
-        """Block of all references × all columns of the particle matrices; their product must not exceed `max_pairs`."""
+    def correlate(self, particles_tks: np.ndarray, references_rtk: np.ndarray, norm: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+        """Block of all references × all columns of the particle matrices; their product must not exceed `max_pairs`.
+
+        `norm`: `norm_columns` (o, k) of the one particle in the columns and `norm_matrices` (r, o, k), whose correlation is taken away.
+        """
         count, columns = len(references_rtk), particles_tks.shape[2]
         view, plan = self._plan(count * columns)
         product = view.view(np.float32).reshape(self.grid.n_angles, count, 2 * columns)
@@ -160,6 +186,9 @@ class Correlator:
         for band in self.bands:
             span = slice(band.start, band.stop)
             np.matmul(left[span, :, :band.rings], right[span, :band.rings], out=product[span])
+        if norm is not None:
+            uneven = norm[1].transpose(1, 0, 2) @ norm[0].view(np.float32).reshape(*norm[0].shape, 2)
+            view.reshape(self.grid.n_angles, count, columns)[self.norm_rows] -= uneven.view(np.complex64)
         plan.execute()
         self.flop += self.flop_per_pair * count * columns
         return product.reshape(self.grid.n_angles, count, columns, 2)

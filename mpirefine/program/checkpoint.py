@@ -61,6 +61,6 @@ def read(run: Any, iteration: int, state: State, ctx: Context) -> State:
     weight, posterior = (run.read_rows(iteration, f"assignments/{name}", block) for name in ("weight", "posterior"))
     root = ctx.team.is_root
     assignments = Assignments(weight, posterior, last.model, np.zeros_like(last.model))
-    return replace(state, iteration=iteration, noise=noise, assignments=assignments, rings=int(attrs["rings"]), volumes=volumes if root else None,
-                   halves=halves if root else None, last=last, history=tuple(json.loads(attrs["history"])),
+    return replace(state, iteration=iteration, noise=noise, assignments=assignments, rings=tuple(int(r) for r in attrs["rings"]),
+                   volumes=volumes if root else None, halves=halves if root else None, last=last, history=tuple(json.loads(attrs["history"])),
                    converged=bool(attrs["converged"]))

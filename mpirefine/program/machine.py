@@ -107,7 +107,7 @@ def rehearse(team: Team, threads: int) -> tuple[Clock, Job]:
     rings = job.levels.fine_grid.n_rings
     ctx.target_rings = rings
     volumes = np.stack([lowpass_gauss(v, grid, 1 / 30.0) for v in truth]) if team.is_root else None
-    state = State(1, Noise(np.full((1, grid.nx // 2 + 1), float(grid.nx ** 2)), np.array([0.6])), rings, volumes=volumes)
+    state = State(1, Noise(np.full((1, grid.nx // 2 + 1), float(grid.nx ** 2)), np.array([0.6])), (rings,) * maps, volumes=volumes)
     with clock.iteration(1), ExitStack() as ctx.resources:
         for step in PIPELINE:
             with clock(step.name):

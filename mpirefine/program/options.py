@@ -22,7 +22,7 @@ class Options:
     models: str = opt("", "starting maps, comma separated (MRC, any box and pixel size)", level=0)
     nmodels: int | None = opt(None, "make this many seeds from one starting map, by seeded noise", level=0, least=2)
     sym: str = opt("c1", "symmetry, one for all maps or one each: c<n>, d<n>, tet, oct, icos", level=0)
-    iter: int | None = opt(None, "iterations, at most (default: 8, or 25 for seeds of one map)", level=0, least=1)
+    iter: int | None = opt(None, "iterations, at most (default: 8, or 30 for seeds of one map)", level=0, least=1)
     targetres: float | None = opt(None, "resolution aimed at; seeds are low-passed to it, matching uses no more", unit="Å", level=0, least=0.1)
     mass: str | None = opt(None, "mass, one for all maps or one each: maps are written with density 1 as contour level", unit="kDa", level=0)
     path: str | None = opt(None, "results folder (default: the next free multi_NN)", level=0)

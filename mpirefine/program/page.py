@@ -91,7 +91,7 @@ def curves(state: State, grid: Grid) -> "Figure":
     for axis, (title, rows) in zip(figure.subplots(1, 3), panels):
         for label, curve in rows:
             axis.plot(frequency, curve[1:grid.nx // 2 + 1], label=label, linewidth=1.3)
-        axis.axvline(state.summary["rings"] / grid.length, color="0.6", linestyle=":", linewidth=1)
+        axis.axvline(1 / min(state.summary["matched_to"]), color="0.6", linestyle=":", linewidth=1)
         if title == "between half-maps":
             axis.axhline(HALF_MAP_FSC, color="0.6", linewidth=0.8)
         axis.set(title=f"FSC {title}", xlabel="1/Å", ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))

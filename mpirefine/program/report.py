@@ -7,16 +7,17 @@ from mpirefine.program.logs import table
 
 EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was", "drop": "left out from now on"}
 
+COLUMNS = ("soft", "hard", "matched_to", "resolution", "coverage")
 LEAST_COVERAGE, FEW_PARTICLES = 0.8, 100     # a warning below this share of directions, where there are enough particles to tell
 
 
 def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: float) -> str:
     """Map, share soft and hard, particles, resolution; below it what moved."""
-    rows = [[f"{m + 1}", f"{100 * soft:.1f} %", f"{100 * hard:.1f} %", f"{round(hard * summary['particles'])}", f"{resolution:.1f} Å",
-             f"{100 * covered:.0f} %"]
-            for m, (soft, hard, resolution, covered) in enumerate(zip(*(summary[name] for name in ("soft", "hard", "resolution", "coverage"))))]
-    lines = [f"Iteration {number} of {last}, {seconds:.0f} s, matched to ring {summary['rings']}",
-             table(["map", "share (soft)", "share (hard)", "particles", "resolution", "directions"], rows)]
+    rows = [[f"{m + 1}", f"{100 * soft:.1f} %", f"{100 * hard:.1f} %", f"{round(hard * summary['particles'])}", f"{matched:.1f} Å",
+             f"{resolution:.1f} Å", f"{100 * covered:.0f} %"]
+            for m, (soft, hard, matched, resolution, covered) in enumerate(zip(*(summary[name] for name in COLUMNS)))]
+    lines = [f"Iteration {number} of {last}, {seconds:.0f} s",
+             table(["map", "share (soft)", "share (hard)", "particles", "matched to", "resolution", "directions"], rows)]
     if "moved" in summary:
         lines.append(f"{100 * summary['moved']:.1f} % of the particles changed map; the others' view changed by {summary['view_change']:.1f}°, "
                      f"their shift by {summary['shift_change']:.1f} Å (medians)")
@@ -30,6 +31,12 @@ def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: fl
         lines.append(f"warning: map {m + 1} has hardly any particles: {EMPTY[action]}")
     for a, b in summary["same"]:
         lines.append(f"warning: maps {a + 1} and {b + 1} are the same within noise")
+    if summary.get("trial"):
+        freed, split = (m + 1 for m in summary["exchange"])
+        lines.append(f"trial: map {split} is split in two, in place of map {freed}, the smaller one of the two most alike")
+    if "kept" in summary:
+        lines.append("trial: the particles are more likely than before it, it is kept" if summary["kept"] else
+                     "trial: the particles were more likely before it, the maps from then are taken up again")
     if summary.get("coarse") is False:
         lines.append("the maps have separated on coarse features: finer rings from now on")
     if "stopped" in summary:

@@ -123,7 +123,7 @@ def open_session(options: Options, team: Team) -> Session:
     shells = grid.nx // 2 + 1
     groups = len(particles.table.group_names)
     blank = Noise(np.ones((groups, shells)), np.ones(groups))
-    state = State(0, blank, context.first_rings or context.target_rings, volumes=seeds.volumes if team.is_root else None)
+    state = State(0, blank, (context.first_rings or context.target_rings,) * context.models, volumes=seeds.volumes if team.is_root else None)
     return Session(context, state, inputs, seeds, resolved, notes)
 
 

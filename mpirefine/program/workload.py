@@ -13,7 +13,7 @@ from mpirefine.maths.average import ClassSums, sparse_rings
 from mpirefine.maths.levels import shift_disc
 from mpirefine.maths.orient import projection_directions
 from mpirefine.maths.polar import PolarGrid
-from mpirefine.maths.search import bands
+from mpirefine.maths.search import NORM_ORDERS, bands
 from mpirefine.maths.symmetry import operations
 from mpirefine.steps import average, noise, simmx
 from mpirefine.steps.plan import LevelPlan, SearchPlan
@@ -123,7 +123,8 @@ class Job:
         """Bytes of the busiest rank (rank 0, which holds the maps) and of a node."""
         levels, (coarse, fine), own, maps = self.levels, self.references, self.own_particles, len(self.symmetries)
         shifts = len(shift_disc(self.maxshift, levels.coarse_step))
-        references = 4 * (coarse * levels.coarse_angles * levels.coarse_grid.n_rings + fine * levels.fine_angles * levels.fine_grid.n_rings)
+        references = 4 * (coarse * levels.coarse_angles * levels.coarse_grid.n_rings
+                          + fine * (levels.fine_angles + 2 * len(NORM_ORDERS)) * levels.fine_grid.n_rings)
         voxels, nx = self.slab_voxels, self.grid.nx
         group = max(average.INSERT_SAMPLES, voxels // average.SLAB_SHARE)
         block = self.classes_per_block * ClassSums.bytes_per_class(self.polar)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpirefine.steps.project import References
 
 
-SLOW_HALVING = 4.0         # iterations
+SLOW_HALVING = 2 / 15      # of --iter
 
 
 class Silent:
@@ -49,7 +49,7 @@ class State:
 
     iteration: int
     noise: Noise
-    rings: int                                   # rings used for matching
+    rings: tuple[int, ...]                       # rings of each map used for matching
     volumes: np.ndarray | None = None            # (m, z, y, x) float32: references of this iteration, then its result
     previous: np.ndarray | None = None           # (m, z, y, x): the maps the iteration began with
     halves: np.ndarray | None = None             # (m, 2, z, y, x)
@@ -63,6 +63,11 @@ class State:
     summary: dict[str, Any] = field(default_factory=dict)          # all ranks: shares, resolutions, moves
     history: tuple[dict[str, Any], ...] = ()     # summaries of earlier iterations, all ranks
     converged: bool = False
+
+    @property
+    def finest(self) -> int:
+        """The last ring used for matching by any map."""
+        return max(self.rings)
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -107,7 +112,7 @@ class Context:
 
         Its excess halves each iteration; slowly where maps have yet to separate, since a particle that is sure too early stays where it is.
         """
-        return 1 + (self.options.temperature - 1) * 0.5 ** ((iteration - 1) / (SLOW_HALVING if self.first_rings else 1))
+        return 1 + (self.options.temperature - 1) * 0.5 ** ((iteration - 1) / (SLOW_HALVING * self.options.iter if self.first_rings else 1))
 
     def mask_of(self, model: int) -> np.ndarray:
         """On rank 0. The solvent mask (z, y, x) of a map."""

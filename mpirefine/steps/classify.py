@@ -13,6 +13,7 @@ from mpirefine.maths.project import in_plane
 from mpirefine.maths.symmetry import operations
 from mpirefine.steps.base import Context, Poses, State
 
+LIKELIHOOD_UNIT = 1 / 4096
 CERTAINTY_BINS = np.linspace(0, 1, 21)       # of the probability of a particle's own map
 
 
@@ -64,8 +65,11 @@ class Classify:
         counts = np.concatenate([np.bincount(assignments.model[used], minlength=models).astype(np.float64), posterior.sum(axis=0),
                                  [entropy, used.sum(), (assignments.weight > 0).sum()]])
         certainty = np.stack([np.histogram(posterior[assignments.model[used] == m, m], CERTAINTY_BINS)[0] for m in range(models)]).astype(np.int64)
-        reduce.sum_in_place(ctx.team, counts)
-        reduce.sum_in_place(ctx.team, certainty)
+        # as an integer, whose sum does not depend on the ranks: decisions rest on it
+        best = np.take_along_axis(state.candidates.score, assignments.best[:, None], 1)[used, 0]
+        likelihood = np.array([np.rint(-best.astype(np.float64) / LIKELIHOOD_UNIT).sum()], np.int64)
+        for array in (counts, certainty, likelihood):
+            reduce.sum_in_place(ctx.team, array)
         per_class = np.zeros(len(state.orientations))
         contributes = assignments.weight > 0
         np.add.at(per_class, state.candidates.reference[contributes], assignments.weight[contributes])
@@ -74,5 +78,6 @@ class Classify:
         summary = dict(state.summary, hard=(counts[:models] / total).tolist(), soft=(counts[models:2 * models] / total).tolist(),
                        certainty=certainty.tolist(), coverage=coverage(per_class, state, ctx),
                        classes_per_particle=float(np.exp(counts[2 * models] / total)), particles=int(total),
+                       likelihood=float(likelihood[0] * LIKELIHOOD_UNIT / total),
                        projections_per_particle=float(counts[2 * models + 2] / total))
         return replace(state, assignments=assignments, summary=summary)

@@ -8,6 +8,7 @@ import numpy as np
 
 from mpirefine.distribution import reduce
 from mpirefine.maths.fsc import fsc
+from mpirefine.steps import coarse
 from mpirefine.steps.base import Context, Poses, State
 from mpirefine.steps.classify import hard_poses
 
@@ -15,8 +16,6 @@ ANGLE_BINS = np.linspace(0, 180, 721)        # medians over all ranks come from 
 SHIFT_BINS = np.linspace(0, 50, 1001)
 RESOLUTION_GAIN = 0.01                       # a gain smaller than this share of the mean resolution is none
 MOVES_GAIN = 0.1                             # likewise for the share of particles that changed map ...
-SETTLED_MOVES, SETTLING = 0.03, 3            # coarse matching ends below this share of movers, or without gain for this many iterations, or ...
-SETTLING_SHARE = 0.75                        # ... after this share of --iter
 FEW_MOVES = 0.005                            # ... which is no news below this
 
 
@@ -58,14 +57,6 @@ def verdict(history: list[dict[str, Any]], patience: int) -> str:
             f"{100 * moves_now:.1f} % of the particles moved against {100 * moves_before:.1f} %")
 
 
-def settled(history: list[dict[str, Any]], iterations: int) -> bool:
-    """Whether coarse matching has told all it can: few particles move, or as many as two iterations ago, or three quarters of the run are over."""
-    moves = [h["moved"] for h in history if "moved" in h]
-    if len(history) >= SETTLING_SHARE * iterations or (moves and moves[-1] < SETTLED_MOVES):
-        return True
-    return len(moves) > SETTLING and min(moves[-SETTLING:]) > min(moves[:-SETTLING]) * (1 - MOVES_GAIN)
-
-
 class Converge:
     """Curves between maps and iterations, moves, and the decision to stop, which rank 0 takes."""
 
@@ -81,13 +72,17 @@ class Converge:
                 maps = state.volumes
                 curves["previous_fsc"] = np.array([fsc(a, b) for a, b in zip(maps, state.previous)])
                 curves["between_fsc"] = np.array([[fsc(a, b) for b in maps] for a in maps])
-        history = (*state.history, summary)
-        rings = state.rings
+        volumes, rings = state.volumes, state.rings
         if ctx.first_rings and all(h.get("coarse") for h in state.history):
-            summary["coarse"] = ctx.team.agree(not settled(list(history), ctx.options.iter), "whether to go on to finer rings")
-            rings = ctx.first_rings if summary["coarse"] else rings
-        free = [h for h in history if "coarse" not in h]
+            decided = coarse.decide([*state.history, summary], ctx.models, ctx.temperature(state.iteration), ctx.options.iter)
+            summary.update(ctx.team.agree(decided, "how coarse matching goes on"))
+            if summary.get("trial"):
+                summary["exchange"] = ctx.team.from_root(coarse.exchange, state, ctx)
+            volumes = coarse.carry_out(summary, state, ctx)
+            rings = tuple(min(r, ctx.first_rings) for r in rings) if summary["coarse"] else rings
+        free = [h for h in (*state.history, summary) if "coarse" not in h]
         reason = ctx.team.agree(verdict(free, ctx.options.patience), "whether to stop")
         if reason:
             summary["stopped"] = reason
-        return replace(state, rings=rings, last=poses, curves=curves, summary=summary, history=(*state.history, summary), converged=bool(reason))
+        return replace(state, volumes=volumes, rings=rings, last=poses, curves=curves, summary=summary, history=(*state.history, summary),
+                       converged=bool(reason))

@@ -18,9 +18,9 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray) -> Candidates:
     """Collective. One candidate for every map: the log-likelihood at the given pose, averaged into the projection next to it."""
     table, maps, temperature = ctx.particles.table, ctx.models, ctx.temperature(state.iteration)
     value, live = np.full((len(rows), maps), -np.inf), [m for m in range(maps) if m not in state.dropped]
-    points, pixels = full_points(ctx), pixels_of_rings(ctx, state.rings)
+    points = full_points(ctx)
     for m in live:
-        volume = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None)
+        volume, pixels = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None), pixels_of_rings(ctx, state.rings[m])
         for start in range(0, len(rows), chunk_of(ctx)):
             span = slice(start, start + chunk_of(ctx))
             own = rows[span]

@@ -13,14 +13,20 @@ from mpirefine.steps.seed import NOISE_STRENGTH
 SAME_MARGIN = 0.02         # two maps are the same when their FSC is this close to that of each one's halves, on average over the rings in use
 
 
-def same_within_noise(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: int) -> bool:
-    """Whether two maps agree as well as noise lets them: their FSC is that expected of two maps of one structure.
+def excess(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: int) -> float:
+    """By how much the FSC of two maps exceeds that expected of two maps of one structure, on average over the rings in use.
 
     A map whose halves agree by F correlates with the truth by √(2F / (1 + F)), so two such maps of one structure correlate by the product.
     """
     full = [2 * np.clip(half, 0, 1) / (1 + np.clip(half, 0, 1)) for half in (half_a, half_b)]
     span = slice(1, rings + 1)
-    return bool(np.mean(between[span]) >= np.mean(np.sqrt(full[0] * full[1])[span]) - SAME_MARGIN)
+    return float(np.mean(between[span]) - np.mean(np.sqrt(full[0] * full[1])[span]))
+
+
+def likeness(state: State, a: int, b: int) -> float:
+    """On rank 0. `excess` of two of the state's maps: about 0 for maps of one structure, negative for different ones."""
+    halves = state.curves["half_fsc"]
+    return excess(fsc(state.volumes[a], state.volumes[b]), halves[a], halves[b], min(state.rings[a], state.rings[b]))
 
 
 class Guard:
@@ -50,10 +56,8 @@ class Guard:
     @staticmethod
     def _same(state: State, ctx: Context) -> list[tuple[int, int]]:
         """On rank 0. Pairs of maps that agree within noise, as they came from the particles."""
-        halves, maps = state.curves["half_fsc"], state.volumes
         live = [m for m in range(ctx.models) if m not in state.dropped]
-        return [(a, b) for i, a in enumerate(live) for b in live[i + 1:]
-                if same_within_noise(fsc(maps[a], maps[b]), halves[a], halves[b], state.rings)]
+        return [(a, b) for i, a in enumerate(live) for b in live[i + 1:] if likeness(state, a, b) >= -SAME_MARGIN]
 
 
 def anew(state: State, ctx: Context, model: int) -> np.ndarray:

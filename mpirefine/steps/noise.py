@@ -124,7 +124,7 @@ def estimate(ctx: Context, state: State, rows: np.ndarray, poses: Poses) -> Nois
     reduce.sum_in_place(ctx.team, sums)
     data, cross, power, count = np.moveaxis(pooled(sums, table.optics_of_group), 1, 0)
     rings = np.arange(shells)
-    weight = rings * (rings <= state.rings) / state.noise.sigma2
+    weight = rings * (rings <= state.finest) / state.noise.sigma2
     scale = (weight * cross).sum(axis=1) / np.maximum((weight * power).sum(axis=1), 1e-300)
     scale = np.where((count[:, 0] > 0) & (scale > 0), scale, state.noise.scale)
     alpha = scale[:, None]

@@ -11,7 +11,7 @@ from mpirefine.maths.masks import auto3d
 from mpirefine.steps.base import Context, State
 
 HALF_MAP_FSC = 0.143           # half-map FSC at which a map is said to be resolved (Rosenthal & Henderson 2003)
-RING_MARGIN = 1.1          # rings used next: this much beyond the best map's resolution, never beyond --targetres
+RING_MARGIN = 1.1          # rings of a map used next: this much beyond its resolution, never beyond --targetres
 
 
 def automask_values(setting: str) -> tuple[float, int, int, int, int]:
@@ -38,6 +38,6 @@ class Postprocess:
                         for m, v in enumerate(volumes)]
                 volumes = (volumes * np.stack(mask)).astype(np.float32)
         resolution = ctx.team.bcast(resolution)
-        rings = round(RING_MARGIN * ctx.grid.ring(min(resolution)))
-        return replace(state, volumes=volumes, rings=int(np.clip(rings, ctx.least_rings, ctx.target_rings)),
-                       summary=dict(state.summary, resolution=resolution, rings=state.rings))
+        rings = tuple(int(np.clip(round(RING_MARGIN * ctx.grid.ring(r)), ctx.least_rings, ctx.target_rings)) for r in resolution)
+        used = [ctx.grid.resolution(r) for r in state.rings]
+        return replace(state, volumes=volumes, rings=rings, summary=dict(state.summary, resolution=resolution, matched_to=used))

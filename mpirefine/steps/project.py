@@ -12,19 +12,23 @@ from mpirefine.distribution.window import Window
 from mpirefine.maths.orient import nearest_cells, projection_directions
 from mpirefine.maths.polar import PolarGrid
 from mpirefine.maths.project import POINTS_PER_CALL, polar_slices
-from mpirefine.maths.search import reference_matrices
+from mpirefine.maths.search import NORM_ORDERS, norm_matrices, reference_matrices
 from mpirefine.steps.base import Context, State
 
 
 @dataclass(frozen=True)
 class PreparedLevel:
-    """References of one level: `matrices` (r, T, k) float32 for T in-plane angles and ring powers (r, k) float32, in windows of the node."""
+    """References of one level, in windows of the node, float32: `matrices` (r, T, k) for T in-plane angles, ring powers (r, k).
+
+    `uneven` (r, o, k) holds what their norm terms need where the CTF is astigmatic; its o is 0 on the coarse grid and without CTF.
+    """
 
     orientations: Orientations
     grid: PolarGrid
     angles: int
     matrices: np.ndarray
     power: np.ndarray
+    uneven: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -67,36 +71,42 @@ class Project:
 
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
-        levels = ctx.plan.levels(state.rings)
+        levels = ctx.plan.levels(state.finest)
         deltas = levels.fine_delta, levels.coarse_delta
         fine, coarse = (ctx.team.from_root(directions, ctx, delta, state.iteration, state.dropped) for delta in deltas)
-        prepared = [self._windows(ctx, coarse, levels.coarse_grid, levels.coarse_angles),
-                    self._windows(ctx, fine, levels.fine_grid, levels.fine_angles)]
+        uneven = 2 * len(NORM_ORDERS) if ctx.particles.table.ctf is not None else 0
+        prepared = [self._windows(ctx, coarse, levels.coarse_grid, levels.coarse_angles, 0),
+                    self._windows(ctx, fine, levels.fine_grid, levels.fine_angles, uneven)]
         for m in range(ctx.models):
             volume = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None)
             for level, windows in zip((coarse, fine), prepared):
-                fill(ctx, volume, level.of_model(m), level, windows)
+                fill(ctx, volume, state.rings[m], level.of_model(m), level, windows)
         for windows in prepared:
             for window in windows[1:]:
                 window.seal()
-        ready = [PreparedLevel(level, grid, matrices.array.shape[1], matrices.array, power.array)
-                 for level, (grid, matrices, power) in zip((coarse, fine), prepared)]
+        ready = [PreparedLevel(level, grid, matrices.array.shape[1], matrices.array, power.array, uneven.array)
+                 for level, (grid, matrices, power, uneven) in zip((coarse, fine), prepared)]
         ctx.references = References(ready[0], ready[1], cells(fine, coarse, ctx.symmetries))
         return replace(state, orientations=fine, levels=levels)
 
     @staticmethod
-    def _windows(ctx: Context, orientations: Orientations, grid: PolarGrid, angles: int) -> tuple[PolarGrid, Window, Window]:
-        shape = (len(orientations), angles, grid.n_rings)
-        return (grid, ctx.resources.enter_context(Window(ctx.team, shape, np.float32)),
-                ctx.resources.enter_context(Window(ctx.team, (shape[0], shape[2]), np.float32)))
+    def _windows(ctx: Context, orientations: Orientations, grid: PolarGrid, angles: int, uneven: int) -> tuple[PolarGrid, Window, Window, Window]:
+        count, rings = len(orientations), grid.n_rings
+        matrices, power, orders = (ctx.resources.enter_context(Window(ctx.team, shape, np.float32)) for shape in (
+            (count, angles, rings), (count, rings), (count, uneven, rings)))
+        return grid, matrices, power, orders
 
 
-def fill(ctx: Context, volume: np.ndarray, rows: slice, level: Orientations, windows: tuple[PolarGrid, Window, Window]) -> None:
-    """Project one map on this rank's share of the node's rows."""
-    grid, matrices, power = windows
+def fill(ctx: Context, volume: np.ndarray, rings: int, rows: slice, level: Orientations,
+         windows: tuple[PolarGrid, Window, Window, Window]) -> None:
+    """Project one map on this rank's share of the node's rows; nothing beyond `rings`, which its own half-maps do not support."""
+    grid, matrices, power, uneven = windows
     batch = max(1, POINTS_PER_CALL // int(np.prod(grid.half_shape)))
     share = Partition.even(rows.stop - rows.start, ctx.team.node.size)[ctx.team.node.rank]
     for part in share.chunks(batch):
         span = slice(rows.start + part.start, rows.start + part.stop)
         half = polar_slices(volume, level.rotation[span], grid, ctx.options.threads)
+        half[:, grid.radii > rings] = 0
         power.writable[span] = reference_matrices(half, matrices.writable[span])
+        if uneven.writable.shape[1]:
+            norm_matrices(half, uneven.writable[span])

@@ -12,12 +12,13 @@ import numpy as np
 
 from mpirefine.data.poses import Candidates
 from mpirefine.maths.assign import log_sum_exp
+from mpirefine.maths.ctf import contrast_transfer_squared_orders
 from mpirefine.maths.levels import (CoarsePeaks, Level, Peaks, coarse_peaks, fine_peaks, neighbours, parabola, rescore, ring_norms, shift_disc,
                                     shift_window, windows_round)
 from mpirefine.maths.likelihood import transfer_power, weighted_images
 from mpirefine.maths.masks import soft_sphere
 from mpirefine.maths.polar import PolarGrid, PolarTransform
-from mpirefine.maths.search import Correlator, particle_matrices
+from mpirefine.maths.search import NORM_ORDERS, Correlator, norm_columns, particle_matrices
 from mpirefine.maths.symmetry import operations
 from mpirefine.steps.base import Context, State
 from mpirefine.steps.fixed import at_given_poses
@@ -49,12 +50,25 @@ class ParticleSide:
         return self.transform(weighted_pyx) * self.grid.quadrature.astype(np.float32)[:, None]
 
     def norms(self, rows: np.ndarray, power_rk: np.ndarray, state: State) -> np.ndarray:
-        """(p, r) norm terms of the likelihood."""
+        """(p, r) norm terms of the likelihood, averages over in-plane angles."""
         table, rings = self.ctx.particles.table, self.grid.radii.astype(int)
         ctf = table.ctf.take(rows) if table.ctf is not None else None
-        group = table.group[rows]
-        precision = state.noise.scale[group, None] ** 2 / state.noise.sigma2[group][:, rings]
-        return ring_norms(transfer_power(ctf, len(rows), rings, self.ctx.grid), precision, power_rk, self.grid)
+        return ring_norms(transfer_power(ctf, len(rows), rings, self.ctx.grid), self._precision(rows, state), power_rk, self.grid)
+
+    def uneven_norms(self, rows: np.ndarray, state: State) -> list[np.ndarray | None]:
+        """For each particle (2 orders, k) complex64: how its norm terms depend on the in-plane angle; None where its CTF is round."""
+        ctf, rings = self.ctx.particles.table.ctf, self.grid.radii.astype(int)
+        if ctf is None:
+            return [None] * len(rows)
+        ctf = ctf.take(rows)
+        orders = contrast_transfer_squared_orders(ctf, rings, self.ctx.grid, NORM_ORDERS)
+        orders *= (0.5 * self.grid.quadrature * self._precision(rows, state))[..., None]
+        return [norm_columns(orders[p]) if ctf.defocus_u[p] != ctf.defocus_v[p] else None for p in range(len(rows))]
+
+    def _precision(self, rows: np.ndarray, state: State) -> np.ndarray:
+        """(p, k) α²/σ²."""
+        group = self.ctx.particles.table.group[rows]
+        return state.noise.scale[group, None] ** 2 / state.noise.sigma2[group][:, self.grid.radii.astype(int)]
 
 
 def weighted(ctx: Context, state: State, rows: np.ndarray, images_pyx: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
@@ -88,12 +102,16 @@ class FineSearch:
         self.correlator = correlator(ctx, references, len(level.shifts))
         self.step = float(np.diff(np.unique(level.shifts[:, 0])).min()) if len(level.shifts) > 1 else 1.0
 
-    def search(self, samples_kt: np.ndarray, norm_r: np.ndarray, rows: np.ndarray, window: np.ndarray, found: Candidates, place: int) -> None:
-        """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of every map, at `place`."""
+    def search(self, samples_kt: np.ndarray, norm_r: np.ndarray, uneven: np.ndarray | None, rows: np.ndarray, window: np.ndarray,
+               found: Candidates, place: int) -> None:
+        """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of every map, at `place`.
+
+        `norm_r` are the norm terms of those references, `uneven` is from `ParticleSide.uneven_norms`.
+        """
         columns = np.empty((self.references.angles, self.level.grid.n_rings, len(window)), np.complex64)
         particle_matrices(samples_kt, np.ascontiguousarray(self.level.ramp[:, :, window]), columns)
         peaks = fine_peaks(columns, norm_r, self.references.matrices[rows], self.correlator, window=EVIDENCE_WINDOW,
-                           temperature=self.temperature)
+                           temperature=self.temperature, norm=None if uneven is None else (uneven, self.references.uneven[rows]))
         model = self.references.orientations.model[rows]
         found.model_evidence[place] = [log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)]
         top = np.argsort(-peaks.evidence, kind="stable")[:self.sep]
@@ -145,12 +163,13 @@ class Matcher:
         coarse_norms, coarse_samples = coarse_side.norms(rows, refs.coarse.power, self.state), coarse_side.samples(images)
         first = coarse_peaks(coarse_samples, coarse_norms, refs.coarse.matrices, self.coarse, self.correlator, SURVIVORS[0])
         samples, norms = fine_side.samples(images), fine_side.norms(rows, refs.fine.power, self.state)
+        uneven = fine_side.uneven_norms(rows, self.state)
         for p, row in enumerate(range(places.start, places.stop)):
             alive, centres = self._second(first, p, coarse_samples[p], coarse_norms[p])
             near = np.concatenate([refs.children[r] for r in alive])
             near = near if len(near) else np.arange(len(refs.fine.orientations))
             window = shift_window(self.fine, centres, self.state.levels.fine_step)
-            self.fine_search.search(samples[p], norms[p, near], near, window, found, row)
+            self.fine_search.search(samples[p], norms[p, near], uneven[p], near, window, found, row)
         return first.score
 
     def _second(self, first: CoarsePeaks, p: int, samples_kt: np.ndarray, norm_r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -219,12 +238,12 @@ class LocalMatcher(Matcher):
         """As everywhere, but without coarse scores."""
         last, side = self.state.last, self.sides[1]
         samples = side.samples(weighted(self.ctx, self.state, rows, images_pyx, self.mask))
-        norms = side.norms(rows, self.ctx.references.fine.power, self.state)
+        norms, uneven = side.norms(rows, self.ctx.references.fine.power, self.state), side.uneven_norms(rows, self.state)
         for p, (row, place) in enumerate(zip(rows, range(places.start, places.stop))):
             near = self.near(last.rotation[row, 2])
             window = shift_window(self.fine, last.shift[row][None], LOCAL_SHIFTS * self.state.levels.fine_step)
             window = window if len(window) else np.arange(len(self.fine.shifts))
-            self.fine_search.search(samples[p], norms[p, near], near, window, found, place)
+            self.fine_search.search(samples[p], norms[p, near], uneven[p], near, window, found, place)
         return np.empty((len(rows), 0), np.float32)
 
     def near(self, view: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mpirefine.errors import FormatError
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

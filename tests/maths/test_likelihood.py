@@ -4,12 +4,13 @@ import pytest
 
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
-from mpirefine.maths.ctf import contrast_transfer
+from mpirefine.maths.ctf import contrast_transfer, contrast_transfer_squared_orders
 from mpirefine.maths.levels import ring_norms
 from mpirefine.maths.likelihood import corner_spectrum, on_shells, ring_means, transfer, transfer_power, weighted_images
 from mpirefine.maths.masks import soft_sphere
 from mpirefine.maths.polar import PolarGrid, PolarTransform
 from mpirefine.maths.project import polar_slices, slices
+from mpirefine.maths.search import NORM_ORDERS, Correlator, norm_columns, norm_matrices, reference_matrices
 from tests.maths.test_search import blob_map
 
 GRID = Grid(32, 5.0)
@@ -52,6 +53,30 @@ def test_cross_and_norm_terms_are_the_likelihood(rng):
     rings = polar.radii.astype(int)
     norm = ring_norms(transfer_power(ctf, 1, rings, GRID), (alpha ** 2 / sigma2)[None, rings], power, polar)[0, 0]
     assert cross - norm == pytest.approx(expected, rel=0.06)
+
+
+def test_norm_term_of_an_astigmatic_ctf_at_every_angle(rng):
+    """What is taken from the correlation is ½ Σ c² |P|² of the projection at that angle and mirror, by the definition."""
+    polar = PolarGrid.for_content(32, 12, 10, 12, fast=True)
+    half = polar_slices(blob_map(rng), np.linalg.qr(rng.standard_normal((2, 3, 3)))[0], polar)
+    ctf, rings = astigmatic(1), polar.radii.astype(int)
+    orders = contrast_transfer_squared_orders(ctf, rings, GRID, (0, *NORM_ORDERS))[0] * (0.5 * polar.quadrature)[:, None]
+    matrices, uneven = np.empty((2, polar.n_angles, 12), np.float32), np.empty((2, 2 * len(NORM_ORDERS), 12), np.float32)
+    power = reference_matrices(half, matrices)
+    norm_matrices(half, uneven)
+    correlator = Correlator(polar, 12, 10)
+    nothing = np.zeros((polar.n_angles, 12, 3), np.complex64)
+    found = -correlator.correlate(nothing, matrices, (norm_columns(orders[:, 1:]), uneven))[correlator.rows]
+    found += (power @ orders[:, 0].real)[:, None, None]
+    x, y = np.moveaxis(PolarGrid(32, 12, polar.n_angles).points, -1, 0) / GRID.length
+    transfer2 = np.tile(contrast_transfer(ctf, x, y)[0] ** 2, 2)
+    whole = np.tile(np.abs(half) ** 2, 2)
+    for r in range(2):
+        for m, reference in enumerate((whole[r], whole[r][:, -np.arange(polar.n_angles)])):
+            direct = [0.5 * (polar.quadrature * (transfer2 * np.roll(reference, t, axis=1)).mean(axis=1)).sum() for t in range(polar.n_angles)]
+            assert np.ptp(direct) > 0.005 * np.mean(direct)            # astigmatism matters here
+            for shift in range(3):
+                np.testing.assert_allclose(found[:, r, shift, m], direct, rtol=3e-4)
 
 
 def test_without_ctf_the_transfer_is_one():

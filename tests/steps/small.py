@@ -51,7 +51,7 @@ def context(team, truth, made, **options):
                   plan=SearchPlan(GRID.nx, RADIUS, 2.0), clock=Clock(team), target_rings=9, least_rings=5, masks=mask[None])
     volumes = np.stack([lowpass_gauss(v, GRID, 1 / 25) * mask for v in truth]).astype(np.float32)
     noise = Noise(np.full((1, GRID.nx // 2 + 1), float(GRID.nx ** 2)), np.array([true_scale(truth, made)]))
-    return ctx, State(1, noise, 9, volumes=volumes if team.is_root else None)
+    return ctx, State(1, noise, (9,) * len(truth), volumes=volumes if team.is_root else None)
 
 
 def true_scale(truth, made):

@@ -6,7 +6,7 @@ import pytest
 
 from mpirefine.program.report import iteration_table
 from mpirefine.steps.classify import handed_out
-from mpirefine.steps.guard import Guard, same_within_noise
+from mpirefine.steps.guard import SAME_MARGIN, Guard, excess
 from mpirefine.steps.project import Project, directions
 from mpirefine.steps.simmx import match
 from tests.steps.small import GRID, context, simulate
@@ -69,9 +69,10 @@ def test_duplicates_are_named(team):
     rng, shells = np.random.default_rng(1), 17
     halves = np.full(shells, 0.8)
     expected = 2 * 0.8 / 1.8
-    assert same_within_noise(np.full(shells, expected) + 0.01 * rng.standard_normal(shells), halves, halves, 12)
-    assert not same_within_noise(np.full(shells, expected - 0.1), halves, halves, 12)
-    summary = dict(soft=[0.5, 0.5], hard=[0.5, 0.5], particles=10, resolution=[9.0, 9.0], coverage=[1.0, 0.5], rings=9, classes_per_particle=1.0,
+    assert excess(np.full(shells, expected) + 0.01 * rng.standard_normal(shells), halves, halves, 12) > -SAME_MARGIN
+    assert excess(np.full(shells, expected - 0.1), halves, halves, 12) == pytest.approx(-0.1)
+    summary = dict(soft=[0.5, 0.5], hard=[0.5, 0.5], particles=10, resolution=[9.0, 9.0], coverage=[1.0, 0.5],
+                   matched_to=[20.0, 20.0], classes_per_particle=1.0,
                    projections_per_particle=1.0, same=[(0, 1)], empty=[(1, "reseed")])
     text = iteration_table(summary, 1, 8, 1.0)
     assert "maps 1 and 2 are the same within noise" in text and "map 2 has hardly any particles" in text and "directions of" not in text

@@ -10,7 +10,7 @@ from mpirefine.errors import ParameterError
 from mpirefine.maths.fsc import fsc
 from mpirefine.steps.average import Average
 from mpirefine.steps.base import Poses
-from mpirefine.steps.converge import Converge, changes, median_of_bins, settled, verdict
+from mpirefine.steps.converge import Converge, changes, median_of_bins, verdict
 from mpirefine.steps.postprocess import Postprocess
 from mpirefine.steps.reconstruct import Reconstruct, inverse_transform
 from tests.steps.small import GRID, context, simulate
@@ -98,7 +98,7 @@ def test_symmetry_is_imposed(team):
 def test_postprocess_masks_and_chooses_rings(team):
     _, ctx, state = planted(team)
     state = Postprocess().run(Reconstruct().run(Average().run(state, ctx), ctx), ctx)
-    assert ctx.least_rings <= state.rings <= ctx.target_rings and len(state.summary["resolution"]) == 2
+    assert all(ctx.least_rings <= r <= ctx.target_rings for r in state.rings) and len(state.summary["resolution"]) == 2
     if team.is_root:
         assert not state.volumes[:, 0].any() and state.volumes.any()
 
@@ -152,12 +152,3 @@ def test_verdict():
 def test_median_of_bins():
     assert median_of_bins(np.array([0, 3, 1]), np.array([0.0, 1, 2, 3])) == 1.5
     assert median_of_bins(np.zeros(3), np.arange(4)) == 0
-
-
-def test_coarse_matching_ends_when_few_move():
-    def history(*moves):
-        return [{}] + [{"moved": moved} for moved in moves]
-    assert not settled(history(0.4, 0.3, 0.2), 25)
-    assert settled(history(0.4, 0.3, 0.02), 25)                             # few move
-    assert settled(history(0.4, 0.2, 0.19, 0.2, 0.19), 25) and not settled(history(0.4, 0.2, 0.19, 0.2, 0.15), 25)      # no gain in three
-    assert settled(history(0.4, 0.3, 0.2), 5) and not settled([{}], 25)     # late in the run
