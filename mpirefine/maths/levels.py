@@ -126,6 +126,8 @@ class Peaks:
     mirror: np.ndarray      # (n,) 0 or 1
     angle: np.ndarray       # (n,) radians, interpolated between samples; 0 where the reference does not matter
     evidence: np.ndarray    # (n,) log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over in-plane angles; −inf likewise
+    cold: np.ndarray        # (n,) the same at temperature 1
+    mean: np.ndarray        # (n,) log-likelihood of a pose, on average over the posterior of the projection's poses at temperature 1
     profile: np.ndarray     # (n, s, 2) best value of every shift and mirror: for interpolation between shifts
 
 
@@ -138,7 +140,8 @@ def fine_peaks(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.n
     count, shifts = len(references_rtk), columns_tks.shape[2]
     profile = np.empty((count, shifts, 2), np.float32)
     value, place = np.empty(count, np.float32), np.empty(count, np.int64)
-    angle, evidence = np.zeros(count), np.full(count, -np.inf)
+    angle, mean = np.zeros(count), np.zeros(count)
+    evidence, cold = np.full(count, -np.inf), np.full(count, -np.inf)
     step = max(1, correlator.max_pairs // shifts)
     for start in range(0, count, step):
         part = slice(start, start + step)
@@ -150,9 +153,11 @@ def fine_peaks(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.n
         value[part] = np.take_along_axis(flat, place[part, None], 1)[:, 0]
         matter = start + np.flatnonzero(value[part] > value[:start + step].max() - window * temperature)
         angle[matter] = _best_angle(block, matter - start, place[matter], correlator)
-        evidence[matter] = _evidence(block, matter - start, value[matter], norm_r[matter], temperature)
-    evidence[value <= value.max(initial=-np.inf) - window * temperature] = -np.inf
-    return Peaks(value, place // 2, place % 2, angle, evidence, profile)
+        cold[matter], mean[matter] = _evidence(block, matter - start, value[matter], norm_r[matter], 1.0)
+        evidence[matter] = cold[matter] if temperature == 1 else _evidence(block, matter - start, value[matter], norm_r[matter], temperature)[0]
+    lost = value <= value.max(initial=-np.inf) - window * temperature
+    evidence[lost], cold[lost] = -np.inf, -np.inf
+    return Peaks(value, place // 2, place % 2, angle, evidence, cold, mean, profile)
 
 
 def _best_angle(block: np.ndarray, rows: np.ndarray, place: np.ndarray, correlator: Correlator) -> np.ndarray:
@@ -162,10 +167,17 @@ def _best_angle(block: np.ndarray, rows: np.ndarray, place: np.ndarray, correlat
     return -2 * np.pi * (at + parabola(curve[at - 1, column], curve[at, column], curve[(at + 1) % angles, column])) / angles
 
 
-def _evidence(block: np.ndarray, rows: np.ndarray, value: np.ndarray, norm: np.ndarray, temperature: float) -> np.ndarray:
-    """log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over angles, relative to the best pose in float32."""
-    weight = block[:, rows]
-    weight -= (value + norm).astype(np.float32)[:, None, None]
-    weight *= np.float32(1 / temperature)
-    np.exp(np.maximum(weight, LEAST_EXPONENT, out=weight), out=weight)
-    return np.log(weight.sum(axis=0).sum(axis=(1, 2), dtype=np.float64) / len(block)) + value.astype(np.float64) / temperature
+def _evidence(block: np.ndarray, rows: np.ndarray, value: np.ndarray, norm: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over angles, and the mean log-likelihood under those weights.
+
+    Relative to the best pose in float32.
+    """
+    loss = block[:, rows]
+    loss -= (value + norm).astype(np.float32)[:, None, None]
+    loss *= np.float32(1 / temperature)
+    weight = np.exp(np.maximum(loss, LEAST_EXPONENT, out=loss))
+    total = weight.sum(axis=0).sum(axis=(1, 2), dtype=np.float64)
+    loss *= weight
+    mean = temperature * loss.sum(axis=0).sum(axis=(1, 2), dtype=np.float64) / total
+    value = value.astype(np.float64)
+    return np.log(total / len(block)) + value / temperature, value + mean

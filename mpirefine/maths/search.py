@@ -82,6 +82,16 @@ def reference_matrices(half_rkt: np.ndarray, out_rtk: np.ndarray) -> np.ndarray:
     return power.mean(axis=2)
 
 
+def with_more_angles(matrices_rtk: np.ndarray, n_angles: int) -> np.ndarray:
+    """Reference matrices (r, T, k) for `n_angles` > T in-plane angles: the orders they have, and nothing beyond."""
+    have, want = AngularOrder(matrices_rtk.shape[1]).orders, AngularOrder(n_angles).orders
+    place = np.empty(n_angles, np.int64)
+    place[want] = np.arange(n_angles)                                 # negative orders count from the end
+    out = np.zeros((len(matrices_rtk), n_angles, matrices_rtk.shape[2]), np.float32)
+    out[:, place[have]] = matrices_rtk
+    return out
+
+
 def norm_matrices(half_rkt: np.ndarray, out_rok: np.ndarray) -> None:
     """Prepare the ring powers of projections for `correlate`: NORM_ORDERS of |P|², then the negative ones, to `out_rok` (r, 2 orders, k)."""
     from scipy import fft
@@ -99,12 +109,14 @@ def norm_columns(orders_ko: np.ndarray) -> np.ndarray:
 def particle_matrices(samples_kt: np.ndarray, ramp_kts: np.ndarray, out_tks: np.ndarray) -> None:
     """Prepare one particle at several shifts for `correlate`.
 
-    `samples_kt` (k, T/2) complex64 with all weights of the score, `ramp_kts` (k, T/2, s); fills `out_tks` (T, k, s) complex64,
-    rings outermost first, T as in `AngularOrder`.
+    `samples_kt` (k, t) complex64 half-circle samples with all weights of the score, `ramp_kts` (k, t, s); fills `out_tks` (T, k, s) complex64,
+    rings outermost first, T as in `AngularOrder`: possibly fewer angles than sampled, or more.
     """
     a = angular_coefficients(samples_kt[:, :, None] * ramp_kts, axis=1)
     orders = len(out_tks) // 2
     a = a[::-1, :orders].transpose(1, 0, 2)                         # (m, k, s)
+    if len(a) < orders:
+        a = np.concatenate([a, np.zeros((orders - len(a), *a.shape[1:]), a.dtype)])
     factor = np.where(np.arange(orders) % 2 == 1, 1 - 1j, 1 + 1j).astype(np.complex64)[:, None, None]
     fill_rows(a * factor, a.conj() * factor, out_tks, 0)
 

@@ -35,7 +35,8 @@ def write(writer: Any, state: State, ctx: Context) -> None:
         "candidates/evidence": state.candidates.evidence, **to_reference(state.candidates),
         "assignments/weight": state.assignments.weight, "assignments/posterior": state.assignments.posterior,
         "assignments/model": state.assignments.model, "assignments/rotation": state.last.rotation,
-        "assignments/shift": state.last.shift, "set_aside": ctx.particles.reason}
+        "assignments/shift": state.last.shift, "set_aside": ctx.particles.reason,
+        "trust": state.trust, "grey": state.grey}
     if ctx.simmx is not None:
         rows["simmx"] = ctx.simmx
     for item, values in rows.items():
@@ -59,8 +60,9 @@ def read(run: Any, iteration: int, state: State, ctx: Context) -> State:
     last = Poses(*(run.read_rows(iteration, f"assignments/{name}", block) for name in ("model", "rotation", "shift")))
     noise = Noise(run.read_array(iteration, "noise/sigma2"), run.read_array(iteration, "noise/scale"))
     weight, posterior = (run.read_rows(iteration, f"assignments/{name}", block) for name in ("weight", "posterior"))
+    trust, grey = (run.read_rows(iteration, name, block) for name in ("trust", "grey"))
     root = ctx.team.is_root
     assignments = Assignments(weight, posterior, last.model, np.zeros_like(last.model))
     return replace(state, iteration=iteration, noise=noise, assignments=assignments, rings=tuple(int(r) for r in attrs["rings"]),
-                   volumes=volumes if root else None, halves=halves if root else None, last=last, history=tuple(json.loads(attrs["history"])),
-                   converged=bool(attrs["converged"]))
+                   trust=trust, grey=grey, volumes=volumes if root else None, halves=halves if root else None, last=last,
+                   history=tuple(json.loads(attrs["history"])), converged=bool(attrs["converged"]))

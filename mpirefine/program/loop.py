@@ -16,9 +16,10 @@ from mpirefine.steps.postprocess import Postprocess
 from mpirefine.steps.project import Project
 from mpirefine.steps.reconstruct import Reconstruct
 from mpirefine.steps.simmx import Simmx
+from mpirefine.steps.trust import Trust
 
 PIPELINE: tuple[Step, ...] = (
-    Project(), Simmx(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Guard(), Converge())
+    Project(), Simmx(), Trust(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Guard(), Converge())
 
 
 def refine(state: State, pipeline: Sequence[Step], ctx: Context, report: Callable[[State], None]) -> State:

@@ -27,8 +27,8 @@ from mpirefine.maths.search import Correlator
 from mpirefine.program.loop import PIPELINE
 from mpirefine.program.options import Options
 from mpirefine.program.timing import Clock
-from mpirefine.program.workload import Job
-from mpirefine.steps import simmx
+from mpirefine.program.workload import REFINED_PAIRS, Job
+from mpirefine.steps import finesearch
 from mpirefine.steps.base import Context, Noise, State
 from mpirefine.steps.particles import OwnParticles
 from mpirefine.steps.plan import SearchPlan
@@ -100,7 +100,7 @@ def rehearse(team: Team, threads: int) -> tuple[Clock, Job]:
     options = Options(iter=1, temperature=1.0, maxshift=REHEARSAL["maxshift"], threads=threads)
     clock = Clock(team)
     ctx = Context(team=team, options=options, grid=grid, symmetries=("c1",) * maps, partition=Partition.even(count, team.size),
-                  particles=OwnParticles(table, InMemory(made["images"]), keep_pixels=True), clock=clock, writer=Unwritten(),
+                  particles=OwnParticles(table, InMemory(made["images"]), grid.nx, keep_pixels=True), clock=clock, writer=Unwritten(),
                   plan=SearchPlan(grid.nx, radius / grid.apix, REHEARSAL["maxshift"]),
                   masks=soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3)[None])
     job = Job(count, grid, ctx.symmetries, radius, REHEARSAL["targetres"], REHEARSAL["maxshift"], team.size, team.node.size)
@@ -124,6 +124,7 @@ def surviving(job: Job, flop_per_particle: float) -> float:
     def flop(grid: PolarGrid, angles: int) -> float:
         return Correlator(replace(grid, n_angles=angles), job.plan.radius, 1).flop_per_pair
     rest = flop_per_particle - coarse * len(shift_disc(job.maxshift, levels.coarse_step)) * flop(levels.coarse_grid, levels.coarse_angles)
+    rest -= REFINED_PAIRS * flop(levels.fine_grid, levels.refined_angles)
     return max(rest, 0.0) / (fine * len(shift_disc(job.maxshift, levels.fine_step)) * flop(levels.fine_grid, levels.fine_angles))
 
 
@@ -173,7 +174,7 @@ def matching(rings: int, angles: int, peak: float) -> dict[str, float]:
     rng = np.random.default_rng(3)
     references = rng.standard_normal((total, angles, rings)).astype(np.float32)
     samples = (rng.standard_normal((count, rings, angles // 2)) + 1j).astype(np.complex64)
-    correlator = Correlator(grid, MATCH["radius"], max(simmx.BLOCK_VALUES // angles, count * shifts))
+    correlator = Correlator(grid, MATCH["radius"], max(finesearch.BLOCK_VALUES // angles, count * shifts))
     norm = np.zeros((count, total), np.float32)
     seconds = best_seconds(lambda: coarse_peaks(samples, norm, references, level, correlator, 1), least=1.0)
     pairs = total * count * shifts

@@ -9,9 +9,10 @@ from typing import Any
 from mpirefine.errors import ParameterError
 
 
-def opt(default: Any, text: str, *, unit: str = "", level: int = 1, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """A field of Options. `level` 0 is shown by --help, 1 by --help-all only; `least` is the smallest value allowed."""
-    return field(default=default, metadata=dict(text=text, unit=unit, level=level, least=least, choices=choices))
+def opt(default: Any, text: str, *, unit: str = "", level: int = 1, least: float | None = None, most: float = float("inf"),
+        choices: tuple[str, ...] = ()) -> Any:
+    """A field of Options. `level` 0 is shown by --help, 1 by --help-all only; `least` and `most` are the smallest and largest value allowed."""
+    return field(default=default, metadata=dict(text=text, unit=unit, level=level, least=least, most=most, choices=choices))
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Options:
                           "first iteration; phase-randomised: random phases of the fine features",
                           choices=("noise", "random-subsets", "phase-randomised"))
     tau2_fudge: float = opt(1.0, "weight of the data against the prior in the maps' Wiener filter", least=0.01)
+    held_out: float = opt(0.05, "share of the particles, 2000 at most, that are left out of the maps until the end, to test whether maps differ; "
+                          "0: no test", least=0.0, most=0.5)
     min_share: float = opt(0.05, "a map with less than this part of an equal share of the particles is empty", least=0.0)
     on_empty: str = opt("reseed", "what happens to an empty map: made anew from the largest one; kept as it is; or left out from then on",
                         choices=("reseed", "freeze", "drop"))
@@ -107,6 +110,8 @@ def validate(options: Options) -> None:
         value, least = getattr(options, one.name), one.metadata["least"]
         if value is not None and least is not None and not value >= least:
             problems.append(f"{flag_of(one.name)} {value}: must be {least:g} or more")
+        elif value is not None and least is not None and value > one.metadata["most"]:
+            problems.append(f"{flag_of(one.name)} {value}: must be {one.metadata['most']:g} or less")
     if options.fixed_poses and (options.local or options.keep_simmx):
         problems.append("--fixed-poses searches nothing: leave out --local and --keep-simmx")
     if options.local and options.keep_simmx:

@@ -12,7 +12,7 @@ from mpirefine.maths.normalize import by_mass
 from mpirefine.program import rundir
 from mpirefine.steps.average import Average
 from mpirefine.steps.base import Context, State
-from mpirefine.steps.particles import REASONS
+from mpirefine.steps.particles import OUTLIER, REASONS
 from mpirefine.steps.postprocess import Postprocess
 from mpirefine.steps.reconstruct import Reconstruct
 from mpirefine.storage import mrc, relion
@@ -31,7 +31,7 @@ def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float,
     ctx.writer = None                                  # the class averages in the run file are the soft ones
     weight = np.zeros_like(state.assignments.weight)
     used = np.flatnonzero(state.assignments.model >= 0)
-    weight[used, state.assignments.best[used]] = 1
+    weight[used, state.assignments.best[used]] = state.trust[used]
     state = replace(state, assignments=replace(state.assignments, weight=weight))
     for step in (Average(), Reconstruct(), Postprocess()):
         state = step.run(state, ctx)
@@ -68,19 +68,29 @@ def write_curves(folder: Path, state: State, grid: Grid) -> None:
         np.savetxt(rundir.fsc_path(folder, kind, state.iteration), rows, fmt="%10.6f", header="1/A " + " ".join(labels))
 
 
+def reasons(state: State, ctx: Context) -> np.ndarray:
+    """(p,) int8 why each own particle is set aside, as in REASONS; 0 for those in a set."""
+    return np.where((ctx.particles.reason == 0) & (state.trust == 0), OUTLIER, ctx.particles.reason).astype(np.int8)
+
+
+def write_set_aside(folder: Path, source: relion.ParticleInput, reason: np.ndarray, trust: np.ndarray) -> None:
+    """On rank 0. `set_aside.txt`: every particle that counts less than the others, with its weight and the reason."""
+    rows = np.flatnonzero((reason > 0) | (trust < 1))
+    lines = [f"{row + 1} {image} {0 if reason[row] else trust[row]:.2f} {REASONS[reason[row] or OUTLIER]}\n"
+             for row, image in zip(rows, source.image_names(rows))]
+    (folder / "set_aside.txt").write_text("# row image weight reason\n" + "".join(lines), encoding="utf-8")
+
+
 def write_particles(folder: Path, source: relion.ParticleInput | None, state: State, ctx: Context) -> tuple[int, ...]:
     """Collective. `particles.star` with every input row, `sets/<name>_mMM.star` per map, `set_aside.txt`; returns the size of each set."""
-    top = state.assignments.posterior.max(axis=1, initial=0)
+    top, reason = state.assignments.posterior.max(axis=1, initial=0), reasons(state, ctx)
     columns = {name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition) for name, values in (
-        ("reason", ctx.particles.reason), ("model", state.last.model), ("posterior", top), ("rotation", state.last.rotation),
-        ("shift_xy", state.last.shift))}
+        ("reason", reason), ("trust", state.trust), ("model", np.where(reason > 0, -1, state.last.model)), ("posterior", top),
+        ("rotation", state.last.rotation), ("shift_xy", state.last.shift))}
     sizes: tuple[int, ...] = ()
     with ctx.team.together("writing particles.star"):
         if ctx.team.is_root:
-            reason = columns.pop("reason")
-            rows = np.flatnonzero(reason)
-            (folder / "set_aside.txt").write_text("# row image reason\n" + "".join(
-                f"{row + 1} {image} {REASONS[reason[row]]}\n" for row, image in zip(rows, source.image_names(rows))), encoding="utf-8")
+            write_set_aside(folder, source, columns.pop("reason"), columns.pop("trust"))
             relion.write_particles(folder / "particles.star", source, **columns)
             name = Path(ctx.options.input).stem
             for m in range(ctx.models):

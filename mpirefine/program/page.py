@@ -29,12 +29,14 @@ class About:
     notes: tuple[str, ...]
 
 
-def write(folder: Path, state: State, grid: Grid, about: About, timing: Sequence[dict[str, Any]]) -> None:
-    """On rank 0, where the maps and curves are. `timing` are the clock's iterations."""
+def write(folder: Path, state: State, grid: Grid, about: About, timing: Sequence[dict[str, Any]],
+          differences: Sequence[Sequence[str]] = ()) -> None:
+    """On rank 0, where the maps and curves are. `timing` are the clock's iterations, `differences` the rows of `report.difference_rows`."""
     import jinja2
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         about=about, iteration=state.iteration, summary=state.summary, maps=range(len(state.volumes)), history=list(enumerate(state.history, 1)),
+        differences=differences,
         pictures=pictures(state, grid), timing=timing[-1] if timing else None)
     beside = folder / "report.html.tmp"
     beside.write_text(text, encoding="utf-8")

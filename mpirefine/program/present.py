@@ -9,6 +9,7 @@ from pathlib import Path
 from mpirefine.program import outputs, page, report
 from mpirefine.program.session import Session
 from mpirefine.steps.base import State
+from mpirefine.steps.different import Difference
 
 log = logging.getLogger(__name__)
 PAGE_SECONDS = 60.0        # between two writings of report.html, which take a second: short iterations are not held up
@@ -35,6 +36,15 @@ class Presenter:
         ctx.clock.write(self.folder / "timing.json", now - self.began, ctx.partition.n)
         log.info("%s", report.iteration_table(state.summary, state.iteration, ctx.options.iter, now - self._iteration_began))
         self._iteration_began = now
+
+    def tell_differences(self, state: State, found: list[Difference]) -> None:
+        """Collective. Which maps are different states, after the last iteration; nothing for a run that was finished before."""
+        if found:
+            log.info("%s", report.difference_table(found))
+        ctx = self.session.context
+        with ctx.team.together("writing report.html"):
+            if ctx.team.is_root and state.curves:
+                page.write(self.folder, state, ctx.grid, self.about, ctx.clock.iterations, report.difference_rows(found))
 
     def _page(self, state: State) -> None:
         """On rank 0."""

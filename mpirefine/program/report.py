@@ -1,14 +1,35 @@
 """What the terminal and the log say of each iteration."""
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from mpirefine.program.logs import table
+from mpirefine.steps.different import Difference
 
 EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was", "drop": "left out from now on"}
 
 COLUMNS = ("soft", "hard", "matched_to", "resolution", "coverage")
+SIGNIFICANT = 0.05
 LEAST_COVERAGE, FEW_PARTICLES = 0.8, 100     # a warning below this share of directions, where there are enough particles to tell
+
+
+def difference_rows(found: Sequence[Difference]) -> list[list[str]]:
+    """Is the split real? One row for each pair of maps; significance is corrected for the number of pairs (Bonferroni)."""
+    rows = []
+    for pair in found:
+        if pair.p is None:
+            verdict = "too few held-out particles to tell"
+        elif pair.p * len(found) < SIGNIFICANT:
+            verdict = "different states"
+        else:
+            verdict = "no sign of two states: take the maps as one"
+        rows.append([f"{pair.a + 1} and {pair.b + 1}", "-" if pair.p is None else f"{pair.p:.3f}", str(pair.particles), verdict])
+    return rows
+
+
+def difference_table(found: Sequence[Difference]) -> str:
+    """The same for the terminal."""
+    return "Is the split real? By particles that no map was made from:\n" + table(["maps", "p-value", "particles", "verdict"], difference_rows(found))
 
 
 def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: float) -> str:
@@ -23,6 +44,8 @@ def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: fl
                      f"their shift by {summary['shift_change']:.1f} Å (medians)")
     lines.append(f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and {summary['projections_per_particle']:.1f} "
                  "projections (means)")
+    if summary.get("outliers") or summary.get("doubtful"):
+        lines.append(f"{summary['outliers']} particles that no map explains are left out, {summary['doubtful']} count less")
     for m, covered in enumerate(summary["coverage"]):
         if covered < LEAST_COVERAGE and summary["hard"][m] * summary["particles"] >= FEW_PARTICLES:
             lines.append(f"warning: the views of map {m + 1} leave {100 * (1 - covered):.0f} % of the directions of Fourier space empty: "

@@ -16,7 +16,7 @@ from mpirefine.program.launcher import check_threads
 from mpirefine.program.options import Options
 from mpirefine.program.timing import Clock
 from mpirefine.steps.base import Context, Noise, State
-from mpirefine.steps.particles import REASONS, OwnParticles
+from mpirefine.steps.particles import OUTLIER, REASONS, OwnParticles
 from mpirefine.steps.plan import SearchPlan
 from mpirefine.steps.seed import Seeds, prepare
 from mpirefine.steps.simmx import CHUNK
@@ -67,15 +67,15 @@ def read_inputs(options: Options) -> Inputs:
     return Inputs(particles, maps, apix[:len(names)], names, solvent)
 
 
-def own_particles(team: Team, inputs: Inputs | None, partition: Partition, options: Options) -> OwnParticles:
+def own_particles(team: Team, inputs: Inputs | None, partition: Partition, box: int, options: Options) -> OwnParticles:
     """Collective. Rows of the table go to their owners; each reads its own pixels."""
     tables = [inputs.particles.table.take(block.as_slice) for block in partition] if inputs is not None else None
     table = team.scatter(tables)
     with team.together("reading particles"):
-        particles = OwnParticles(table, ParticleStack(table), keep_pixels=not options.lowmem)
+        particles = OwnParticles(table, ParticleStack(table), box, keep_pixels=not options.lowmem)
     reason = reduce.gather_rows(team, particles.reason, partition)
     if team.is_root:
-        for code, text in enumerate(REASONS[1:], 1):
+        for code, text in enumerate(REASONS[1:OUTLIER], 1):
             rows = np.flatnonzero(reason == code)
             if len(rows):
                 log.warning("%d of %d particles are set aside because %s: rows %s%s", len(rows), len(reason), text,
@@ -108,7 +108,7 @@ def open_session(options: Options, team: Team) -> Session:
     if team.is_root:
         log.info("%d particles of %d px, %.3f Å/px; %d maps", count, grid.nx, grid.apix, len(resolved.symmetries))
     partition = Partition.even(count, team.size, quantum=CHUNK)
-    particles = own_particles(team, inputs, partition, options)
+    particles = own_particles(team, inputs, partition, grid.nx, options)
     seeds = None
     with team.together("preparing the starting maps"):
         if team.is_root:

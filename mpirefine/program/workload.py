@@ -15,11 +15,12 @@ from mpirefine.maths.orient import projection_directions
 from mpirefine.maths.polar import PolarGrid
 from mpirefine.maths.search import NORM_ORDERS, bands
 from mpirefine.maths.symmetry import operations
-from mpirefine.steps import average, noise, simmx
+from mpirefine.steps import average, finesearch, noise, simmx
 from mpirefine.steps.plan import LevelPlan, SearchPlan
 
 SURVIVING_PAIRS = 0.01     # share of all fine (projection, shift) pairs that are looked at: 0.3 % on clean data, 3 % on very noisy
 SECOND_SHARE = 0.25        # share of the coarse projections looked at with fine shifts, 9 each: 0.1 on clean data, 0.4 on very noisy
+REFINED_PAIRS = 300        # (projection, refined shift) pairs of a particle: 150 on clean data, 3000 on very noisy
 PAIRS_PER_PARTICLE = 2.5   # projections a particle is averaged into
 TRANSFORM_WEIGHT = 3.0     # a flop of the FFT takes this many times as long as one of the product ...
 PEAK_WEIGHT = 10.0         # ... and reading a pair's T results once, this many flop each
@@ -96,6 +97,7 @@ class Job:
         points = coarse * np.prod(levels.coarse_grid.half_shape) + fine * np.prod(levels.fine_grid.half_shape)
         match = coarse * (coarse_shifts + 9 * SECOND_SHARE) * self.pair_work(levels.coarse_grid, levels.coarse_angles)
         match += self.surviving * fine * fine_shifts * self.pair_work(levels.fine_grid, levels.fine_angles)
+        match += REFINED_PAIRS * self.pair_work(levels.fine_grid, levels.refined_angles)
         samples = sparse_rings(self.polar, self.plan.radius, self.plan.full_radius).sum()
         copies = sum(len(operations(name)) * len(projection_directions(name, levels.fine_delta)) for name in self.symmetries)
         touched = min(1.0, 1 / self.ranks + 2 / average.padded_box(self.grid.nx))
@@ -132,7 +134,7 @@ class Job:
             "program": base_mb * 2 ** 20,
             "particles": 0 if self.lowmem else 4 * own * nx ** 2,
             "candidates": own * self.sep * 60,
-            "matching": 8 * simmx.CHUNK * shifts * (coarse + levels.coarse_angles * levels.coarse_grid.n_rings) + 8 * simmx.BLOCK_VALUES * 4,
+            "matching": 8 * simmx.CHUNK * shifts * (coarse + levels.coarse_angles * levels.coarse_grid.n_rings) + 8 * finesearch.BLOCK_VALUES * 4,
             "slab": VOXEL_BYTES * voxels * maps,
             "averaging": max(1.4 * block + VOXEL_BYTES * voxels + BYTES_PER_SAMPLE * group, 80 * voxels),
             ROOT_MAPS: 4 * nx ** 3 * maps * 5}

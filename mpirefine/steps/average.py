@@ -12,7 +12,7 @@ from mpirefine.maths.backproject import Slab
 from mpirefine.maths.masks import soft_sphere
 from mpirefine.maths.polar import PolarGrid, PolarTransform, angular_band
 from mpirefine.maths.symmetry import operations
-from mpirefine.steps.base import Context, State
+from mpirefine.steps.base import Context, State, amplitude
 from mpirefine.steps.simmx import weighted
 
 CHUNK = 64                 # (particle, projection) pairs turned together
@@ -106,7 +106,7 @@ class Turner:
         self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
         rings = polar.radii.astype(int)
         self._flop_per_pair = 2 * polar.half_shape[0] * polar.n_angles * 5 * np.log2(polar.n_angles)       # of its two angular transforms
-        self.precision = (state.noise.scale[:, None] ** 2 / state.noise.sigma2)[:, rings].astype(np.float32)
+        self.precision = (1 / state.noise.sigma2)[:, rings]
 
     def add(self, pairs: Pairs, block: Block, sums: ClassSums) -> None:
         """Add the pairs of one block of classes."""
@@ -118,7 +118,8 @@ class Turner:
             samples = self.transform(weighted(self.ctx, self.state, rows, self.ctx.particles.images(rows), self.mask))[again]
             placing = Placing(found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place])
             samples = to_projection(samples, placing, self.polar, self.orders)
-            power = self.precision[table.group[particle]][:, :, None]
+            strength = amplitude(self.state, self.ctx, particle)[:, None] ** 2
+            power = (strength * self.precision[table.group[particle]]).astype(np.float32)[:, :, None]
             if table.ctf is not None:
                 power = power * transfer_power_in_projection(table.ctf.take(particle), placing, self.polar, self.ctx.grid)
             self.ctx.clock.count(len(particle) * self._flop_per_pair)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mpirefine.steps.project import References
 
 
+MOST_HELD_OUT = 2000       # particles
 SLOW_HALVING = 2 / 15      # of --iter
 
 
@@ -58,6 +60,8 @@ class State:
     candidates: Candidates | None = None         # own particles
     assignments: Assignments | None = None       # own particles
     last: "Poses | None" = None                  # own particles, of the iteration before
+    trust: np.ndarray | None = None              # (p,) own particles: 1, or less for those that fit far worse than their group; None: all 1
+    grey: np.ndarray | None = None               # (p,) own particles: grey scale relative to their group's; None: all 1
     slab: "Slab | None" = None                   # own kz planes of the sums, maps × halves
     curves: dict[str, np.ndarray] = field(default_factory=dict)    # rank 0: FSC and other curves of this iteration
     summary: dict[str, Any] = field(default_factory=dict)          # all ranks: shares, resolutions, moves
@@ -73,6 +77,12 @@ class State:
     def dropped(self) -> tuple[int, ...]:
         """Maps that take no part any more."""
         return tuple(m for summary in self.history for m in summary.get("dropped", ()))
+
+
+def amplitude(state: State, ctx: "Context", rows: np.ndarray) -> np.ndarray:
+    """(n,) grey scale of the maps in own rows: that of their group times their own."""
+    scale = state.noise.scale[ctx.particles.table.group[rows]]
+    return scale if state.grey is None else scale * state.grey[rows]
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class Context:
     grid: Grid
     symmetries: tuple[str, ...]
     partition: Partition
-    particles: OwnParticles
+    particles: OwnParticles | Any                # or what stands for them
     plan: SearchPlan
     clock: Any
     target_rings: int = 0                        # rings that --targetres allows; the first iteration uses them all
@@ -118,6 +128,16 @@ class Context:
         """On rank 0. The solvent mask (z, y, x) of a map."""
         assert self.masks is not None
         return self.masks[model if len(self.masks) > 1 else 0]
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """(p,) bool, own particles that no map is made from before the end; chosen by their row alone, as many of either half."""
+        rows, share = self.particles.table.row, self.options.held_out
+        if not share:
+            return np.zeros(len(rows), bool)
+        period = max(1 / share, self.partition.n / MOST_HELD_OUT)
+        period = 2 * int(period // 2) + 1
+        return rows % period == period // 2
 
     @property
     def block(self) -> Block:

@@ -58,7 +58,8 @@ class Classify:
         if ctx.options.seeds_from == "random-subsets" and ctx.options.nmodels and state.iteration == 1:
             state = replace(state, candidates=handed_out(state, ctx))
         assignments = assign(state.candidates, state.orientations.model, sep=ctx.options.sep, soft=ctx.options.assign == "soft")
-        models = ctx.models
+        trust = np.where(ctx.held_out, 0, 1 if state.trust is None else state.trust)
+        assignments, models = replace(assignments, weight=(assignments.weight * trust[:, None]).astype(np.float32)), ctx.models
         used = assignments.model >= 0
         posterior = assignments.posterior[used].astype(np.float64)
         entropy = -(posterior * np.log(np.maximum(posterior, 1e-300))).sum()

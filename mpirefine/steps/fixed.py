@@ -7,10 +7,11 @@ import numpy as np
 
 from mpirefine.data.poses import Candidates
 from mpirefine.distribution import reduce
+from mpirefine.maths.assign import log_sum_exp
 from mpirefine.maths.likelihood import ring_means, transfer
 from mpirefine.maths.project import slices
 from mpirefine.maths.symmetry import operations
-from mpirefine.steps.base import Context, State
+from mpirefine.steps.base import Context, State, amplitude
 from mpirefine.steps.noise import centred_spectrum, chunk_of, full_points
 
 
@@ -18,24 +19,28 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray) -> Candidates:
     """Collective. One candidate for every map: the log-likelihood at the given pose, averaged into the projection next to it."""
     table, maps, temperature = ctx.particles.table, ctx.models, ctx.temperature(state.iteration)
     value, live = np.full((len(rows), maps), -np.inf), [m for m in range(maps) if m not in state.dropped]
-    points = full_points(ctx)
+    points, match = full_points(ctx), np.zeros((len(rows), maps, 2))
     for m in live:
         volume, pixels = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None), pixels_of_rings(ctx, state.rings[m])
         for start in range(0, len(rows), chunk_of(ctx)):
             span = slice(start, start + chunk_of(ctx))
             own = rows[span]
             ctf = table.ctf.take(own) if table.ctf is not None else None
-            scale = state.noise.scale[table.group[own]][:, None, None]
+            scale = amplitude(state, ctx, own)[:, None, None]
             model = scale * slices(volume, table.rotation[own], points, ctx.options.threads) * transfer(ctf, ctx.grid)
             data = centred_spectrum(ctx.particles.images(own), table.shift[own], points)
-            gain = ring_means((data * model.conj()).real - 0.5 * np.abs(model) ** 2, ctx.grid)
-            value[span, m] = (gain / state.noise.sigma2[table.group[own]] * pixels).sum(axis=1)
+            weight = pixels / state.noise.sigma2[table.group[own]]
+            for part, values in enumerate(((data * model.conj()).real, np.abs(model) ** 2)):
+                match[span, m, part] = (ring_means(values, ctx.grid) * weight).sum(axis=1)
+            value[span, m] = match[span, m, 0] - 0.5 * match[span, m, 1]
     reference, angle, mirror = np.full((len(rows), maps), -1, np.int32), np.zeros((len(rows), maps), np.float32), np.zeros((len(rows), maps), bool)
     for m in live:
         reference[:, m], angle[:, m], mirror[:, m] = nearest(state, m, ctx.symmetries[m], table.rotation[rows])
     reference[ctx.particles.set_aside[rows]] = -1
     shift = np.repeat(table.shift[rows][:, None], maps, axis=1).astype(np.float32)
-    return Candidates(reference, (-value).astype(np.float32), value / temperature, angle, shift, mirror, value / temperature)
+    chance = np.exp(value - log_sum_exp(value, 1)[:, None])
+    return Candidates(reference, (-value).astype(np.float32), value / temperature, angle, shift, mirror, value / temperature,
+                      np.einsum("pm,pmx->px", chance, match))
 
 
 def pixels_of_rings(ctx: Context, rings: int) -> np.ndarray:

@@ -10,19 +10,26 @@ from mpirefine.maths.likelihood import corner_spectrum, ring_means, transfer, tr
 from mpirefine.maths.masks import soft_sphere
 from mpirefine.maths.orient import projection_directions
 from mpirefine.maths.project import slices
-from mpirefine.steps.base import Context, Noise, Poses, State
+from mpirefine.steps.base import Context, Noise, Poses, State, amplitude
 from mpirefine.steps.classify import hard_poses
 
 SAMPLE = 1024              # particles of the whole set that the estimates are made from ...
 GROUP_SAMPLE = 50          # ... or of each group
 SMALL_GROUP = 25           # groups with fewer sampled particles share the estimate of their optics group; optics groups that of all
 CHUNK_PIXELS = 1 << 20     # of the particles taken together
+LEAST_GREY, MOST_GREY = 0.5, 2.0     # a particle's own grey scale, relative to its group's
 
 
-def sampled_rows(ctx: Context, sample: int, least: int, kind: np.ndarray) -> np.ndarray:
+def trusted_rows(ctx: Context, state: State) -> np.ndarray:
+    """Own rows that are neither set aside nor doubtful."""
+    return np.flatnonzero(~ctx.particles.set_aside & (True if state.trust is None else state.trust == 1))
+
+
+def sampled_rows(ctx: Context, sample: int, least: int, kind: np.ndarray, trust: np.ndarray | None = None) -> np.ndarray:
     """Collective. Own rows taken for an estimate, at least `least` of each kind of group where there are as many.
 
-    `kind` (g,) says which groups belong together. Rows are chosen by their place in the whole input: the number of ranks does not matter.
+    `kind` (g,) says which groups belong together; particles of which `trust` is below 1 are left out. Rows are
+    chosen by their place in the whole input: the number of ranks does not matter.
     """
     table = ctx.particles.table
     own = kind[table.group]
@@ -30,7 +37,8 @@ def sampled_rows(ctx: Context, sample: int, least: int, kind: np.ndarray) -> np.
     reduce.sum_in_place(ctx.team, counts)
     wanted = np.maximum(sample * counts / max(counts.sum(), 1), least)
     stride = np.maximum(np.floor(counts / wanted), 1).astype(np.int64)
-    return np.flatnonzero((table.row % stride[own] == 0) & ~ctx.particles.set_aside)
+    usable = ~ctx.particles.set_aside & (True if trust is None else trust == 1)
+    return np.flatnonzero((table.row % stride[own] == 0) & usable)
 
 
 def chunk_of(ctx: Context) -> int:
@@ -67,13 +75,13 @@ def pooled(sums: np.ndarray, optics: np.ndarray) -> np.ndarray:
     return sums
 
 
-def first_estimate(ctx: Context, volumes: np.ndarray | None) -> Noise:
+def first_estimate(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray | None = None) -> Noise:
     """Collective. Before any pose is known: noise from outside the particles, scale from the power that exceeds it.
 
-    `volumes` are the seeds, on rank 0.
+    `volumes` are the seeds, on rank 0; `trust` as in State.
     """
     shells, table = ctx.grid.nx // 2 + 1, ctx.particles.table
-    rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, table.optics_of_group)
+    rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, table.optics_of_group, trust)
     outside = 1 - soft_sphere(ctx.grid.nx, min(ctx.plan.full_radius, 0.45 * ctx.grid.nx), 4.0, 2)
     sums = np.zeros((len(table.group_names), 4, shells))
     rings = np.arange(shells)
@@ -104,10 +112,26 @@ def map_power(ctx: Context, volumes: np.ndarray) -> np.ndarray:
     return np.mean([ring_means(np.mean(np.abs(slices(v, views, points)) ** 2, axis=0), ctx.grid) for v in volumes], axis=0)
 
 
-def estimate(ctx: Context, state: State, rows: np.ndarray, poses: Poses) -> Noise:
-    """Collective. Scale and noise from the residuals of own `rows`, which lie in `poses` (one entry per row)."""
+def scales(ctx: Context, state: State, rows: np.ndarray, match: np.ndarray) -> np.ndarray:
+    """Collective. Grey scale of each group from what own `rows` say on average over their poses, `match` (n, 2) as in Candidates.
+
+    Best poses alone would say too much: the noise helped to choose them.
+    """
+    table = ctx.particles.table
+    group = table.group[rows]
+    sums = np.zeros((len(table.group_names), 3, 1))
+    alpha = state.noise.scale[group]
+    for row, values in enumerate((match[:, 0] / alpha, match[:, 1] / alpha ** 2, np.ones(len(rows)))):
+        np.add.at(sums[:, row, 0], group, values)
+    reduce.sum_in_place(ctx.team, sums)
+    cross, power, _ = np.moveaxis(pooled(sums, table.optics_of_group), 1, 0)[..., 0]
+    return np.where((cross > 0) & (power > 0), cross / np.maximum(power, 1e-300), state.noise.scale)
+
+
+def residuals(ctx: Context, state: State, rows: np.ndarray, poses: Poses, scale: np.ndarray) -> Noise:
+    """Collective. Noise of each group from what own `rows` at their `poses` (one entry per row) leave of the images, with the given grey scales."""
     table, shells = ctx.particles.table, ctx.grid.nx // 2 + 1
-    sums = np.zeros((len(table.group_names), 4, shells))
+    sums = np.zeros((len(table.group_names), 2, shells))
     points, chunk = full_points(ctx), chunk_of(ctx)
     for m in range(ctx.models):
         volume = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None)
@@ -116,20 +140,35 @@ def estimate(ctx: Context, state: State, rows: np.ndarray, poses: Poses) -> Nois
             part = mine[start:start + chunk]
             own = rows[part]
             ctf = table.ctf.take(own) if table.ctf is not None else None
-            model = slices(volume, poses.rotation[part], points, ctx.options.threads) * transfer(ctf, ctx.grid)
+            grey = scale[table.group[own]] * (1 if state.grey is None else state.grey[own])
+            model = grey[:, None, None] * slices(volume, poses.rotation[part], points, ctx.options.threads) * transfer(ctf, ctx.grid)
             data = centred_spectrum(ctx.particles.images(own), poses.shift[part], points)
-            for row, values in enumerate((np.abs(data) ** 2, (data * model.conj()).real, np.abs(model) ** 2)):
-                np.add.at(sums[:, row], table.group[own], ring_means(values, ctx.grid))
-            np.add.at(sums[:, 3], table.group[own], 1)
+            np.add.at(sums[:, 0], table.group[own], ring_means(np.abs(data - model) ** 2, ctx.grid))
+            np.add.at(sums[:, 1], table.group[own], 1)
     reduce.sum_in_place(ctx.team, sums)
-    data, cross, power, count = np.moveaxis(pooled(sums, table.optics_of_group), 1, 0)
-    rings = np.arange(shells)
-    weight = rings * (rings <= state.finest) / state.noise.sigma2
-    scale = (weight * cross).sum(axis=1) / np.maximum((weight * power).sum(axis=1), 1e-300)
-    scale = np.where((count[:, 0] > 0) & (scale > 0), scale, state.noise.scale)
-    alpha = scale[:, None]
-    sigma2 = np.maximum(data - 2 * alpha * cross + alpha ** 2 * power, 1e-3 * data) / np.maximum(count, 1)
-    return Noise(np.where(count > 0, sigma2, state.noise.sigma2), scale)
+    residual, count = np.moveaxis(pooled(sums, table.optics_of_group), 1, 0)
+    return Noise(np.where((count > 0) & (residual > 0), residual / np.maximum(count, 1), state.noise.sigma2), scale)
+
+
+def own_greys(ctx: Context, state: State, noise: Noise) -> np.ndarray:
+    """Collective. (p,) grey scale of each own particle relative to the new one of its group.
+
+    What a particle says of it, cross / power, has the variance 1 / power. By how much more the particles differ is how much they may differ from
+    their group (empirical Bayes, Efron & Morris 1973): without any sign of that all are 1.
+    """
+    cross, power = state.candidates.match.T
+    group = ctx.particles.table.group
+    before = amplitude(state, ctx, np.arange(len(group))) / noise.scale[group]
+    used = (power > 0) & ~ctx.particles.set_aside & (True if state.trust is None else state.trust == 1)
+    value = np.where(used, before * cross / np.where(power > 0, power, 1), 1)
+    precision = np.where(used, power / before ** 2, 0)
+    sums = np.array([(precision * (value - 1) ** 2).sum(), precision.sum(), used.sum()])
+    reduce.sum_in_place(ctx.team, sums)
+    variance = (sums[0] - sums[2]) / max(sums[1], 1e-300)
+    if variance <= 0:
+        return np.ones(len(group))
+    grey = (1 / variance + precision * value) / (1 / variance + precision)
+    return np.clip(grey, LEAST_GREY, MOST_GREY)
 
 
 class Reestimate:
@@ -139,6 +178,12 @@ class Reestimate:
 
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
-        rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, np.arange(len(ctx.particles.table.group_names)))
-        poses = hard_poses(state)
-        return replace(state, noise=estimate(ctx, state, rows, Poses(poses.model[rows], poses.rotation[rows], poses.shift[rows])))
+        rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, np.arange(len(ctx.particles.table.group_names)), state.trust)
+        poses, every = hard_poses(state), trusted_rows(ctx, state)
+        scale = scales(ctx, state, every, state.candidates.match[every])
+        noise = residuals(ctx, state, rows, Poses(poses.model[rows], poses.rotation[rows], poses.shift[rows]), scale)
+        grey = own_greys(ctx, state, noise)
+        spread = np.array([(grey - 1).sum(), ((grey - 1) ** 2).sum(), len(grey)])
+        reduce.sum_in_place(ctx.team, spread)
+        mean, square = spread[:2] / max(spread[2], 1)
+        return replace(state, noise=noise, grey=grey, summary=dict(state.summary, grey_spread=float(np.sqrt(max(square - mean ** 2, 0)))))

@@ -5,9 +5,13 @@ from typing import Protocol
 
 import numpy as np
 
+from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
+from mpirefine.maths.likelihood import ring_means
 
-REASONS = ("", "pixels are not finite", "all pixels are the same")     # why a particle is set aside, by code
+REASONS = ("", "pixels are not finite", "all pixels are the same",      # why a particle is set aside, by code
+           "no map explains it: its likelihood is far below that of its group")
+OUTLIER = 3
 
 
 class Stack(Protocol):
@@ -17,18 +21,25 @@ class Stack(Protocol):
 
 
 class OwnParticles:
-    """Table, pixels and usability of the rows of one rank. `reason` (p,) int8 says why an image cannot be used, as in REASONS; 0 for the rest."""
+    """Table, pixels and usability of the rows of one rank.
 
-    def __init__(self, table: ParticleTable, stack: Stack, *, keep_pixels: bool, chunk: int = 256):
+    `box` is the edge of the images. `reason` (p,) int8 says why an image cannot be used, as in REASONS; 0 for the rest. `power` (p, k) float32 is
+    each image's mean power per Fourier pixel on rings 0 .. nx // 2.
+    """
+
+    def __init__(self, table: ParticleTable, stack: Stack, box: int, *, keep_pixels: bool, chunk: int = 256):
+        from scipy import fft
         self.table, self._stack = table, stack
         self.reason = np.zeros(len(table), np.int8)
+        self.power = np.empty((len(table), box // 2 + 1), np.float32)
         self._pixels: np.ndarray | None = None
         for start in range(0, len(table), chunk):
             rows = np.arange(start, min(start + chunk, len(table)))
             images = stack.read(rows)
             self.reason[rows] = unusable(images)
+            images[self.set_aside[rows]] = 0
+            self.power[rows] = ring_means(np.abs(fft.rfft2(images)) ** 2, Grid(box, 1.0))
             if keep_pixels:
-                images[self.set_aside[rows]] = 0
                 if self._pixels is None:
                     self._pixels = np.empty((len(table), *images.shape[1:]), np.float32)
                 self._pixels[rows] = images

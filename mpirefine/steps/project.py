@@ -51,7 +51,7 @@ def directions(ctx: Context, delta: float, iteration: int, dropped: tuple[int, .
 
 
 def cells(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...]) -> tuple[np.ndarray, ...]:
-    """For each coarse projection, the fine projections of its map that lie nearest to it."""
+    """For each coarse projection, the fine projections of its map that lie nearest to it; possibly none."""
     children = []
     for m, symmetry in enumerate(symmetries):
         f, c = fine.of_model(m), coarse.of_model(m)

@@ -1,4 +1,7 @@
-"""Step: score own particles against all projections and keep the best: coarse grid, its survivors with fine shifts, theirs on the fine grid."""
+"""Step: score own particles against all projections and keep the best.
+
+Coarse grid, its survivors with fine shifts, theirs on the fine grid, and the best of those refined.
+"""
 from __future__ import annotations
 
 import sys
@@ -11,51 +14,54 @@ from dataclasses import replace
 import numpy as np
 
 from mpirefine.data.poses import Candidates
-from mpirefine.maths.assign import log_sum_exp
 from mpirefine.maths.ctf import contrast_transfer_squared_orders
-from mpirefine.maths.levels import (CoarsePeaks, Level, Peaks, coarse_peaks, fine_peaks, neighbours, parabola, rescore, ring_norms, shift_disc,
-                                    shift_window, windows_round)
+from mpirefine.maths.levels import CoarsePeaks, Level, coarse_peaks, rescore, ring_norms, shift_disc, shift_window, windows_round
 from mpirefine.maths.likelihood import transfer_power, weighted_images
 from mpirefine.maths.masks import soft_sphere
-from mpirefine.maths.polar import PolarGrid, PolarTransform
-from mpirefine.maths.search import NORM_ORDERS, Correlator, norm_columns, particle_matrices
+from mpirefine.maths.polar import PolarTransform
+from mpirefine.maths.search import NORM_ORDERS, norm_columns, particle_matrices
 from mpirefine.maths.symmetry import operations
-from mpirefine.steps.base import Context, State
+from mpirefine.steps.base import Context, State, amplitude
+from mpirefine.steps.finesearch import FineSearch, Sample, correlator, empty_candidates
 from mpirefine.steps.fixed import at_given_poses
 from mpirefine.steps.project import PreparedLevel
 
 CHUNK = 8                  # particles scored together on the coarse grid; Partition's quantum, so that blocks do not depend on ranks
-BLOCK_VALUES = 1 << 18     # complex values of a block: 2 MB, the cache share of a core
 # Coarse projections that stay: at first those whose best coarse shift leaves them a chance, then, with shifts as fine as at the end, fewer.
-# A coarse shift that is wrong by its half step costs most of the signal on the outer rings, a direction that is wrong by half a step less.
-SURVIVORS = (2048, 192)    # at most
+# A coarse shift that is wrong by its half step costs most of the signal on the outer rings, a direction that is wrong by half a step less. The
+# noisier the particle the more may still win; what is lost here makes it sure of the wrong map.
+SURVIVORS = (2048, 512)    # at most
 SURVIVING_SHARE = (0.6, 0.35)      # of the best one's lead over the median that a projection may lack, and still win ...
 SURVIVING_LOSS = (20.0, 12.0)       # ... or this log-likelihood
-WINDOWS = 16               # survivors whose best shifts open windows of fine shifts
+WINDOWS = 48               # survivors whose best shifts open windows of fine shifts
 SWITCH_SECONDS = 5e-5      # a thread that comes back from a product waits this long for the interpreter: 2 threads 1.65 x instead of 1.27 x
 GLOBAL_ITERATIONS = 3      # before --local: until then classes and views move far
 LOCAL_SHIFTS = 2.0         # fine steps round the last shift
-EVIDENCE_WINDOW = 15.0     # log-likelihood below the best beyond which a projection weighs less than 1e-6
 
 
 class ParticleSide:
-    """Own particles as the score needs them on one grid: samples times quadrature, and what their norm terms need."""
+    """Own particles as the score needs them against the references of one level."""
 
-    def __init__(self, ctx: Context, grid: PolarGrid):
-        self.ctx, self.grid = ctx, grid
-        self.transform = PolarTransform(grid, CHUNK)
+    def __init__(self, ctx: Context, references: PreparedLevel):
+        self.ctx, self.references, self.grid = ctx, references, references.grid
+        self.transform = PolarTransform(self.grid, CHUNK)
 
     def samples(self, weighted_pyx: np.ndarray) -> np.ndarray:
-        """(p, k, T/2) complex64; the batch of the transform is always CHUNK."""
+        """(p, k, T/2) complex64, times quadrature; the batch of the transform is always CHUNK."""
         return self.transform(weighted_pyx) * self.grid.quadrature.astype(np.float32)[:, None]
 
-    def norms(self, rows: np.ndarray, power_rk: np.ndarray, state: State) -> np.ndarray:
+    def norms(self, rows: np.ndarray, state: State) -> np.ndarray:
         """(p, r) norm terms of the likelihood, averages over in-plane angles."""
         table, rings = self.ctx.particles.table, self.grid.radii.astype(int)
         ctf = table.ctf.take(rows) if table.ctf is not None else None
-        return ring_norms(transfer_power(ctf, len(rows), rings, self.ctx.grid), self._precision(rows, state), power_rk, self.grid)
+        power = transfer_power(ctf, len(rows), rings, self.ctx.grid)
+        return ring_norms(power, self._precision(rows, state), self.references.power, self.grid)
 
-    def uneven_norms(self, rows: np.ndarray, state: State) -> list[np.ndarray | None]:
+    def each(self, rows: np.ndarray, weighted_pyx: np.ndarray, state: State) -> list[Sample]:
+        """One entry for each particle."""
+        return [Sample(*one) for one in zip(self.samples(weighted_pyx), self.norms(rows, state), self._uneven_norms(rows, state))]
+
+    def _uneven_norms(self, rows: np.ndarray, state: State) -> list[np.ndarray | None]:
         """For each particle (2 orders, k) complex64: how its norm terms depend on the in-plane angle; None where its CTF is round."""
         ctf, rings = self.ctx.particles.table.ctf, self.grid.radii.astype(int)
         if ctf is None:
@@ -68,22 +74,16 @@ class ParticleSide:
     def _precision(self, rows: np.ndarray, state: State) -> np.ndarray:
         """(p, k) α²/σ²."""
         group = self.ctx.particles.table.group[rows]
-        return state.noise.scale[group, None] ** 2 / state.noise.sigma2[group][:, self.grid.radii.astype(int)]
+        return amplitude(state, self.ctx, rows)[:, None] ** 2 / state.noise.sigma2[group][:, self.grid.radii.astype(int)]
 
 
 def weighted(ctx: Context, state: State, rows: np.ndarray, images_pyx: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
     """α c X / σ² of own rows and their images, back in real space and masked."""
     table = ctx.particles.table
     group = table.group[rows]
-    weight = state.noise.scale[group, None] / state.noise.sigma2[group]
+    weight = amplitude(state, ctx, rows)[:, None] / state.noise.sigma2[group]
     ctf = table.ctf.take(rows) if table.ctf is not None else None
     return weighted_images(images_pyx, ctf, weight, mask_yx, ctx.grid)
-
-
-def correlator(ctx: Context, references: PreparedLevel, columns: int) -> Correlator:
-    """For blocks of at most BLOCK_VALUES values, but at least one reference against `columns` particles at a shift."""
-    grid = replace(references.grid, n_angles=references.angles)
-    return Correlator(grid, ctx.plan.radius, max(BLOCK_VALUES // references.angles, columns))
 
 
 def survivors(value: np.ndarray, median: float, level: int) -> np.ndarray:
@@ -93,50 +93,6 @@ def survivors(value: np.ndarray, median: float, level: int) -> np.ndarray:
     return alive[np.argsort(-value[alive], kind="stable")[:SURVIVORS[level]]]
 
 
-class FineSearch:
-    """The fine level for one particle at a time: its surviving cells × its windows of shifts, densely."""
-
-    def __init__(self, ctx: Context, level: Level, references: PreparedLevel, sep: int, temperature: float):
-        self.level, self.references, self.sep, self.temperature = level, references, sep, temperature
-        self.models = ctx.models
-        self.correlator = correlator(ctx, references, len(level.shifts))
-        self.step = float(np.diff(np.unique(level.shifts[:, 0])).min()) if len(level.shifts) > 1 else 1.0
-
-    def search(self, samples_kt: np.ndarray, norm_r: np.ndarray, uneven: np.ndarray | None, rows: np.ndarray, window: np.ndarray,
-               found: Candidates, place: int) -> None:
-        """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of every map, at `place`.
-
-        `norm_r` are the norm terms of those references, `uneven` is from `ParticleSide.uneven_norms`.
-        """
-        columns = np.empty((self.references.angles, self.level.grid.n_rings, len(window)), np.complex64)
-        particle_matrices(samples_kt, np.ascontiguousarray(self.level.ramp[:, :, window]), columns)
-        peaks = fine_peaks(columns, norm_r, self.references.matrices[rows], self.correlator, window=EVIDENCE_WINDOW,
-                           temperature=self.temperature, norm=None if uneven is None else (uneven, self.references.uneven[rows]))
-        model = self.references.orientations.model[rows]
-        found.model_evidence[place] = [log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)]
-        top = np.argsort(-peaks.evidence, kind="stable")[:self.sep]
-        top = top[np.isfinite(peaks.evidence[top])]
-        best = dict(reference=rows[top], score=-peaks.value[top], evidence=peaks.evidence[top], angle=peaks.angle[top],
-                    mirror=peaks.mirror[top] == 1, shift=self._between(peaks, top, self.level.shifts[window]))
-        for name, values in best.items():
-            getattr(found, name)[place, :len(values)] = values
-
-    def _between(self, peaks: Peaks, top: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-        """Shifts interpolated between grid points, where both neighbours were searched."""
-        near = neighbours(shifts, self.step)[peaks.shift[top]]
-        curve = peaks.profile[top[:, None], near, peaks.mirror[top, None]]
-        offset = np.stack([parabola(curve[:, i], peaks.value[top], curve[:, i + 1]) for i in (0, 2)], -1)
-        known = np.stack([(near[:, i] >= 0) & (near[:, i + 1] >= 0) for i in (0, 2)], -1)
-        return shifts[peaks.shift[top]] + np.where(known, offset, 0) * self.step
-
-
-def empty_candidates(count: int, sep: int, models: int) -> Candidates:
-    """Rows without any candidate."""
-    return Candidates(np.full((count, sep), -1, np.int32), np.zeros((count, sep), np.float32), np.full((count, sep), -np.inf),
-                      np.zeros((count, sep), np.float32), np.zeros((count, sep, 2), np.float32), np.zeros((count, sep), bool),
-                      np.zeros((count, models)))
-
-
 class Matcher:
     """All levels of the search, with the buffers of one thread."""
 
@@ -144,32 +100,31 @@ class Matcher:
         refs, levels, self.state, self.ctx = ctx.references, state.levels, state, ctx
         self.coarse = Level.make(refs.coarse.grid, shift_disc(ctx.plan.maxshift, levels.coarse_step))
         self.fine = Level.make(refs.fine.grid, shift_disc(ctx.plan.maxshift, levels.fine_step))
-        self.correlator = correlator(ctx, refs.coarse, CHUNK * len(self.coarse.shifts))
-        self.fine_search = FineSearch(ctx, self.fine, refs.fine, ctx.options.sep, ctx.temperature(state.iteration))
+        self.correlator = correlator(ctx, refs.coarse.grid, levels.coarse_angles, CHUNK * len(self.coarse.shifts))
+        self.fine_search = FineSearch(ctx, self.fine, levels, ctx.options.sep, ctx.temperature(state.iteration))
         self.between = Level.make(refs.coarse.grid, self.fine.shifts)
         self.windows = windows_round(self.coarse.shifts, self.between, levels.coarse_step / 2)
-        self.sides = ParticleSide(ctx, refs.coarse.grid), ParticleSide(ctx, refs.fine.grid)
+        self.sides = ParticleSide(ctx, refs.coarse), ParticleSide(ctx, refs.fine)
         self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
 
     @property
     def flop(self) -> float:
         """Done so far."""
-        return self.correlator.flop + self.fine_search.correlator.flop
+        return self.correlator.flop + self.fine_search.flop
 
     def chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
         """Match at most CHUNK particles and put their candidates at `places`; returns the coarse log-likelihoods of all projections (p, r)."""
         refs, (coarse_side, fine_side) = self.ctx.references, self.sides
         images = weighted(self.ctx, self.state, rows, images_pyx, self.mask)
-        coarse_norms, coarse_samples = coarse_side.norms(rows, refs.coarse.power, self.state), coarse_side.samples(images)
+        coarse_norms, coarse_samples = coarse_side.norms(rows, self.state), coarse_side.samples(images)
         first = coarse_peaks(coarse_samples, coarse_norms, refs.coarse.matrices, self.coarse, self.correlator, SURVIVORS[0])
-        samples, norms = fine_side.samples(images), fine_side.norms(rows, refs.fine.power, self.state)
-        uneven = fine_side.uneven_norms(rows, self.state)
+        fine = fine_side.each(rows, images, self.state)
         for p, row in enumerate(range(places.start, places.stop)):
             alive, centres = self._second(first, p, coarse_samples[p], coarse_norms[p])
             near = np.concatenate([refs.children[r] for r in alive])
             near = near if len(near) else np.arange(len(refs.fine.orientations))
             window = shift_window(self.fine, centres, self.state.levels.fine_step)
-            self.fine_search.search(samples[p], norms[p, near], uneven[p], near, window, found, row)
+            self.fine_search.search(fine[p], near, window, found, row)
         return first.score
 
     def _second(self, first: CoarsePeaks, p: int, samples_kt: np.ndarray, norm_r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -236,14 +191,12 @@ class LocalMatcher(Matcher):
 
     def chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
         """As everywhere, but without coarse scores."""
-        last, side = self.state.last, self.sides[1]
-        samples = side.samples(weighted(self.ctx, self.state, rows, images_pyx, self.mask))
-        norms, uneven = side.norms(rows, self.ctx.references.fine.power, self.state), side.uneven_norms(rows, self.state)
+        last, images = self.state.last, weighted(self.ctx, self.state, rows, images_pyx, self.mask)
+        fine = self.sides[1].each(rows, images, self.state)
         for p, (row, place) in enumerate(zip(rows, range(places.start, places.stop))):
-            near = self.near(last.rotation[row, 2])
             window = shift_window(self.fine, last.shift[row][None], LOCAL_SHIFTS * self.state.levels.fine_step)
             window = window if len(window) else np.arange(len(self.fine.shifts))
-            self.fine_search.search(samples[p], norms[p, near], uneven[p], near, window, found, place)
+            self.fine_search.search(fine[p], self.near(last.rotation[row, 2]), window, found, place)
         return np.empty((len(rows), 0), np.float32)
 
     def near(self, view: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from mpirefine.errors import FormatError
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ ITEMS = {item.name: item for item in (
     Item("assignments/rotation", "f8", "", "(particle, 3, 3) map to image coordinates of the best pose"),
     Item("assignments/shift", "f8", "px", "(particle, 2) from the box centre to the particle, x then y"),
     Item("set_aside", "i1", "", "(particle,) why it takes no part: 0 it does, 1 pixels not finite, 2 all pixels the same"),
+    Item("trust", "f4", "", "(particle,) 1, or less for particles that fit far worse than their group"),
+    Item("grey", "f8", "", "(particle,) grey scale relative to that of its group"),
     Item("simmx", "f4", "", "(particle, coarse projection) scores of the whole coarse search, with --keep-simmx"),
     Item("classes/average", "f4", "", "(class, y, x) class averages, CTF corrected"),
     Item("classes/count", "f4", "", "(class,) particles averaged, soft"),

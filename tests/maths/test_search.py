@@ -140,6 +140,9 @@ def test_evidence_is_the_log_mean_over_angles(rng):
     peaks = fine_peaks(columns, norm, matrices, correlator, window=1e9, temperature=2.0)
     expected = np.log(np.exp((block - norm[:, None, None]) / 2).mean(axis=0).sum(axis=(1, 2)))
     np.testing.assert_allclose(peaks.evidence, expected, atol=1e-4)
+    weight = np.exp(block - norm[:, None, None])
+    np.testing.assert_allclose(peaks.cold, np.log(weight.mean(axis=0).sum(axis=(1, 2))), atol=1e-4)
+    np.testing.assert_allclose(peaks.mean, (weight * (block - norm[:, None, None])).sum(axis=(0, 2, 3)) / weight.sum(axis=(0, 2, 3)), atol=1e-4)
     narrow = fine_peaks(columns, norm, matrices, correlator, window=1e-3, temperature=2.0)
     assert np.isfinite(narrow.evidence).sum() == 1 and narrow.evidence.argmax() == peaks.value.argmax()
 

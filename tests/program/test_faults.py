@@ -128,7 +128,8 @@ def test_particles_that_cannot_be_used_are_set_aside_with_the_reason(broken, tmp
     found = read_star(tmp_path / "run/particles.star")["particles"].floats("rlnClassNumber")
     assert found[6] == 0 and found[9] == 0 and (np.delete(found, [6, 9]) > 0).all()
     lines = (tmp_path / "run/set_aside.txt").read_text().splitlines()
-    assert [(line.split()[0], line.split(" ", 2)[2]) for line in lines[1:]] == [("7", "pixels are not finite"), ("10", "all pixels are the same")]
+    assert [(line.split()[0], line.split(" ", 2)[2]) for line in lines[1:]] == [("7", "0.00 pixels are not finite"),
+                                                                                ("10", "0.00 all pixels are the same")]
 
 
 def test_an_old_run_is_never_written_over(original, tmp_path):

@@ -194,7 +194,7 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
 @pytest.mark.ranks(1, 3)
 def test_the_run_file_explains_itself(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, keep_simmx=True, iter=1), team)
+    refine.run(options(small_set, path=run, keep_simmx=True, held_out=0, iter=1), team)
     if not team.is_root:
         return
     with h5py.File(run / "run.h5") as file:
@@ -246,7 +246,7 @@ def test_seeds_from_one_map(team, shared_tmp, small_set):
 @pytest.mark.ranks(1, 2)
 def test_hard_assignment_and_automask(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, assign="hard", sep=1, automask3d="0.2,4,1,2,1", iter=1), team)
+    refine.run(options(small_set, path=run, assign="hard", sep=1, automask3d="0.2,4,1,2,1", held_out=0, iter=1), team)
     if team.is_root:
         with h5py.File(run / "run.h5") as file:
             weight = file["iterations/01/assignments/weight"][:]

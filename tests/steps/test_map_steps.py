@@ -28,7 +28,8 @@ def planted(team, n=120, snr=5.0, **options):
     orientations = Orientations(made["rotation"][order], made["label"][order].astype(np.int32))
     one = np.ones((own, 1))
     candidates = Candidates(place[:, None].astype(np.int32), -one.astype(np.float32), 0 * one, 0 * one.astype(np.float32),
-                            made["shift"][ctx.block.as_slice][:, None].astype(np.float32), np.zeros((own, 1), bool), np.zeros((own, 2)))
+                            made["shift"][ctx.block.as_slice][:, None].astype(np.float32), np.zeros((own, 1), bool), np.zeros((own, 2)),
+                            np.ones((own, 2)))
     label = made["label"][ctx.block.as_slice].astype(np.int32)
     assignments = Assignments(one.astype(np.float32), np.eye(2, dtype=np.float32)[label], label, np.zeros(own, np.int32))
     return truth, ctx, replace(state, orientations=orientations, candidates=candidates, assignments=assignments)

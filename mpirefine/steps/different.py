@@ -1,0 +1,106 @@
+"""Is the split real? A p-value for every pair of maps, from the particles that were held out of them."""
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from mpirefine.data.particles import ParticleTable
+from mpirefine.distribution import reduce
+from mpirefine.maths.difference import pair_p_value, ring_sets, strata
+from mpirefine.maths.likelihood import on_shells, transfer
+from mpirefine.maths.project import in_plane, slices
+from mpirefine.steps.base import Context, Poses, State, amplitude
+from mpirefine.steps.fixed import at_given_poses
+from mpirefine.steps.noise import full_points, trusted_rows
+from mpirefine.steps.project import Project
+from mpirefine.steps.simmx import match
+
+NO_WEIGHT = 1e30           # noise power of rings that say nothing
+JITTER = 0.25              # of the fine step of directions: how far imagined views lie from grid points (standard deviation on each axis)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Maps a and b (from 0), the p-value (None with too few particles), and how many held-out particles it rests on."""
+
+    a: int
+    b: int
+    p: float | None
+    particles: int
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """Particles that were never seen, as the search takes them: the rows of a table, with pixels of some of them."""
+
+    table: ParticleTable
+    set_aside: np.ndarray
+    place: np.ndarray            # (p,) of each row in `pixels`
+    pixels: np.ndarray
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """(n, y, x) float32."""
+        return self.pixels[self.place[rows]]
+
+
+def compare(state: State, ctx: Context) -> list[Difference]:
+    """Collective. Every pair of maps as they are now; nothing with one map or without particles held out. The list is the same on all ranks."""
+    live = [m for m in range(ctx.models) if m not in state.dropped]
+    if len(live) < 2 or not ctx.options.held_out:
+        return []
+    rows = np.intersect1d(np.flatnonzero(ctx.held_out), trusted_rows(ctx, state))
+    found = []
+    with ExitStack() as ctx.resources:
+        state = Project().run(state, ctx)
+        evidence, poses = by_both_sets(state, ctx, rows)
+        best = evidence[0].argmax(axis=1)
+        for a, b in combinations(live, 2):
+            own = np.flatnonzero((best == a) | (best == b))
+            one = imagine(state, ctx, (a, b), rows[own], Poses(*(part[own] for part in (poses.model, poses.rotation, poses.shift))))
+            imagined, _ = by_both_sets(state, replace(ctx, particles=one), rows[own])
+            parts = ctx.team.allgather((evidence[:, own][..., [a, b]], imagined[..., [a, b]], poses.rotation[own, 2]))
+            observed, null, views = (np.concatenate(values, axis=axis) for values, axis in zip(zip(*parts), (1, 1, 0)))
+            p = ctx.team.from_root(pair_p_value, observed, null, strata(views))
+            found.append(Difference(a, b, None if np.isnan(p) else p, len(views)))
+    return found
+
+
+def by_both_sets(state: State, ctx: Context, rows: np.ndarray) -> tuple[np.ndarray, Poses]:
+    """Collective. Log-evidence (2, n, m) of every map for own `rows` by the first set of rings and by both, and the best poses by both."""
+    first, second = ring_sets(np.arange(ctx.grid.nx // 2 + 1))
+    search, evidence = at_given_poses if ctx.options.fixed_poses else match, []
+    counts = np.log(np.maximum(np.bincount(state.orientations.model, minlength=ctx.models), 1))
+    for rings in (first, first | second):
+        noise = replace(state.noise, sigma2=np.where(rings, state.noise.sigma2, NO_WEIGHT))
+        found = search(replace(state, noise=noise), ctx, rows)
+        evidence.append(found.model_evidence - counts)
+    best = found.evidence.argmax(axis=1)
+    at = np.arange(len(rows)), best
+    rotation = in_plane(state.orientations.rotation[found.reference[at]], found.angle[at], found.mirror[at])
+    return np.stack(evidence), Poses(state.orientations.model[found.reference[at]], rotation, found.shift[at].astype(np.float64))
+
+
+def imagine(state: State, ctx: Context, pair: tuple[int, int], rows: np.ndarray, poses: Poses) -> Imagined:
+    """Collective. Own `rows` as they would look if they showed the mean of two maps near their `poses`, with their own noise."""
+    from scipy import fft
+    from scipy.spatial.transform import Rotation
+    mean = state.volumes[list(pair)].mean(axis=0) if ctx.team.is_root else None
+    volume, points, table, nx = reduce.bcast_array(ctx.team, mean), full_points(ctx), ctx.particles.table, ctx.grid.nx
+    draws = [np.random.default_rng([ctx.options.seed, *pair, int(row)]) for row in table.row[rows]]
+    white = np.array([draw.standard_normal((nx, nx), dtype=np.float32) for draw in draws], np.float32).reshape(-1, nx, nx)
+    rotation, shift = poses.rotation, poses.shift
+    if not ctx.options.fixed_poses:
+        turn = np.array([draw.normal(0, np.radians(JITTER * state.levels.fine_delta), 3) for draw in draws]).reshape(-1, 3)
+        rotation = Rotation.from_rotvec(turn).as_matrix().reshape(-1, 3, 3) @ rotation
+        shift = shift + np.array([draw.uniform(-0.5, 0.5, 2) for draw in draws]).reshape(-1, 2) * state.levels.refined_step
+    place = shift + nx // 2
+    phase = (-2 * np.pi / nx) * (points[..., 0] * place[:, :1, None] + points[..., 1] * place[:, 1:, None])
+    spectrum = amplitude(state, ctx, rows)[:, None, None] * slices(volume, rotation, points, ctx.options.threads) * np.exp(1j * phase)
+    spectrum *= transfer(table.ctf.take(rows) if table.ctf is not None else None, ctx.grid)
+    spectrum += fft.rfft2(white) * np.sqrt(on_shells(state.noise.sigma2[table.group[rows]], ctx.grid)) / nx
+    where = np.zeros(len(table), np.int64)
+    where[rows] = np.arange(len(rows))
+    return Imagined(table, ctx.particles.set_aside, where, fft.irfft2(spectrum, s=(nx, nx)).astype(np.float32))

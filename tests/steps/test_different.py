@@ -1,0 +1,118 @@
+"""The p-value of a pair of maps: small for two states, not for one, whatever the maps were made from."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mpirefine.maths.difference import pair_p_value, ring_sets, strata
+from mpirefine.maths.filters import lowpass_gauss
+from mpirefine.program.report import difference_table
+from mpirefine.steps.average import Average
+from mpirefine.steps.classify import Classify
+from mpirefine.steps.different import Difference, compare
+from mpirefine.steps.postprocess import Postprocess
+from mpirefine.steps.project import Project
+from mpirefine.steps.reconstruct import Reconstruct
+from mpirefine.steps.simmx import Simmx
+from tests.steps.small import GRID, context, simulate
+
+
+def iterate(ctx, state, times):
+    """Some iterations from the given maps."""
+    for number in range(1, times + 1):
+        state = replace(state, iteration=number)
+        with ctx.resources:
+            for step in (Project(), Simmx(), Classify(), Average(), Reconstruct(), Postprocess()):
+                state = step.run(state, ctx)
+    return state
+
+
+@pytest.mark.ranks(1, 2, 3)
+def test_two_states_differ(team):
+    truth, made = simulate(n=360, snr=1.0)
+    ctx, state = context(team, truth, made, held_out=0.2)
+    found, = compare(iterate(ctx, state, 1), ctx)
+    assert (found.a, found.b, found.particles) == (0, 1, 72) and found.p < 0.01
+
+
+@pytest.mark.ranks(1)
+def test_one_state_does_not(team):
+    """Maps that were driven apart by the noise of their own particles: particles that were not used know nothing of it."""
+    found = []
+    for seed in range(4):
+        truth, made = simulate(n=300, snr=0.2, seed=seed, maps=1)
+        rng = np.random.default_rng(seed)
+        seeds = [truth[0] + 0.2 * lowpass_gauss(rng.standard_normal(truth[0].shape).astype(np.float32), GRID, 1 / 25) for _ in range(2)]
+        ctx, state = context(team, np.stack(seeds), dict(made, label=0 * made["label"]), held_out=0.2)
+        state = iterate(ctx, state, 3)
+        assert np.abs(state.volumes[0] - state.volumes[1]).std() > 0.1 * state.volumes[0].std()          # the maps do differ
+        found.append(compare(state, ctx)[0].p)
+    assert min(found) > 0.02 and np.mean(found) > 0.25, found
+
+
+@pytest.mark.ranks(1, 2)
+def test_held_out_particles_are_in_no_map(team):
+    truth, made = simulate(n=63)
+    ctx, state = context(team, truth, made, held_out=0.1)
+    with ctx.resources:
+        state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+    held = np.flatnonzero(np.arange(63) % 11 == 5)
+    np.testing.assert_array_equal(np.concatenate(team.allgather(ctx.particles.table.row[ctx.held_out])), held)
+    assert (state.assignments.weight[ctx.held_out] == 0).all() and (state.assignments.weight[~ctx.held_out].max(axis=1, initial=1) > 0).all()
+    assert (state.assignments.model >= 0).all()
+    none, state = context(team, truth, made, held_out=0.0)
+    assert not none.held_out.any() and compare(state, none) == []
+    few, state = context(team, truth, made, held_out=0.1)
+    assert [(d.p, d.particles) for d in compare(state, few)] == [(None, 6)]
+
+
+def evidence(rng, apart, state):
+    """(2, p, 2): what two sets of rings say of particles of two states `apart`, in units of the noise of either set, seen by maps that are."""
+    place = state[:, None] * apart / 2 + rng.standard_normal((len(state), 2))
+    odds = np.cumsum(apart * place, axis=1)
+    return np.stack([np.stack([one / 2, -one / 2], -1) for one in odds.T])
+
+
+def test_p_value_of_particles_of_one_structure_is_uniform(rng):
+    """Whatever the maps' difference."""
+    for apart in (0.05, 1.0, 4.0):
+        one = np.zeros(60)
+        p = np.array([pair_p_value(evidence(rng, apart, one), evidence(rng, apart, one), np.arange(60) % 5) for _ in range(200)])
+        assert all(abs((p <= x).mean() - x) <= 3 * np.sqrt(x * (1 - x) / len(p)) + 0.02 for x in (0.05, 0.1, 0.3, 0.5, 0.8)), apart
+
+
+def test_a_view_that_one_map_shows_better_is_no_second_state(rng):
+    """Both sets of rings prefer one map in some views: told apart by view, the p-value is uniform; else it would be small."""
+    view, found, careless = np.repeat([-1.0, 1.0], 60), [], []
+    for _ in range(60):
+        real, null = evidence(rng, 1.5, view * 0.7), evidence(rng, 1.5, 0 * view)
+        found.append(pair_p_value(real, null, (view > 0).astype(int)))
+        careless.append(pair_p_value(real, null, np.zeros(120, int)))
+    assert np.mean(careless) < 0.2 and 0.35 < np.mean(found) < 0.65
+
+
+def test_two_states_have_a_small_p_value(rng):
+    state = np.where(np.arange(60) < 20, 1.0, -1.0)
+    assert pair_p_value(evidence(rng, 3.0, state), evidence(rng, 3.0, 0 * state), np.arange(60) % 4) < 0.01
+    assert np.isnan(pair_p_value(evidence(rng, 3.0, state[:3]), evidence(rng, 3.0, state[:3]), np.zeros(3, int)))
+    assert pair_p_value(np.zeros((2, 20, 2)), np.zeros((2, 20, 2)), np.zeros(20, int)) == 1
+
+
+def test_similar_views_are_together():
+    views = np.array([[0, 0, 1.0], [0, 0.1, 0.995], [0, -0.1, -0.995], [1, 0, 0], [0.995, 0.1, 0]] * 6)
+    found = strata(views)
+    assert found[0] == found[1] == found[2] != found[3] == found[4]
+    assert (strata(views[:5]) == 0).all()
+
+
+def test_ring_sets_are_no_neighbours():
+    first, second = ring_sets(np.arange(30))
+    assert not first[0] and not second[0] and first[1] and not (first & second).any()
+    assert not (first[1:] & second[:-1]).any() and not (second[1:] & first[:-1]).any()
+
+
+def test_verdicts_in_words():
+    text = difference_table([Difference(0, 1, 0.001, 90), Difference(0, 2, 0.4, 80), Difference(1, 2, None, 3)])
+    lines = text.splitlines()
+    assert "different states" in lines[2] and "0.001" in lines[2]
+    assert "no sign of two states" in lines[3] and "too few" in lines[4]
