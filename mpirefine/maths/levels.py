@@ -126,13 +126,13 @@ class Peaks:
     mirror: np.ndarray      # (n,) 0 or 1
     angle: np.ndarray       # (n,) radians, interpolated between samples; 0 where the reference does not matter
     evidence: np.ndarray    # (n,) log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over in-plane angles; −inf likewise
-    cold: np.ndarray        # (n,) the same at temperature 1
-    mean: np.ndarray        # (n,) log-likelihood of a pose, on average over the posterior of the projection's poses at temperature 1
     profile: np.ndarray     # (n, s, 2) best value of every shift and mirror: for interpolation between shifts
+    cold: np.ndarray        # (n,) evidence at temperature 1; −inf likewise, and everywhere unless asked for
+    mean: np.ndarray        # (n,) log-likelihood of a pose, on average over the posterior of the projection's poses at temperature 1
 
 
 def fine_peaks(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.ndarray, correlator: Correlator, *, window: float,
-               temperature: float, norm: tuple[np.ndarray, np.ndarray] | None = None) -> Peaks:
+               temperature: float, norm: tuple[np.ndarray, np.ndarray] | None = None, means: bool = False) -> Peaks:
     """One particle's matrices (T, k, s) against its surviving references; those beyond `window` · temperature of the best do not matter.
 
     `norm_r` is the norm term's average over in-plane angles, `norm` what depends on them, as `correlate` takes it.
@@ -153,11 +153,13 @@ def fine_peaks(columns_tks: np.ndarray, norm_r: np.ndarray, references_rtk: np.n
         value[part] = np.take_along_axis(flat, place[part, None], 1)[:, 0]
         matter = start + np.flatnonzero(value[part] > value[:start + step].max() - window * temperature)
         angle[matter] = _best_angle(block, matter - start, place[matter], correlator)
-        cold[matter], mean[matter] = _evidence(block, matter - start, value[matter], norm_r[matter], 1.0)
-        evidence[matter] = cold[matter] if temperature == 1 else _evidence(block, matter - start, value[matter], norm_r[matter], temperature)[0]
+        own = block, matter - start, value[matter], norm_r[matter]
+        if means:
+            cold[matter], mean[matter] = _evidence(*own, 1.0, True)
+        evidence[matter] = cold[matter] if means and temperature == 1 else _evidence(*own, temperature, False)[0]
     lost = value <= value.max(initial=-np.inf) - window * temperature
     evidence[lost], cold[lost] = -np.inf, -np.inf
-    return Peaks(value, place // 2, place % 2, angle, evidence, cold, mean, profile)
+    return Peaks(value, place // 2, place % 2, angle, evidence, profile, cold, mean)
 
 
 def _best_angle(block: np.ndarray, rows: np.ndarray, place: np.ndarray, correlator: Correlator) -> np.ndarray:
@@ -167,17 +169,17 @@ def _best_angle(block: np.ndarray, rows: np.ndarray, place: np.ndarray, correlat
     return -2 * np.pi * (at + parabola(curve[at - 1, column], curve[at, column], curve[(at + 1) % angles, column])) / angles
 
 
-def _evidence(block: np.ndarray, rows: np.ndarray, value: np.ndarray, norm: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over angles, and the mean log-likelihood under those weights.
-
-    Relative to the best pose in float32.
+def _evidence(block: np.ndarray, rows: np.ndarray, value: np.ndarray, norm: np.ndarray, temperature: float,
+              means: bool) -> tuple[np.ndarray, np.ndarray]:
+    """log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over angles, and with `means` the mean log-likelihood
+    under those weights. Relative to the best pose in float32.
     """
     loss = block[:, rows]
     loss -= (value + norm).astype(np.float32)[:, None, None]
     loss *= np.float32(1 / temperature)
-    weight = np.exp(np.maximum(loss, LEAST_EXPONENT, out=loss))
+    np.maximum(loss, LEAST_EXPONENT, out=loss)
+    weight = np.exp(loss, out=None if means else loss)
     total = weight.sum(axis=0).sum(axis=(1, 2), dtype=np.float64)
-    loss *= weight
-    mean = temperature * loss.sum(axis=0).sum(axis=(1, 2), dtype=np.float64) / total
     value = value.astype(np.float64)
-    return np.log(total / len(block)) + value / temperature, value + mean
+    mean = value + temperature * np.einsum("tnsm,tnsm->n", loss, weight) / total if means else value
+    return np.log(total / len(block)) + value / temperature, mean

@@ -47,24 +47,22 @@ class FineSearch:
         """Done so far."""
         return self.correlator.flop + self.refined.flop
 
-    def _peaks(self, one: Sample, rows: np.ndarray, level: Level, window: np.ndarray, correlator: Correlator) -> Peaks:
+    def _peaks(self, one: Sample, rows: np.ndarray, level: Level, window: np.ndarray, correlator: Correlator, means: bool) -> Peaks:
         """The references `rows` at the shifts `window` (indices), densely, at as many angles as the correlator has."""
         angles, matrices = correlator.grid.n_angles, self.references.matrices[rows]
         columns = np.empty((angles, level.grid.n_rings, len(window)), np.complex64)
         particle_matrices(one.samples, np.ascontiguousarray(level.ramp[:, :, window]), columns)
         matrices = with_more_angles(matrices, angles) if angles > matrices.shape[1] else matrices
         return fine_peaks(columns, one.norm[rows], matrices, correlator, window=EVIDENCE_WINDOW, temperature=self.temperature,
-                          norm=None if one.uneven is None else (one.uneven, self.references.uneven[rows]))
+                          norm=None if one.uneven is None else (one.uneven, self.references.uneven[rows]), means=means)
 
     def search(self, one: Sample, rows: np.ndarray, window: np.ndarray, found: Candidates, place: int) -> None:
         """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of every map, at `place`."""
-        peaks = self._peaks(one, rows, self.level, window, self.correlator)
+        peaks = self._peaks(one, rows, self.level, window, self.correlator, False)
         shift = self._between(peaks, self.level.shifts[window])
-        self._refine(one, peaks, rows, shift)
+        found.match[place] = self._refine(one, peaks, rows, shift)
         model = self.references.orientations.model[rows]
         found.model_evidence[place] = [log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)]
-        share, norm = np.exp(peaks.cold - log_sum_exp(peaks.cold, 0)), one.norm[rows].astype(np.float64)
-        found.match[place] = share @ (peaks.mean + norm), share @ (2 * norm)
         top = np.argsort(-peaks.evidence, kind="stable")[:self.sep]
         top = top[np.isfinite(peaks.evidence[top])]
         best = dict(reference=rows[top], score=-peaks.value[top], evidence=peaks.evidence[top], angle=peaks.angle[top],
@@ -72,19 +70,24 @@ class FineSearch:
         for name, values in best.items():
             getattr(found, name)[place, :len(values)] = values
 
-    def _refine(self, one: Sample, peaks: Peaks, rows: np.ndarray, shift: np.ndarray) -> None:
-        """What the most likely projections are worth with steps half as long, round their best shifts; `shift` (n, 2) is brought up to date."""
+    def _refine(self, one: Sample, peaks: Peaks, rows: np.ndarray, shift: np.ndarray) -> tuple[float, float]:
+        """What the most likely projections are worth with steps half as long, round their best shifts; `shift` (n, 2) is brought up to date.
+
+        Returns `Candidates.match`, which rests on them.
+        """
         top = np.argsort(-peaks.value, kind="stable")[:REFINED_PLACES]
         top = top[peaks.value[top] > peaks.value[top[0]] - REFINED_LOSS * self.temperature]
         centres = np.unique(np.rint(shift[top] / self.refined_step), axis=0) * self.refined_step
         around = shift_window(self.refined_level, centres, self.refined_step)
-        finer = self._peaks(one, rows[top], self.refined_level, around, self.refined)
+        finer = self._peaks(one, rows[top], self.refined_level, around, self.refined, True)
+        share, norm = np.exp(finer.cold - log_sum_exp(finer.cold, 0)), one.norm[rows[top]].astype(np.float64)
         known = np.isfinite(finer.evidence)
         top, kept = top[known], np.flatnonzero(known)
         volume = 2 * np.log(self.step / self.refined_step)                # of shifts that a fine one stands for
-        for name, less in (("value", 0), ("angle", 0), ("mirror", 0), ("mean", 0), ("evidence", volume), ("cold", volume)):
+        for name, less in (("value", 0), ("angle", 0), ("mirror", 0), ("evidence", volume)):
             getattr(peaks, name)[top] = getattr(finer, name)[kept] - less
         shift[top] = self.refined_level.shifts[around[finer.shift[kept]]]
+        return share @ (finer.mean + norm), share @ (2 * norm)
 
     def _between(self, peaks: Peaks, shifts: np.ndarray) -> np.ndarray:
         """(n, 2) best shifts of the projections, interpolated between grid points where both neighbours were searched."""
