@@ -1,6 +1,7 @@
 """What the user gets to see after every iteration: maps, curves, the table, the report page."""
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import asdict
@@ -43,6 +44,10 @@ class Presenter:
             log.info("%s", report.difference_table(found))
         ctx = self.session.context
         with ctx.team.together("writing report.html"):
+            if ctx.team.is_root and found:
+                rows = [dict(maps=[pair.a + 1, pair.b + 1], p_value=pair.p, particles=pair.particles, verdict=report.verdict(pair, len(found)))
+                        for pair in found]
+                (self.folder / "differences.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
             if ctx.team.is_root and state.curves:
                 page.write(self.folder, state, ctx.grid, self.about, ctx.clock.iterations, report.difference_rows(found))
 

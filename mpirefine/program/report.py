@@ -13,18 +13,17 @@ SIGNIFICANT = 0.05
 LEAST_COVERAGE, FEW_PARTICLES = 0.8, 100     # a warning below this share of directions, where there are enough particles to tell
 
 
+def verdict(pair: Difference, pairs: int) -> str:
+    """Is the split real? Significance is corrected for the number of pairs (Bonferroni)."""
+    if pair.p is None:
+        return "too few held-out particles to tell"
+    return "different states" if pair.p * pairs < SIGNIFICANT else "no sign of two states: take the maps as one"
+
+
 def difference_rows(found: Sequence[Difference]) -> list[list[str]]:
-    """Is the split real? One row for each pair of maps; significance is corrected for the number of pairs (Bonferroni)."""
-    rows = []
-    for pair in found:
-        if pair.p is None:
-            verdict = "too few held-out particles to tell"
-        elif pair.p * len(found) < SIGNIFICANT:
-            verdict = "different states"
-        else:
-            verdict = "no sign of two states: take the maps as one"
-        rows.append([f"{pair.a + 1} and {pair.b + 1}", "-" if pair.p is None else f"{pair.p:.3f}", str(pair.particles), verdict])
-    return rows
+    """One row for each pair of maps."""
+    return [[f"{pair.a + 1} and {pair.b + 1}", "-" if pair.p is None else "< 0.001" if pair.p < 1e-3 else f"{pair.p:.3f}", str(pair.particles),
+             verdict(pair, len(found))] for pair in found]
 
 
 def difference_table(found: Sequence[Difference]) -> str:

@@ -147,5 +147,5 @@ def describe(ctx: Context) -> str:
     levels = ctx.plan.levels(ctx.first_rings or ctx.target_rings)
     return (f"search: directions every {levels.coarse_delta:.2f}° then {levels.fine_delta:.2f}°, rings 1-{levels.coarse_grid.n_rings} then "
             f"1-{levels.fine_grid.n_rings} ({ctx.grid.resolution(levels.fine_grid.n_rings):.1f} Å), {levels.fine_angles} in-plane angles, "
-            f"shifts to {ctx.plan.maxshift:g} px every {levels.coarse_step:g} then {levels.fine_step:g} px: steps follow from the particle "
-            f"radius and the resolution in use")
+            f"shifts to {ctx.plan.maxshift:g} px every {levels.coarse_step:g} then {levels.fine_step:g} px, the best poses again at "
+            f"{levels.refined_angles} angles and {levels.refined_step:g} px: steps follow from the particle radius and the resolution in use")

@@ -169,8 +169,8 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
         return
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     assert names == {
-        "run.h5", "iterations/01.h5", "iterations/02.h5", "run.log", "timing.json", "report.html", "particles.star", "sets/particles_m01.star",
-        "sets/particles_m02.star", *(f"threed_{i:02d}_{m:02d}.mrc" for i in (0, 1, 2) for m in (1, 2)),
+        "run.h5", "iterations/01.h5", "iterations/02.h5", "run.log", "timing.json", "report.html", "differences.json",
+        "particles.star", "sets/particles_m01.star", "sets/particles_m02.star", *(f"threed_{i:02d}_{m:02d}.mrc" for i in (0, 1, 2) for m in (1, 2)),
         *(f"threed_02_{m:02d}_{kind}.mrc" for m in (1, 2) for kind in ("half1", "half2", "hard")), "set_aside.txt",
         *(f"fsc_{kind}_{i:02d}.txt" for kind in ("halves", "previous", "between") for i in (1, 2))}
     with mrcfile.open(run / "threed_02_01.mrc") as volume:
@@ -187,6 +187,7 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
     frequency, *curves = np.loadtxt(run / "fsc_halves_02.txt").T
     assert len(curves) == 2 and frequency[1] == pytest.approx(1 / 256, rel=1e-3)
     assert "--maxshift" not in (run / "run.log").read_text() and "mpirefine" in (run / "run.log").read_text()
+    assert [(pair["maps"], pair["p_value"], pair["particles"]) for pair in json.loads((run / "differences.json").read_text())] == [([1, 2], None, 3)]
     page = (run / "report.html").read_text()
     assert page.count("data:image/png") == 4 and f"<td>{sizes[1]}</td>" in page and "{{" not in page
 

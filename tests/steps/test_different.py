@@ -112,7 +112,7 @@ def test_ring_sets_are_no_neighbours():
 
 
 def test_verdicts_in_words():
-    text = difference_table([Difference(0, 1, 0.001, 90), Difference(0, 2, 0.4, 80), Difference(1, 2, None, 3)])
+    text = difference_table([Difference(0, 1, 0.0005, 90), Difference(0, 2, 0.4, 80), Difference(1, 2, None, 3)])
     lines = text.splitlines()
-    assert "different states" in lines[2] and "0.001" in lines[2]
+    assert "different states" in lines[2] and "< 0.001" in lines[2]
     assert "no sign of two states" in lines[3] and "too few" in lines[4]
