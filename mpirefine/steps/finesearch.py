@@ -37,7 +37,7 @@ class FineSearch:
 
     def __init__(self, ctx: Context, level: Level, plan: LevelPlan, sep: int, temperature: float):
         self.level, self.references, self.sep, self.temperature, self.models = level, ctx.references.fine, sep, temperature, ctx.models
-        self.refined_level = Level.make(level.grid, shift_disc(ctx.plan.maxshift + plan.refined_step, plan.refined_step))
+        self.refined_level = Level.make(level.grid, shift_disc(ctx.plan.maxshift, plan.refined_step))
         self.step, self.refined_step = plan.fine_step, plan.refined_step
         self.correlator = correlator(ctx, level.grid, plan.fine_angles, len(level.shifts))
         self.refined = correlator(ctx, level.grid, plan.refined_angles, len(self.refined_level.shifts))

@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 from mpirefine.maths.levels import Level, coarse_peaks, fine_peaks, neighbours, parabola, rescore, ring_norms, shift_disc, shift_window, windows_round
 from mpirefine.maths.polar import PolarGrid, PolarTransform, angular_coefficients, good_length, half_circle
 from mpirefine.maths.project import in_plane, polar_slices
-from mpirefine.maths.search import Correlator, bands, particle_matrices, reference_matrices
+from mpirefine.maths.search import Correlator, bands, particle_matrices, reference_matrices, with_more_angles
 
 NX = 32
 
@@ -100,6 +100,22 @@ def test_coarse_agrees_with_fine_for_any_block(rng):
         np.testing.assert_allclose(best, large.score[p], rtol=1e-5, atol=1e-3)
         assert best.argmax() == large.reference[p, 0]
         assert large.shift[p, 0] == peaks.profile[best.argmax()].max(axis=1).argmax()
+
+
+def test_more_angles_fill_in_between(rng):
+    """The same projections and particle at three times as many angles: every third is as before, the others lie on the same band-limited curve."""
+    few, many, rings = 32, 96, 5
+    references = np.empty((4, few, rings), np.float32)
+    reference_matrices((rng.standard_normal((4, rings, few // 2)) + 1j * rng.standard_normal((4, rings, few // 2))).astype(np.complex64), references)
+    samples = (rng.standard_normal((rings, few // 2)) + 1j * rng.standard_normal((rings, few // 2))).astype(np.complex64)
+    found = []
+    for angles, matrices in ((few, references), (many, with_more_angles(references, many))):
+        columns, correlator = np.empty((angles, rings, 1), np.complex64), Correlator(PolarGrid(NX, rings, angles), 10 * NX, 10)
+        particle_matrices(samples, np.ones((rings, few // 2, 1), np.complex64), columns)
+        found.append(correlator.correlate(columns, matrices)[correlator.rows].copy())
+    np.testing.assert_allclose(found[1][::3], found[0], atol=1e-4 * np.abs(found[0]).max())
+    spectrum = np.abs(np.fft.fft(found[1], axis=0)).max(axis=(1, 2, 3))
+    assert spectrum[few // 2:many - few // 2 + 1].max() < 1e-5 * spectrum.max()
 
 
 @pytest.mark.parametrize("max_pairs", [9, 10, 500])
