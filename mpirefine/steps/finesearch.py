@@ -59,7 +59,7 @@ class FineSearch:
     def search(self, one: Sample, rows: np.ndarray, window: np.ndarray, found: Candidates, place: int) -> None:
         """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of every map, at `place`."""
         peaks = self._peaks(one, rows, self.level, window, self.correlator, False)
-        shift = self._between(peaks, self.level.shifts[window])
+        shift = between(peaks, self.level.shifts[window], self.step)
         found.match[place] = self._refine(one, peaks, rows, shift)
         model = self.references.orientations.model[rows]
         found.model_evidence[place] = [log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)]
@@ -86,17 +86,18 @@ class FineSearch:
         volume = 2 * np.log(self.step / self.refined_step)                # of shifts that a fine one stands for
         for name, less in (("value", 0), ("angle", 0), ("mirror", 0), ("evidence", volume)):
             getattr(peaks, name)[top] = getattr(finer, name)[kept] - less
-        shift[top] = self.refined_level.shifts[around[finer.shift[kept]]]
+        shift[top] = between(finer, self.refined_level.shifts[around], self.refined_step)[kept]
         return share @ (finer.mean + norm), share @ (2 * norm)
 
-    def _between(self, peaks: Peaks, shifts: np.ndarray) -> np.ndarray:
-        """(n, 2) best shifts of the projections, interpolated between grid points where both neighbours were searched."""
-        near, row = neighbours(shifts, self.step)[peaks.shift], np.arange(len(peaks.value))
-        curve = peaks.profile[row[:, None], near, peaks.mirror[:, None]]
-        centre = peaks.profile[row, peaks.shift, peaks.mirror]
-        offset = np.stack([parabola(curve[:, i], centre, curve[:, i + 1]) for i in (0, 2)], -1)
-        known = np.stack([(near[:, i] >= 0) & (near[:, i + 1] >= 0) for i in (0, 2)], -1)
-        return shifts[peaks.shift] + np.where(known, offset, 0) * self.step
+
+def between(peaks: Peaks, shifts: np.ndarray, step: float) -> np.ndarray:
+    """(n, 2) best shifts of the projections, interpolated between grid points where both neighbours were searched."""
+    near, row = neighbours(shifts, step)[peaks.shift], np.arange(len(peaks.value))
+    curve = peaks.profile[row[:, None], near, peaks.mirror[:, None]]
+    centre = peaks.profile[row, peaks.shift, peaks.mirror]
+    offset = np.stack([parabola(curve[:, i], centre, curve[:, i + 1]) for i in (0, 2)], -1)
+    known = np.stack([(near[:, i] >= 0) & (near[:, i + 1] >= 0) for i in (0, 2)], -1)
+    return shifts[peaks.shift] + np.where(known, offset, 0) * step
 
 
 def empty_candidates(count: int, sep: int, models: int) -> Candidates:
