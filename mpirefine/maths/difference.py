@@ -25,6 +25,11 @@ def ring_sets(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return known & (place < RING_BAND), known & (place > RING_BAND) & (place <= 2 * RING_BAND)
 
 
+def floored(evidence: np.ndarray) -> np.ndarray:
+    """Log-evidence of maps (p, m) with no value far below the best: maps that no surviving projection belongs to have none."""
+    return np.maximum(evidence, evidence.max(axis=1, keepdims=True) - EVIDENCE_FLOOR)
+
+
 def strata(views: np.ndarray) -> np.ndarray:
     """(p,) number of the group of similar views (p, 3) that each belongs to, opposite views counted as the same."""
     return np.abs(views @ half_sphere(max(1, len(views) // STRATUM)).T).argmax(axis=1)
@@ -33,10 +38,10 @@ def strata(views: np.ndarray) -> np.ndarray:
 def agreement(evidence: np.ndarray, stratum: np.ndarray) -> np.ndarray:
     """(p,) how far both sets of rings prefer the same of two maps, above what is usual in the particle's stratum.
 
-    `evidence` (2, p, 2): log-evidence of the two maps by the first set of rings and by both. The product of both preferences, which are
+    `evidence` (2, p, 2): finite log-evidence of the two maps by the first set of rings and by both. The product of both preferences, which are
     probabilities brought to −1 .. 1, so that no single particle decides.
     """
-    first, both = (np.maximum(values, values.max(axis=1, keepdims=True) - EVIDENCE_FLOOR) for values in evidence)
+    first, both = evidence
     count = np.maximum(np.bincount(stratum), 1)
     preferences = []
     for values in (first, both - first):

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpirefine.data.particles import ParticleTable
 from mpirefine.distribution import reduce
-from mpirefine.maths.difference import pair_p_value, ring_sets, strata
+from mpirefine.maths.difference import floored, pair_p_value, ring_sets, strata
 from mpirefine.maths.likelihood import on_shells, transfer
 from mpirefine.maths.project import in_plane, slices
 from mpirefine.steps.base import Context, Poses, State, amplitude
@@ -76,7 +76,7 @@ def by_both_sets(state: State, ctx: Context, rows: np.ndarray) -> tuple[np.ndarr
     for rings in (first, first | second):
         noise = replace(state.noise, sigma2=np.where(rings, state.noise.sigma2, NO_WEIGHT))
         found = search(replace(state, noise=noise), ctx, rows)
-        evidence.append(found.model_evidence - counts)
+        evidence.append(floored(found.model_evidence - counts))
     best = found.evidence.argmax(axis=1)
     at = np.arange(len(rows)), best
     rotation = in_plane(state.orientations.rotation[found.reference[at]], found.angle[at], found.mirror[at])

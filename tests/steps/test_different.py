@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpirefine.maths.difference import pair_p_value, ring_sets, strata
+from mpirefine.maths.difference import EVIDENCE_FLOOR, floored, pair_p_value, ring_sets, strata
 from mpirefine.maths.filters import lowpass_gauss
 from mpirefine.program.report import difference_table
 from mpirefine.steps.average import Average
@@ -96,6 +96,11 @@ def test_two_states_have_a_small_p_value(rng):
     assert pair_p_value(evidence(rng, 3.0, state), evidence(rng, 3.0, 0 * state), np.arange(60) % 4) < 0.01
     assert np.isnan(pair_p_value(evidence(rng, 3.0, state[:3]), evidence(rng, 3.0, state[:3]), np.zeros(3, int)))
     assert pair_p_value(np.zeros((2, 20, 2)), np.zeros((2, 20, 2)), np.zeros(20, int)) == 1
+
+
+def test_maps_without_a_surviving_projection_have_little_evidence():
+    found = floored(np.array([[-np.inf, 3.0, -np.inf], [1.0, -50.0, 0.0]]))
+    np.testing.assert_array_equal(found, [[3 - EVIDENCE_FLOOR, 3, 3 - EVIDENCE_FLOOR], [1, 1 - EVIDENCE_FLOOR, 0]])
 
 
 def test_similar_views_are_together():
