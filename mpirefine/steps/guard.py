@@ -38,6 +38,8 @@ class Guard:
         """Collective."""
         floor = ctx.options.min_share / max(ctx.models - len(state.dropped), 1)
         empty = [m for m, share in enumerate(state.summary["soft"]) if share < floor and m not in state.dropped]
+        if len(empty) == ctx.models - len(state.dropped):
+            empty.remove(max(empty, key=lambda m: state.summary["soft"][m]))       # one map is always left
         action = ctx.options.on_empty if ctx.models > 1 else "freeze"
         if action == "reseed" and state.iteration >= ctx.options.iter:
             action = "freeze"                                # what comes last must come from particles

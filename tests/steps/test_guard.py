@@ -49,6 +49,11 @@ def test_shares_above_the_floor_are_left_alone(team):
 
 
 @pytest.mark.ranks(1, 2)
+def test_one_map_is_always_left(team):
+    assert guarded(team, soft=(0.4, 0.6), on_empty="drop", min_share=1.5)[2].summary["dropped"] == [0]
+
+
+@pytest.mark.ranks(1, 2)
 def test_the_last_iteration_makes_no_seeds(team):
     assert guarded(team, iteration=8)[2].summary["empty"] == [(1, "freeze")]
 
