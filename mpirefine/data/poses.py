@@ -40,7 +40,7 @@ class Candidates:
     shift: np.ndarray            # (p, c, 2) float32, x then y
     mirror: np.ndarray           # (p, c) bool
     model_evidence: np.ndarray   # (p, m) float64, log-sum-exp over all projections of a map
-    match: np.ndarray            # (p, 2) float64, Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² on average over the posterior of all poses
+    match: np.ndarray            # (p, 2) float64, Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² on average over the posterior of the likely poses
 
     def __len__(self) -> int:
         return len(self.reference)

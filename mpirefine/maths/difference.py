@@ -30,9 +30,12 @@ def floored(evidence: np.ndarray) -> np.ndarray:
     return np.maximum(evidence, evidence.max(axis=1, keepdims=True) - EVIDENCE_FLOOR)
 
 
-def strata(views: np.ndarray) -> np.ndarray:
-    """(p,) number of the group of similar views (p, 3) that each belongs to, opposite views counted as the same."""
-    return np.abs(views @ half_sphere(max(1, len(views) // STRATUM)).T).argmax(axis=1)
+def strata(views: np.ndarray, copies: int = 1) -> np.ndarray:
+    """(p,) number of the group of similar views (p, 3) that each belongs to, opposite views counted as the same.
+
+    `copies` is the order of the symmetry group: views lie in one asymmetric unit, that part of all views.
+    """
+    return np.abs(views @ half_sphere(max(1, copies * len(views) // STRATUM)).T).argmax(axis=1)
 
 
 def agreement(evidence: np.ndarray, stratum: np.ndarray) -> np.ndarray:

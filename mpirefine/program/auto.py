@@ -12,7 +12,7 @@ from mpirefine.steps.postprocess import automask_values
 
 TARGET_NYQUISTS = 1.5      # automatic --targetres, in units of Nyquist: classes separate on coarser features, and every step costs less
 FINEST_TARGET = 12.0       # Å; EMAN2's default
-ITERATIONS, SEED_ITERATIONS = 8, 30          # for maps that differ, and for seeds of one map
+ITERATIONS, SEED_ITERATIONS = 8, 40          # for maps that differ, and for seeds of one map: room for two or three merges and splits
 SHIFT_SHARE = 0.08         # automatic --maxshift, as a share of the box
 LEAST_RINGS = 6
 

@@ -23,7 +23,7 @@ class Options:
     models: str = opt("", "starting maps, comma separated (MRC, any box and pixel size)", level=0)
     nmodels: int | None = opt(None, "make this many seeds from one starting map, by seeded noise", level=0, least=2)
     sym: str = opt("c1", "symmetry, one for all maps or one each: c<n>, d<n>, tet, oct, icos", level=0)
-    iter: int | None = opt(None, "iterations, at most (default: 8, or 30 for seeds of one map)", level=0, least=1)
+    iter: int | None = opt(None, "iterations, at most (default: 8, or 40 for seeds of one map)", level=0, least=1)
     targetres: float | None = opt(None, "resolution aimed at; seeds are low-passed to it, matching uses no more", unit="Å", level=0, least=0.1)
     mass: str | None = opt(None, "mass, one for all maps or one each: maps are written with density 1 as contour level", unit="kDa", level=0)
     path: str | None = opt(None, "results folder (default: the next free multi_NN)", level=0)
@@ -40,7 +40,8 @@ class Options:
                           "first iteration; phase-randomised: random phases of the fine features",
                           choices=("noise", "random-subsets", "phase-randomised"))
     tau2_fudge: float = opt(1.0, "weight of the data against the prior in the maps' Wiener filter", least=0.01)
-    held_out: float = opt(0.05, "share of the particles, 2000 at most, that are left out of the maps until the end, to test whether maps differ; "
+    held_out: float = opt(0.05, "share of the particles, about, and 2000 at most, that are left out of the maps until the end, to test whether "
+                          "maps differ; "
                           "0: no test", least=0.0, most=0.5)
     min_share: float = opt(0.05, "a map with less than this part of an equal share of the particles is empty", least=0.0)
     on_empty: str = opt("reseed", "what happens to an empty map: made anew from the largest one; kept as it is; or left out from then on",

@@ -39,7 +39,7 @@ class Presenter:
         self._iteration_began = now
 
     def tell_differences(self, state: State, found: list[Difference]) -> None:
-        """Collective. Which maps are different states, after the last iteration; nothing for a run that was finished before."""
+        """Collective. Which maps are different states, after the last iteration. The page of a run that was finished before stays as it is."""
         if found:
             log.info("%s", report.difference_table(found))
         ctx = self.session.context

@@ -10,14 +10,16 @@ EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was",
 
 COLUMNS = ("soft", "hard", "matched_to", "resolution", "coverage")
 SIGNIFICANT = 0.05
+FEW_HELD_OUT = 16          # of the smaller map: a large p-value says nothing then
 LEAST_COVERAGE, FEW_PARTICLES = 0.8, 100     # a warning below this share of directions, where there are enough particles to tell
 
 
 def verdict(pair: Difference, pairs: int) -> str:
     """Is the split real? Significance is corrected for the number of pairs (Bonferroni)."""
-    if pair.p is None:
-        return "too few held-out particles to tell"
-    return "different states" if pair.p * pairs < SIGNIFICANT else "no sign of two states: take the maps as one"
+    if pair.p is not None and pair.p * pairs < SIGNIFICANT:
+        return "different states"
+    few = pair.p is None or pair.fewer < FEW_HELD_OUT
+    return "too few held-out particles to tell: raise --held-out" if few else "no sign of two states: take the maps as one"
 
 
 def difference_rows(found: Sequence[Difference]) -> list[list[str]]:

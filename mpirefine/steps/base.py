@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mpirefine.steps.project import References
 
 
-MOST_HELD_OUT = 2000       # particles
-SLOW_HALVING = 2 / 15      # of --iter
+LEAST_HELD_OUT, MOST_HELD_OUT = 16, 2000     # particles
+SLOW_HALVING, SLOW_SHARE = 4, 2 / 15         # iterations, but of a short run at most this share
 
 
 class Silent:
@@ -103,7 +103,7 @@ class Context:
     grid: Grid
     symmetries: tuple[str, ...]
     partition: Partition
-    particles: OwnParticles | Any                # or what stands for them
+    particles: OwnParticles
     plan: SearchPlan
     clock: Any
     target_rings: int = 0                        # rings that --targetres allows; the first iteration uses them all
@@ -122,7 +122,8 @@ class Context:
 
         Its excess halves each iteration; slowly where maps have yet to separate, since a particle that is sure too early stays where it is.
         """
-        return 1 + (self.options.temperature - 1) * 0.5 ** ((iteration - 1) / (SLOW_HALVING * self.options.iter if self.first_rings else 1))
+        halving = min(SLOW_HALVING, SLOW_SHARE * self.options.iter) if self.first_rings else 1
+        return 1 + (self.options.temperature - 1) * 0.5 ** ((iteration - 1) / halving)
 
     def mask_of(self, model: int) -> np.ndarray:
         """On rank 0. The solvent mask (z, y, x) of a map."""
@@ -130,14 +131,17 @@ class Context:
         return self.masks[model if len(self.masks) > 1 else 0]
 
     @cached_property
+    def held_period(self) -> int:
+        """One of how many rows is held out of the maps; 0 for none: not asked for, one map only, or too few to test anything."""
+        share = self.options.held_out
+        period = int(np.ceil(max(1 / share, self.partition.n / MOST_HELD_OUT))) | 1 if share else 0       # odd: rows of either half
+        return period if self.models > 1 and period and self.partition.n // period >= LEAST_HELD_OUT else 0
+
+    @cached_property
     def held_out(self) -> np.ndarray:
-        """(p,) bool, own particles that no map is made from before the end; chosen by their row alone, as many of either half."""
-        rows, share = self.particles.table.row, self.options.held_out
-        if not share:
-            return np.zeros(len(rows), bool)
-        period = max(1 / share, self.partition.n / MOST_HELD_OUT)
-        period = 2 * int(period // 2) + 1
-        return rows % period == period // 2
+        """(p,) bool, own particles that no map is made from before the end, chosen by their row alone."""
+        rows = self.particles.table.row
+        return rows % self.held_period == self.held_period // 2 if self.held_period else np.zeros(len(rows), bool)
 
     @property
     def block(self) -> Block:

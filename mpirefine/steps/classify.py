@@ -58,13 +58,14 @@ class Classify:
         if ctx.options.seeds_from == "random-subsets" and ctx.options.nmodels and state.iteration == 1:
             state = replace(state, candidates=handed_out(state, ctx))
         assignments = assign(state.candidates, state.orientations.model, sep=ctx.options.sep, soft=ctx.options.assign == "soft")
-        trust = np.where(ctx.held_out, 0, 1 if state.trust is None else state.trust)
-        assignments, models = replace(assignments, weight=(assignments.weight * trust[:, None]).astype(np.float32)), ctx.models
-        used = assignments.model >= 0
+        trust = np.ones(len(ctx.particles), np.float32) if state.trust is None else state.trust
+        weight = assignments.weight * np.where(ctx.held_out, 0, trust)[:, None]
+        assignments, models = replace(assignments, weight=weight.astype(np.float32)), ctx.models
+        used, averaged = (assignments.model >= 0) & (trust > 0), (assignments.weight > 0).any(axis=1)
         posterior = assignments.posterior[used].astype(np.float64)
         entropy = -(posterior * np.log(np.maximum(posterior, 1e-300))).sum()
         counts = np.concatenate([np.bincount(assignments.model[used], minlength=models).astype(np.float64), posterior.sum(axis=0),
-                                 [entropy, used.sum(), (assignments.weight > 0).sum()]])
+                                 [entropy, used.sum(), (assignments.weight > 0).sum(), averaged.sum()]])
         certainty = np.stack([np.histogram(posterior[assignments.model[used] == m, m], CERTAINTY_BINS)[0] for m in range(models)]).astype(np.int64)
         # as an integer, whose sum does not depend on the ranks: decisions rest on it
         best = np.take_along_axis(state.candidates.score, assignments.best[:, None], 1)[used, 0]
@@ -80,5 +81,5 @@ class Classify:
                        certainty=certainty.tolist(), coverage=coverage(per_class, state, ctx),
                        classes_per_particle=float(np.exp(counts[2 * models] / total)), particles=int(total),
                        likelihood=float(likelihood[0] * LIKELIHOOD_UNIT / total),
-                       projections_per_particle=float(counts[2 * models + 2] / total))
+                       projections_per_particle=float(counts[2 * models + 2] / max(counts[2 * models + 3], 1)))
         return replace(state, assignments=assignments, summary=summary)

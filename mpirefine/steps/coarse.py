@@ -83,9 +83,9 @@ def carry_out(decided: dict[str, Any], state: State, ctx: Context) -> np.ndarray
     return volumes
 
 
-def exchange(state: State, ctx: Context) -> tuple[int, int]:
-    """On rank 0. Which map is given up, the smaller of the two most alike, and which is made two of, the largest of the others."""
-    share, live = state.summary["soft"], [m for m in range(ctx.models) if m not in state.dropped]
+def exchange(state: State, live: Sequence[int]) -> tuple[int, int]:
+    """On rank 0. Which of the `live` maps is given up, the smaller of the two most alike, and which is made two of, the largest of the others."""
+    share = state.summary["soft"]
     pairs = [(a, b) for i, a in enumerate(live) for b in live[i + 1:]]
     alike = max(pairs, key=lambda pair: likeness(state, *pair))
     others = [m for m in live if m not in alike]

@@ -84,8 +84,11 @@ class FineSearch:
         known = np.isfinite(finer.evidence)
         top, kept = top[known], np.flatnonzero(known)
         volume = 2 * np.log(self.step / self.refined_step)                # of shifts that a fine one stands for
-        for name, less in (("value", 0), ("angle", 0), ("mirror", 0), ("evidence", volume)):
-            getattr(peaks, name)[top] = getattr(finer, name)[kept] - less
+        for name in ("value", "angle", "mirror"):
+            getattr(peaks, name)[top] = getattr(finer, name)[kept]
+        evidence = finer.evidence[kept] - volume
+        # hot particles are at home in the whole window, of which the refined shifts are a part
+        peaks.evidence[top] = evidence if self.temperature == 1 else np.maximum(evidence, peaks.evidence[top])
         shift[top] = between(finer, self.refined_level.shifts[around], self.refined_step)[kept]
         return share @ (finer.mean + norm), share @ (2 * norm)
 

@@ -1,4 +1,4 @@
-"""Step: noise spectrum and grey scale of each group of particles, from the residuals of their best poses."""
+"""Step: noise spectrum of each group of particles from the residuals of their best poses, grey scales from all likely poses."""
 from __future__ import annotations
 
 from dataclasses import replace

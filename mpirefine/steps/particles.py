@@ -9,6 +9,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.maths.likelihood import ring_means
 
+MOST_POWER = 1e30          # of an image: squares of what is larger leave single precision
 REASONS = ("", "pixels are not finite", "all pixels are the same",      # why a particle is set aside, by code
            "no map explains it: its likelihood is far below that of its group")
 OUTLIER = 3
@@ -38,7 +39,10 @@ class OwnParticles:
             images = stack.read(rows)
             self.reason[rows] = unusable(images)
             images[self.set_aside[rows]] = 0
-            self.power[rows] = ring_means(np.abs(fft.rfft2(images)) ** 2, Grid(box, 1.0))
+            power = ring_means(np.abs(fft.rfft2(images).astype(np.complex128)) ** 2, Grid(box, 1.0))
+            huge = power.max(axis=1) > MOST_POWER
+            self.reason[rows[huge]], images[huge], power[huge] = 1, 0, 0
+            self.power[rows] = power
             if keep_pixels:
                 if self._pixels is None:
                     self._pixels = np.empty((len(table), *images.shape[1:]), np.float32)

@@ -58,8 +58,8 @@ def by_power(ctx: Context) -> np.ndarray:
     whole = reduce.gather_rows(ctx.team, ctx.particles.power, ctx.partition)
     usual = None
     if ctx.team.is_root:
-        aside = whole[:, 1:].sum(axis=1) > 0
-        usual = np.median(whole[aside], axis=0).astype(np.float64) if aside.any() else np.ones(whole.shape[1])
+        known = whole[:, 1:].sum(axis=1) > 0
+        usual = np.median(whole[known], axis=0).astype(np.float64) if known.any() else np.ones(whole.shape[1])
     usual = np.maximum(reduce.bcast_array(ctx.team, usual), 1e-300)
     return weight_of(deviations(ctx, -0.5 * power @ (pixels / usual), pixels.sum()))
 
@@ -73,7 +73,9 @@ class Trust:
         """Collective."""
         power, pixels = image_power(ctx)
         precision = pixels / state.noise.sigma2[ctx.particles.table.group]
-        best = np.where(state.candidates.reference[:, 0] >= 0, -state.candidates.score[:, 0].astype(np.float64), 0)
+        found = state.candidates
+        best = np.where(found.reference >= 0, -found.score.astype(np.float64), -np.inf).max(axis=1)
+        best = np.where(np.isfinite(best), best, 0)
         deviation = deviations(ctx, best - 0.5 * (power * precision).sum(axis=1), pixels.sum())
         trust = weight_of(deviation)
         count = np.array([(trust == 0).sum(), ((trust > 0) & (trust < 1)).sum()])

@@ -164,7 +164,7 @@ def test_more_threads_than_cores_are_refused(team, shared_tmp, small_set):
 @pytest.mark.ranks(1, 2)
 def test_what_lies_in_the_folder(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, mass="300", keep_simmx=True, verbose=1), team)
+    refine.run(options(small_set, path=run, mass="300", keep_simmx=True, held_out=0.4, verbose=1), team)
     if not team.is_root:
         return
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
@@ -187,7 +187,8 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
     frequency, *curves = np.loadtxt(run / "fsc_halves_02.txt").T
     assert len(curves) == 2 and frequency[1] == pytest.approx(1 / 256, rel=1e-3)
     assert "--maxshift" not in (run / "run.log").read_text() and "mpirefine" in (run / "run.log").read_text()
-    assert [(pair["maps"], pair["p_value"], pair["particles"]) for pair in json.loads((run / "differences.json").read_text())] == [([1, 2], None, 3)]
+    pair, = json.loads((run / "differences.json").read_text())
+    assert pair["maps"] == [1, 2] and pair["particles"] == 20 and 0 <= pair["p_value"] <= 1 and pair["verdict"]
     page = (run / "report.html").read_text()
     assert page.count("data:image/png") == 4 and f"<td>{sizes[1]}</td>" in page and "{{" not in page
 
@@ -264,7 +265,7 @@ def test_the_hard_map_is_of_its_own_particles(team, shared_tmp, small_set):
     refine.run(options(small_set, path=run, iter=1, temperature=50), team)
     if team.is_root:
         soft, hard = ([mrcfile.read(run / f"threed_01_{m:02d}{kind}.mrc").ravel() for m in (1, 2)] for kind in ("", "_hard"))
-        assert np.corrcoef(*hard)[0, 1] < np.corrcoef(*soft)[0, 1] - 0.01       # hot particles blur the soft maps into each other
+        assert np.corrcoef(*hard)[0, 1] < np.corrcoef(*soft)[0, 1] - 0.002      # hot particles blur the soft maps into each other
 
 
 @pytest.mark.ranks(1, 2)

@@ -46,7 +46,7 @@ def test_the_maps_most_alike_become_one_and_the_largest_becomes_two(team):
     ctx, state = context(team, [truth[0], truth[0], truth[1], truth[2]], made)
     ctx.first_rings = 5
     state = replace(state, summary=dict(soft=[0.1, 0.2, 0.3, 0.4]), curves={"half_fsc": np.full((4, 17), 0.9)} if team.is_root else {})
-    found = team.from_root(exchange, state, ctx)
+    found = team.from_root(exchange, state, range(4))
     assert found == (0, 3)
     volumes = carry_out(dict(coarse=True, trial=True, exchange=found), state, ctx)
     if team.is_root:

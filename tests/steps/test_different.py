@@ -52,18 +52,19 @@ def test_one_state_does_not(team):
 
 @pytest.mark.ranks(1, 2)
 def test_held_out_particles_are_in_no_map(team):
-    truth, made = simulate(n=63)
+    truth, made = simulate(n=189)
     ctx, state = context(team, truth, made, held_out=0.1)
     with ctx.resources:
         state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
-    held = np.flatnonzero(np.arange(63) % 11 == 5)
+    held = np.flatnonzero(np.arange(189) % 11 == 5)
     np.testing.assert_array_equal(np.concatenate(team.allgather(ctx.particles.table.row[ctx.held_out])), held)
-    assert (state.assignments.weight[ctx.held_out] == 0).all() and (state.assignments.weight[~ctx.held_out].max(axis=1, initial=1) > 0).all()
+    assert (state.assignments.weight[ctx.held_out] == 0).all() and (state.assignments.weight[~ctx.held_out].max(axis=1, initial=0) > 0).all()
     assert (state.assignments.model >= 0).all()
     none, state = context(team, truth, made, held_out=0.0)
     assert not none.held_out.any() and compare(state, none) == []
-    few, state = context(team, truth, made, held_out=0.1)
-    assert [(d.p, d.particles) for d in compare(state, few)] == [(None, 6)]
+    one, _ = context(team, truth[:1], dict(made, label=0 * made["label"]), held_out=0.1)
+    few, state = context(team, truth, made, held_out=0.05)
+    assert not one.held_out.any() and not few.held_out.any() and compare(state, few) == []      # no test could follow
 
 
 def evidence(rng, apart, state):
@@ -112,12 +113,12 @@ def test_similar_views_are_together():
 
 def test_ring_sets_are_no_neighbours():
     first, second = ring_sets(np.arange(30))
-    assert not first[0] and not second[0] and first[1] and not (first & second).any()
+    assert not first[0] and not second[0] and first[1] and second[5] and not (first & second).any()
     assert not (first[1:] & second[:-1]).any() and not (second[1:] & first[:-1]).any()
 
 
 def test_verdicts_in_words():
-    text = difference_table([Difference(0, 1, 0.0005, 90), Difference(0, 2, 0.4, 80), Difference(1, 2, None, 3)])
+    text = difference_table([Difference(0, 1, 0.0005, 90, 5), Difference(0, 2, 0.4, 80, 30), Difference(1, 2, 0.1, 60, 8)])
     lines = text.splitlines()
     assert "different states" in lines[2] and "< 0.001" in lines[2]
     assert "no sign of two states" in lines[3] and "too few" in lines[4]

@@ -8,6 +8,7 @@ from mpirefine.distribution import reduce
 from mpirefine.steps.classify import Classify
 from mpirefine.steps.noise import Reestimate, first_estimate
 from mpirefine.steps.particles import OwnParticles
+from mpirefine.steps.pilot import Pilot
 from mpirefine.steps.project import Project
 from mpirefine.steps.simmx import Simmx
 from mpirefine.steps.trust import Trust, by_power, group_centres, weight_of
@@ -37,6 +38,31 @@ def test_hot_pixels_count_for_nothing(team):
     assert state.summary["outliers"] == 2 and state.summary["doubtful"] == 0
     weight = gathered(team, ctx, state.assignments.weight)
     assert (weight[[7, 50]] == 0).all() and np.allclose(np.delete(weight, [7, 50], 0).sum(axis=1), 1, atol=0.1)
+
+
+@pytest.mark.ranks(1, 2)
+def test_at_given_poses_every_particle_is_judged_by_its_own_map(team):
+    truth, made = simulate(n=120, snr=4.0)
+    ctx, state = context(team, truth, made, fixed_poses=True)
+    mine = ctx.block.as_slice
+    ctx.particles.table = replace(ctx.particles.table, rotation=made["rotation"][mine], shift=made["shift"][mine])
+    with ctx.resources:
+        state = Trust().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+    assert (gathered(team, ctx, state.trust) == 1).all()
+
+
+@pytest.mark.ranks(1, 2)
+def test_a_pixel_too_large_to_square_is_set_aside(team):
+    truth, made = simulate(n=60)
+    ctx, state = context(team, truth, made)
+    made["images"][5, 3, 3] = 1e25
+    ctx.particles = OwnParticles(ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True)
+    with ctx.resources:
+        state = Pilot().run(state, ctx)
+    with ctx.resources:
+        state = Reestimate().run(Classify().run(Trust().run(Simmx().run(Project().run(state, ctx), ctx), ctx), ctx), ctx)
+    assert np.flatnonzero(gathered(team, ctx, ctx.particles.reason)).tolist() == [5]
+    assert (np.delete(gathered(team, ctx, state.trust), 5) == 1).all() and np.isfinite(state.noise.sigma2).all()
 
 
 @pytest.mark.ranks(1, 3)
