@@ -26,7 +26,7 @@ JITTER = 0.25              # of the fine step of directions: how far imagined vi
 
 @dataclass(frozen=True)
 class Difference:
-    """Maps a and b (from 0), the p-value (None with too few particles), how many held-out particles it rests on, and of how many of the smaller map."""
+    """Maps a and b (from 0), the p-value (None with too few particles), how many held-out particles it rests on, and how many of the smaller map."""
 
     a: int
     b: int
