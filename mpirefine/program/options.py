@@ -39,7 +39,7 @@ class Options:
     seeds_from: str = opt("noise", "how --nmodels makes seeds of one map: noise added; random-subsets: alike, particles handed out at random in the "
                           "first iteration; phase-randomised: random phases of the fine features",
                           choices=("noise", "random-subsets", "phase-randomised"))
-    tau2_fudge: float = opt(1.0, "weight of the data against the prior in the maps' Wiener filter", least=0.01)
+    tau2_fudge: float = opt(4.0, "weight of the data against the prior in the maps' Wiener filter", least=0.01)
     held_out: float = opt(0.05, "share of the particles, about, and 2000 at most, that are left out of the maps until the end, to test whether "
                           "maps differ; "
                           "0: no test", least=0.0, most=0.5)
