@@ -41,8 +41,7 @@ class Options:
                           choices=("noise", "random-subsets", "phase-randomised"))
     tau2_fudge: float = opt(4.0, "weight of the data against the prior in the maps' Wiener filter", least=0.01)
     held_out: float = opt(0.05, "share of the particles, about, and 2000 at most, that are left out of the maps until the end, to test whether "
-                          "maps differ; "
-                          "0: no test", least=0.0, most=0.5)
+                          "maps differ; 0: no test", least=0.0, most=0.5)
     min_share: float = opt(0.05, "a map with less than this part of an equal share of the particles is empty", least=0.0)
     on_empty: str = opt("reseed", "what happens to an empty map: made anew from the largest one; kept as it is; or left out from then on",
                         choices=("reseed", "freeze", "drop"))

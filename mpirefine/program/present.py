@@ -43,13 +43,13 @@ class Presenter:
         if found:
             log.info("%s", report.difference_table(found))
         ctx = self.session.context
-        with ctx.team.together("writing report.html"):
+        with ctx.team.together("writing differences.json and report.html"):
             if ctx.team.is_root and found:
                 rows = [dict(maps=[pair.a + 1, pair.b + 1], p_value=pair.p, particles=pair.particles, verdict=report.verdict(pair, len(found)))
                         for pair in found]
                 (self.folder / "differences.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-            if ctx.team.is_root and state.curves:
-                page.write(self.folder, state, ctx.grid, self.about, ctx.clock.iterations, report.difference_rows(found))
+                if state.curves:
+                    page.write(self.folder, state, ctx.grid, self.about, ctx.clock.iterations, report.difference_rows(found))
 
     def _page(self, state: State) -> None:
         """On rank 0."""

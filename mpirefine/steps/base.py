@@ -12,6 +12,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.data.partition import Block, Partition
 from mpirefine.data.poses import Assignments, Candidates, Orientations
 from mpirefine.distribution.team import Team
+from mpirefine.maths.difference import LEAST_PARTICLES
 from mpirefine.steps.particles import OwnParticles
 from mpirefine.steps.plan import LevelPlan, SearchPlan
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mpirefine.steps.project import References
 
 
-LEAST_HELD_OUT, MOST_HELD_OUT = 16, 2000     # particles
+MOST_HELD_OUT = 2000       # particles
 SLOW_HALVING, SLOW_SHARE = 4, 2 / 15         # iterations, but of a short run at most this share
 
 
@@ -135,7 +136,7 @@ class Context:
         """One of how many rows is held out of the maps; 0 for none: not asked for, one map only, or too few to test anything."""
         share = self.options.held_out
         period = int(np.ceil(max(1 / share, self.partition.n / MOST_HELD_OUT))) | 1 if share else 0       # odd: rows of either half
-        return period if self.models > 1 and period and self.partition.n // period >= LEAST_HELD_OUT else 0
+        return period if self.models > 1 and period and self.partition.n // period >= LEAST_PARTICLES else 0
 
     @cached_property
     def held_out(self) -> np.ndarray:

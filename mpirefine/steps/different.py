@@ -16,7 +16,7 @@ from mpirefine.maths.project import in_plane, slices
 from mpirefine.maths.symmetry import operations
 from mpirefine.steps.base import Context, Poses, State, amplitude
 from mpirefine.steps.fixed import at_given_poses
-from mpirefine.steps.noise import chunk_of, full_points, trusted_rows
+from mpirefine.steps.noise import chunk_of, full_points, trusted
 from mpirefine.steps.project import Project
 from mpirefine.steps.simmx import match
 
@@ -54,7 +54,7 @@ def compare(state: State, ctx: Context) -> list[Difference]:
     live = [m for m in range(ctx.models) if m not in state.dropped]
     if len(live) < 2 or not ctx.held_period:
         return []
-    rows = np.intersect1d(np.flatnonzero(ctx.held_out), trusted_rows(ctx, state))
+    rows = np.flatnonzero(ctx.held_out & trusted(ctx, state.trust))
     enough = ring_sets(np.arange(1, state.finest + 1))[1].any()
     found = []
     with ExitStack() as ctx.resources:

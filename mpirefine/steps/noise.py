@@ -20,9 +20,9 @@ CHUNK_PIXELS = 1 << 20     # of the particles taken together
 LEAST_GREY, MOST_GREY = 0.5, 2.0     # a particle's own grey scale, relative to its group's
 
 
-def trusted_rows(ctx: Context, state: State) -> np.ndarray:
-    """Own rows that are neither set aside nor doubtful."""
-    return np.flatnonzero(~ctx.particles.set_aside & (True if state.trust is None else state.trust == 1))
+def trusted(ctx: Context, trust: np.ndarray | None) -> np.ndarray:
+    """(p,) bool, own particles that are neither set aside nor doubtful; `trust` as in State."""
+    return ~ctx.particles.set_aside & (True if trust is None else trust == 1)
 
 
 def sampled_rows(ctx: Context, sample: int, least: int, kind: np.ndarray, trust: np.ndarray | None = None) -> np.ndarray:
@@ -37,8 +37,7 @@ def sampled_rows(ctx: Context, sample: int, least: int, kind: np.ndarray, trust:
     reduce.sum_in_place(ctx.team, counts)
     wanted = np.maximum(sample * counts / max(counts.sum(), 1), least)
     stride = np.maximum(np.floor(counts / wanted), 1).astype(np.int64)
-    usable = ~ctx.particles.set_aside & (True if trust is None else trust == 1)
-    return np.flatnonzero((table.row % stride[own] == 0) & usable)
+    return np.flatnonzero((table.row % stride[own] == 0) & trusted(ctx, trust))
 
 
 def chunk_of(ctx: Context) -> int:
@@ -159,7 +158,7 @@ def own_greys(ctx: Context, state: State, noise: Noise) -> np.ndarray:
     cross, power = state.candidates.match.T
     group = ctx.particles.table.group
     before = amplitude(state, ctx, np.arange(len(group))) / noise.scale[group]
-    used = (power > 0) & ~ctx.particles.set_aside & (True if state.trust is None else state.trust == 1)
+    used = (power > 0) & trusted(ctx, state.trust)
     value = np.where(used, before * cross / np.where(power > 0, power, 1), 1)
     precision = np.where(used, power / before ** 2, 0)
     sums = np.array([(precision * (value - 1) ** 2).sum(), precision.sum(), used.sum()])
@@ -179,7 +178,7 @@ class Reestimate:
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
         rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, np.arange(len(ctx.particles.table.group_names)), state.trust)
-        poses, every = hard_poses(state), trusted_rows(ctx, state)
+        poses, every = hard_poses(state), np.flatnonzero(trusted(ctx, state.trust))
         scale = scales(ctx, state, every, state.candidates.match[every])
         noise = residuals(ctx, state, rows, Poses(poses.model[rows], poses.rotation[rows], poses.shift[rows]), scale)
         grey = own_greys(ctx, state, noise)
