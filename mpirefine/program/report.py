@@ -10,7 +10,7 @@ EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was",
 
 COLUMNS = ("soft", "hard", "matched_to", "resolution", "coverage")
 SIGNIFICANT = 0.05
-FEW_HELD_OUT = 16          # of the smaller map: a large p-value says nothing then
+FEW_HELD_OUT = 30          # of the smaller map: a large p-value says nothing then
 LEAST_COVERAGE, FEW_PARTICLES = 0.8, 100     # a warning below this share of directions, where there are enough particles to tell
 
 
