@@ -9,6 +9,7 @@ from mpirefine.program import checkpoint
 from mpirefine.steps.average import Average
 from mpirefine.steps.base import Context, State, Step
 from mpirefine.steps.classify import Classify
+from mpirefine.steps.coarse import Exchange
 from mpirefine.steps.converge import Converge
 from mpirefine.steps.guard import Guard
 from mpirefine.steps.noise import Reestimate
@@ -19,7 +20,7 @@ from mpirefine.steps.simmx import Simmx
 from mpirefine.steps.trust import Trust
 
 PIPELINE: tuple[Step, ...] = (
-    Project(), Simmx(), Trust(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Guard(), Converge())
+    Exchange(), Project(), Simmx(), Trust(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Guard(), Converge())
 
 
 def refine(state: State, pipeline: Sequence[Step], ctx: Context, report: Callable[[State], None]) -> State:

@@ -18,8 +18,11 @@ def verdict(pair: Difference, pairs: int) -> str:
     """Is the split real? Significance is corrected for the number of pairs (Bonferroni)."""
     if pair.p is not None and pair.p * pairs < SIGNIFICANT:
         return "different states"
-    few = pair.p is None or pair.fewer < FEW_HELD_OUT
-    return "too few held-out particles to tell: raise --held-out" if few else "no sign of two states: take the maps as one"
+    if pair.p is None or pair.fewer < FEW_HELD_OUT:
+        return "too few held-out particles to tell: raise --held-out"
+    if pair.p < SIGNIFICANT:
+        return "two states are not proven, nor excluded: raise --held-out"
+    return "no sign of two states: take the maps as one"
 
 
 def difference_rows(found: Sequence[Difference]) -> list[list[str]]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 MOST_HELD_OUT = 2000       # particles
+HELD_OUT_SHARES = 0.05, 0.2          # of the particles, automatic: more where there are few, down to which a test has little power
+HELD_OUT_PER_MAP = 60
 SLOW_HALVING, SLOW_SHARE = 4, 2 / 15         # iterations, but of a short run at most this share
 
 
@@ -135,6 +137,8 @@ class Context:
     def held_period(self) -> int:
         """One of how many rows is held out of the maps; 0 for none: not asked for, one map only, or too few to test anything."""
         share = self.options.held_out
+        if share is None:
+            share = float(np.clip(HELD_OUT_PER_MAP * self.models / max(self.partition.n, 1), *HELD_OUT_SHARES))
         period = int(np.ceil(max(1 / share, self.partition.n / MOST_HELD_OUT))) | 1 if share else 0       # odd: rows of either half
         return period if self.models > 1 and period and self.partition.n // period >= LEAST_PARTICLES else 0
 

@@ -6,7 +6,7 @@ iterations the trial is kept if the particles are more likely than before, or el
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Sequence
 
 import numpy as np
@@ -65,10 +65,22 @@ def decide(history: Sequence[dict[str, Any]], models: int, temperature: float, i
     return dict(coarse=trial, trial=trial)
 
 
-def carry_out(decided: dict[str, Any], state: State, ctx: Context) -> np.ndarray | None:
-    """Maps on rank 0, None elsewhere: those of the state, one freed and another made two of, or those from before a trial."""
-    if not ctx.team.is_root:
-        return None
+class Exchange:
+    """Begins an iteration with what the one before decided: a merge and split, or the maps from before a trial. What is stored stays the result."""
+
+    name = "exchange"
+
+    def run(self, state: State, ctx: Context) -> State:
+        """Collective."""
+        volumes = state.volumes
+        with ctx.team.together("exchanging maps"):
+            if ctx.team.is_root and state.history:
+                volumes = carry_out(state.history[-1], state, ctx)
+        return replace(state, volumes=volumes)
+
+
+def carry_out(decided: dict[str, Any], state: State, ctx: Context) -> np.ndarray:
+    """On rank 0. Maps to go on with: those of the state, one freed and another made two of, or those from before a trial."""
     if decided.get("kept") is False:
         return ctx.run.read_array(decided["back"], "volumes/map")
     if not decided.get("trial"):

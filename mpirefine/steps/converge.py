@@ -72,18 +72,17 @@ class Converge:
                 maps = state.volumes
                 curves["previous_fsc"] = np.array([fsc(a, b) for a, b in zip(maps, state.previous)])
                 curves["between_fsc"] = np.array([[fsc(a, b) for b in maps] for a in maps])
-        volumes, rings = state.volumes, state.rings
+        rings = state.rings
         if ctx.first_rings and all(h.get("coarse") for h in state.history):
             live = [m for m in range(ctx.models) if m not in (*state.dropped, *summary.get("dropped", ()))]
             decided = coarse.decide([*state.history, summary], len(live), ctx.temperature(state.iteration), ctx.options.iter)
             summary.update(ctx.team.agree(decided, "how coarse matching goes on"))
             if summary.get("trial"):
                 summary["exchange"] = ctx.team.from_root(coarse.exchange, state, live)
-            volumes = coarse.carry_out(summary, state, ctx)
             rings = tuple(min(r, ctx.first_rings) for r in rings) if summary["coarse"] else rings
         free = [h for h in (*state.history, summary) if "coarse" not in h]
         reason = ctx.team.agree(verdict(free, ctx.options.patience), "whether to stop")
         if reason:
             summary["stopped"] = reason
-        return replace(state, volumes=volumes, rings=rings, last=poses, curves=curves, summary=summary, history=(*state.history, summary),
+        return replace(state, rings=rings, last=poses, curves=curves, summary=summary, history=(*state.history, summary),
                        converged=bool(reason))

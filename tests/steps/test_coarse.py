@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpirefine.steps.coarse import TRIAL, Phase, carry_out, decide, exchange, settled
+from mpirefine.steps.coarse import TRIAL, Exchange, Phase, decide, exchange, settled
 from tests.steps.small import context, simulate
 
 
@@ -48,14 +48,16 @@ def test_the_maps_most_alike_become_one_and_the_largest_becomes_two(team):
     state = replace(state, summary=dict(soft=[0.1, 0.2, 0.3, 0.4]), curves={"half_fsc": np.full((4, 17), 0.9)} if team.is_root else {})
     found = team.from_root(exchange, state, range(4))
     assert found == (0, 3)
-    volumes = carry_out(dict(coarse=True, trial=True, exchange=found), state, ctx)
+    trial = replace(state, history=(dict(coarse=True, trial=True, exchange=found),))
+    volumes = Exchange().run(trial, ctx).volumes
     if team.is_root:
         np.testing.assert_array_equal(volumes[1:3], state.volumes[1:3])
         np.testing.assert_allclose((volumes[0] + volumes[3]) / 2, state.volumes[3] * ctx.mask_of(0), atol=1e-5)
         assert np.abs(volumes[0] - volumes[3]).std() > 0.1 * state.volumes[3].std()
     ctx.run = Earlier()
-    undone = carry_out(dict(coarse=False, kept=False, back=7), state, ctx)
+    undone = Exchange().run(replace(state, history=(dict(coarse=False, kept=False, back=7),)), ctx).volumes
     assert undone == (7, "volumes/map") if team.is_root else undone is None
+    assert Exchange().run(replace(state, history=(dict(coarse=True),)), ctx).volumes is state.volumes
 
 
 class Earlier:
