@@ -22,10 +22,12 @@ class CTFParams:
     voltage: np.ndarray          # kV
     cs: np.ndarray               # mm
     amplitude_contrast: np.ndarray  # 0..1
+    flipped: np.ndarray | None = None    # bool, phases are flipped already: the images hold the curve's absolute value; None: none are
 
     def __len__(self) -> int:
         return len(self.defocus_u)
 
     def take(self, rows) -> "CTFParams":
         """The given rows (slice, indices or mask)."""
-        return CTFParams(*(getattr(self, f.name)[rows] for f in fields(self)))
+        columns = (getattr(self, f.name) for f in fields(self))
+        return CTFParams(*(None if column is None else column[rows] for column in columns))

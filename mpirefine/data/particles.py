@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpirefine.data.ctf import CTFParams
+from mpirefine.data.emanctf import EmanCTF
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,18 @@ class ParticleTable:
     rotation: np.ndarray | None = None   # (p, 3, 3) of the particle file, when its poses are used
     shift: np.ndarray | None = None      # (p, 2) likewise, pixels
     optics: np.ndarray | None = None     # (g,) int32, optics group of each group, from 0; None: every group is one
+    eman_ctf: tuple[EmanCTF, ...] | None = None      # of EMAN2's headers, with their SNR curves, each once
+    eman_index: np.ndarray | None = None             # (p,) which of them
 
     def __len__(self) -> int:
         return len(self.file)
 
     def take(self, rows) -> "ParticleTable":
         """The given rows (slice, indices or mask)."""
-        rotation, shift = (None if values is None else values[rows] for values in (self.rotation, self.shift))
+        rotation, shift, own = (None if values is None else values[rows] for values in (self.rotation, self.shift, self.eman_index))
         return ParticleTable(self.files, self.file[rows], self.image[rows], self.row[rows], self.group[rows], self.group_names,
-                             self.half[rows], None if self.ctf is None else self.ctf.take(rows), rotation, shift, self.optics)
+                             self.half[rows], None if self.ctf is None else self.ctf.take(rows), rotation, shift, self.optics,
+                             self.eman_ctf, own)
 
     @property
     def optics_of_group(self) -> np.ndarray:

@@ -74,6 +74,10 @@ class Team:
         """Collective. Rank 0 hands each rank its own object."""
         return self.comm.scatter(values, root=0)
 
+    def alltoall(self, values: Sequence[Any]) -> list[Any]:
+        """Collective. A small object for each rank; those of all ranks for this one."""
+        return self.comm.alltoall(values)
+
     @contextmanager
     def together(self, what: str) -> Iterator[None]:
         """Collective. All ranks leave the block, or all raise the same error: a RefineError as it is, RankFailure for a file or memory error.

@@ -45,3 +45,8 @@ def assign(candidates: Candidates, model_r: np.ndarray, *, sep: int, soft: bool,
     best = np.argmax(np.where(found, evidence, -np.inf), axis=1)
     winner = np.where(used.any(axis=1), np.take_along_axis(model, best[:, None], 1)[:, 0], -1)
     return Assignments(weight.astype(np.float32), posterior.astype(np.float32), winner.astype(np.int32), best.astype(np.int32))
+
+
+def best_references(score_pr: np.ndarray, *, sep: int) -> np.ndarray:
+    """Columns (p, sep) of the lowest scores of each row, best first; equal scores by lower column."""
+    return np.argsort(score_pr, axis=1, kind="stable")[:, :sep]

@@ -40,6 +40,8 @@ def contrast_transfer(params: CTFParams, fx: np.ndarray, fy: np.ndarray) -> np.n
     curve = np.sin(np.remainder(phase, 2 * np.pi).astype(np.float32))
     if np.any(params.bfactor):
         curve *= np.exp(column(-params.bfactor / 4) * s2).astype(np.float32)
+    if params.flipped is not None:
+        np.abs(curve, out=curve, where=column(params.flipped) > 0)
     return curve * column(params.scale).astype(np.float32)
 
 

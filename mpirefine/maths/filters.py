@@ -1,18 +1,40 @@
-"""Radial filters of maps, and resampling to another box and pixel size."""
+"""Radial filters of images and maps, and resampling of maps to another box and pixel size."""
 from __future__ import annotations
+
+from typing import Callable
 
 import numpy as np
 
 from mpirefine.data.grid import Grid
 
+Weight = Callable[[np.ndarray], np.ndarray]
 
-def apply_radial(map_zyx: np.ndarray, weight) -> np.ndarray:
-    """Multiply the transform by `weight(radius in Fourier pixels)`; float32."""
+
+def frequencies(shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Cycles per pixel along each axis of a half-spectrum (last axis halved), sparse."""
+    axes = [*(np.fft.fftfreq(n) for n in shape[:-1]), np.fft.rfftfreq(shape[-1])]
+    return list(np.meshgrid(*axes, indexing="ij", sparse=True))
+
+
+def filtered(image: np.ndarray, weight: Weight) -> np.ndarray:
+    """Multiply the transform of an image or a map, in any box, by `weight(frequency in cycles per pixel)`; float32."""
     from scipy import fft
-    nx = len(map_zyx)
-    full, half = np.fft.fftfreq(nx) * nx, np.fft.rfftfreq(nx) * nx
-    radius = np.sqrt(full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None] ** 2)
-    return fft.irfftn(fft.rfftn(map_zyx) * weight(radius), s=map_zyx.shape).astype(np.float32)
+    frequency = np.sqrt(sum(a * a for a in frequencies(image.shape)))
+    return fft.irfftn(fft.rfftn(image) * weight(frequency), s=image.shape).astype(np.float32)
+
+
+def apply_radial(map_zyx: np.ndarray, weight: Weight) -> np.ndarray:
+    """Multiply the transform of a cubic map by `weight(radius in Fourier pixels)`; float32."""
+    return filtered(map_zyx, lambda f: weight(f * len(map_zyx)))
+
+
+def random_phases(image: np.ndarray, beyond: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The image with the amplitudes it has and random phases where `beyond`, bool on its half-spectrum; float32."""
+    from scipy import fft
+    spectrum = fft.rfftn(image)
+    noise = fft.rfftn(rng.standard_normal(image.shape).astype(np.float32))          # a real image's spectrum: its phases have the right symmetry
+    random = np.abs(spectrum) * noise / np.maximum(np.abs(noise), 1e-30)
+    return fft.irfftn(np.where(beyond, random, spectrum), s=image.shape).astype(np.float32)
 
 
 def lowpass_cosine(map_zyx: np.ndarray, grid: Grid, resolution: float, width: float = 3.0) -> np.ndarray:
@@ -21,9 +43,14 @@ def lowpass_cosine(map_zyx: np.ndarray, grid: Grid, resolution: float, width: fl
     return apply_radial(map_zyx, lambda r: 0.5 + 0.5 * np.cos(np.pi * np.clip((r - cut) / width, 0, 1)))
 
 
+def gauss(cutoff: float) -> Weight:
+    """exp(−f²/c²), f and the cutoff c in cycles per pixel."""
+    return lambda f: np.exp(-(f / cutoff) ** 2)
+
+
 def lowpass_gauss(map_zyx: np.ndarray, grid: Grid, cutoff_freq: float) -> np.ndarray:
     """EMAN2's filter.lowpass.gauss: exp(−f²/c²), 1/e at `cutoff_freq` in 1/Å (its `sigma` would be c/√2)."""
-    return apply_radial(map_zyx, lambda r: np.exp(-(r / (grid.length * cutoff_freq)) ** 2))
+    return filtered(map_zyx, gauss(cutoff_freq * grid.apix))
 
 
 def resample(map_zyx: np.ndarray, grid: Grid, wanted: Grid) -> np.ndarray:

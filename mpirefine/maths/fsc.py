@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.maths.filters import random_phases
 
 
 def fsc(a_zyx: np.ndarray, b_zyx: np.ndarray) -> np.ndarray:
@@ -28,13 +29,7 @@ def fsc(a_zyx: np.ndarray, b_zyx: np.ndarray) -> np.ndarray:
 
 def randomise_phases(map_zyx: np.ndarray, first: int, rng: np.random.Generator) -> np.ndarray:
     """The map (z, y, x) float32 with the amplitudes it has and random phases from shell `first` on."""
-    from scipy import fft
-    nx = map_zyx.shape[0]
-    spectrum = fft.rfftn(map_zyx)
-    noise = fft.rfftn(rng.standard_normal(map_zyx.shape).astype(np.float32))        # a real map's spectrum: its phases have the right symmetry
-    beyond = Grid(nx, 1.0).shells(3) >= first
-    random = np.abs(spectrum) * noise / np.maximum(np.abs(noise), 1e-30)
-    return fft.irfftn(np.where(beyond, random, spectrum), s=map_zyx.shape).astype(np.float32)
+    return random_phases(map_zyx, Grid(map_zyx.shape[0], 1.0).shells(3) >= first, rng)
 
 
 def without_mask_effect(masked: np.ndarray, randomised: np.ndarray, first: int) -> np.ndarray:

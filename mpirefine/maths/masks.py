@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.filters import lowpass_gauss
+from mpirefine.maths.filters import filtered, gauss
 
 DENSITY_KEPT = 0.999       # share of the density above threshold that the radius encloses
 SMOOTH_VOXELS = 2.0        # Gaussian sigma before thresholding: single noisy voxels do not count
@@ -38,29 +38,53 @@ def estimate_radius(map_zyx: np.ndarray, grid: Grid) -> float:
     return float(np.clip(radius, CENTRE_FLOOR, EDGE_CAP * nx)) * grid.apix
 
 
-def auto3d(map_zyx: np.ndarray, threshold: float, radius: int, nshells: int, nshellsgauss: int, nmaxseed: int) -> np.ndarray:
-    """EMAN2's mask.auto3d, float32 0..1: flood from seeds above `threshold`, dilate, soften.
-
-    Seeds are voxels at or above the threshold within `radius` voxels of the centre, and the `nmaxseed` highest ones. The flood (six
-    neighbours) is dilated by nshells + nshellsgauss / 2 shells (the outermost voxels of the box are left out), low-passed with 1/e at
-    1 / nshellsgauss per voxel, cut below 0.002.
-    """
+def flood(image: np.ndarray, seeds: np.ndarray, threshold: float) -> np.ndarray:
+    """Seeds, and what is connected with them over faces through values above a threshold; the outermost pixels are not entered."""
     from scipy import ndimage
-    nx = len(map_zyx)
-    above = map_zyx >= threshold
-    axes = np.meshgrid(*[np.arange(nx) - nx // 2] * 3, indexing="ij", sparse=True)
-    seeds = above & (sum(a * a for a in axes) <= radius * radius) if radius > 0 else np.zeros_like(above)
-    if nmaxseed > 0:
-        seeds.ravel()[np.argpartition(map_zyx.ravel(), -nmaxseed)[-nmaxseed:]] = True
-    label, _ = ndimage.label(above)
-    wanted = np.unique(label[seeds & above])
-    mask = np.isin(label, wanted[wanted > 0])
-    shells = int(nshells + nshellsgauss // 2)
-    if shells > 0:
-        inside = np.zeros_like(mask)
-        inside[1:-1, 1:-1, 1:-1] = True
-        mask = ndimage.binary_dilation(mask, iterations=shells, mask=inside) & inside
-    if nshellsgauss < 1:
-        return mask.astype(np.float32)
-    soft = lowpass_gauss(mask.astype(np.float32), Grid(nx, 1.0), 1 / nshellsgauss)
+    label, _ = ndimage.label((image > threshold) & interior(image.shape))
+    wanted = np.unique(label[ndimage.binary_dilation(seeds)])
+    return seeds | np.isin(label, wanted[wanted > 0])
+
+
+def interior(shape: tuple[int, ...]) -> np.ndarray:
+    """All pixels but the outermost."""
+    inside = np.zeros(shape, bool)
+    inside[(slice(1, -1),) * len(shape)] = True
+    return inside
+
+
+def grown(mask: np.ndarray, shells: int) -> np.ndarray:
+    """A mask and so many shells of neighbours over faces; the outermost pixels of the box are not entered."""
+    from scipy import ndimage
+    return ndimage.binary_dilation(mask, iterations=shells, mask=interior(mask.shape)) if shells > 0 else mask
+
+
+def highest(image: np.ndarray, count: int) -> np.ndarray:
+    """The `count` highest pixels, bool."""
+    seeds = np.zeros(image.shape, bool)
+    if count > 0:
+        seeds.ravel()[np.argpartition(image.ravel(), -min(count, image.size))[-count:]] = True
+    return seeds
+
+
+def ball(shape: tuple[int, ...], radius: float) -> np.ndarray:
+    """Pixels within `radius` of pixel n // 2; none for 0."""
+    axes = np.meshgrid(*[np.arange(n) - n // 2 for n in shape], indexing="ij", sparse=True)
+    return np.asarray(sum(a * a for a in axes) <= (radius * radius if radius > 0 else -1))
+
+
+def softened(mask: np.ndarray, nshells: int, nshellsgauss: int) -> np.ndarray:
+    """The edge of EMAN2's mask.auto3d, float32 0..1: nshells + nshellsgauss / 2 shells, low-passed with 1/e at 1 / nshellsgauss, cut below 0.002."""
+    mask = grown(mask, int(nshells + nshellsgauss // 2)).astype(np.float32)
+    soft = filtered(mask, gauss(1 / nshellsgauss)) if nshellsgauss > 0 else mask
     return np.where(soft < 0.002, 0, soft).astype(np.float32)
+
+
+def auto3d(map_zyx: np.ndarray, threshold: float, radius: int, nshells: int, nshellsgauss: int, nmaxseed: int) -> np.ndarray:
+    """EMAN2's mask.auto3d, float32 0..1: flood from seeds through what is above `threshold`, dilate, soften.
+
+    Seeds are voxels at or above the threshold within `radius` voxels of the centre, and the `nmaxseed` highest ones. The flood goes over faces;
+    it and the shells leave out the outermost voxels of the box.
+    """
+    seeds = (map_zyx >= threshold) & ball(map_zyx.shape, radius) | highest(map_zyx, nmaxseed)
+    return softened(flood(map_zyx, seeds, threshold), nshells, nshellsgauss)

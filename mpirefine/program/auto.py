@@ -15,6 +15,7 @@ FINEST_TARGET = 12.0       # Å; EMAN2's default
 ITERATIONS, SEED_ITERATIONS = 8, 40          # for maps that differ, and for seeds of one map: room for two or three merges and splits
 SHIFT_SHARE = 0.08         # automatic --maxshift, as a share of the box
 LEAST_RINGS = 6
+PROJECTIONS = 8            # automatic --sep of the likelihood: what is left of the posterior beyond them is small
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,12 @@ def per_model(text: str, models: int, option: str) -> list[str]:
     return values
 
 
-def count_models(options: Options) -> int:
-    """How many maps are refined: the files given, or --nmodels seeds of one."""
-    files = options.models.split(",")
+def count_models(options: Options, maps: int) -> int:
+    """How many maps are refined: the `maps` that were given, or --nmodels seeds of one."""
     if options.nmodels is None:
-        return len(files)
-    if len(files) > 1 and options.nmodels != len(files):
-        raise InputError(f"--nmodels {options.nmodels} makes seeds from one map, but --models names {len(files)}: leave one of them out")
+        return maps
+    if maps > 1 and options.nmodels != maps:
+        raise InputError(f"--nmodels {options.nmodels} makes seeds from one map, but --models names {maps}: leave one of them out")
     return options.nmodels
 
 
@@ -54,8 +54,8 @@ def check_symmetries(names: list[str]) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
 
 
-def resolve(options: Options, grid: Grid) -> Resolved:
-    """Replace what is automatic. Raises InputError with every complaint."""
+def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
+    """Replace what is automatic; `maps` is how many were given. Raises InputError with every complaint."""
     problems: list[str] = []
     reasons: list[str] = []
     symmetries: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ def resolve(options: Options, grid: Grid) -> Resolved:
     for check in ("models", "symmetry", "automask3d", "mass"):
         try:
             if check == "models":
-                models = count_models(options)
+                models = count_models(options, maps)
             elif check == "symmetry":
                 symmetries = check_symmetries(per_model(options.sym, models, "--sym"))
             elif check == "automask3d" and options.automask3d:
@@ -85,15 +85,33 @@ def resolve(options: Options, grid: Grid) -> Resolved:
                         "give a larger number")
     if options.maxshift is None:
         changes["maxshift"] = float(max(2, round(SHIFT_SHARE * grid.nx)))
-        reasons.append(f"--maxshift {changes['maxshift']:g} px: {100 * SHIFT_SHARE:g} % of the box")
+        if not options.by_classes:
+            reasons.append(f"--maxshift {changes['maxshift']:g} px: {100 * SHIFT_SHARE:g} % of the box")
     elif options.maxshift > grid.nx / 4:
         problems.append(f"--maxshift {options.maxshift:g} px is more than a quarter of the box ({grid.nx} px): centre the particles first")
-    if options.temperature is None:
-        changes["temperature"] = 1.0 if models == len(options.models.split(",")) else 4.0
-        reasons.append(f"temperature starts at {changes['temperature']:g}: " + (
-            "the starting maps differ" if changes["temperature"] == 1 else "seeds made from one map separate slowly"))
-    if options.iter is None:
-        changes["iter"] = ITERATIONS if models == len(options.models.split(",")) else SEED_ITERATIONS
+    more, told = others(options, differ=models == maps)
+    if options.breaksym and not options.by_classes:
+        symmetries = ("c1",) * models
     if problems:
         raise InputError(*problems)
-    return Resolved(replace(options, **changes), symmetries, mass, tuple(reasons))
+    return Resolved(replace(options, **changes, **more), symmetries, mass, (*reasons, *told))
+
+
+def others(options: Options, *, differ: bool) -> tuple[dict[str, Any], list[str]]:
+    """Choices that follow from the options alone, and their reasons; `differ`: the starting maps do, they are not made of one."""
+    changes: dict[str, Any] = {}
+    reasons: list[str] = []
+    if options.temperature is None:
+        changes["temperature"] = 1.0 if differ else 4.0
+        if not options.by_classes:
+            reasons.append(f"temperature starts at {changes['temperature']:g}: "
+                           + ("the starting maps differ" if differ else "seeds made from one map separate slowly"))
+    if options.breaksym and not options.by_classes:
+        reasons.append("--breaksym: views are searched everywhere, maps are reconstructed without symmetry")
+    if options.speed is not None and not options.by_classes:
+        reasons.append("--speed steers the steps of --orientgen only: those of the likelihood follow from radius and resolution, see --delta")
+    if options.sep is None:
+        changes["sep"] = 1 if options.by_classes else PROJECTIONS
+    if options.iter is None:
+        changes["iter"] = ITERATIONS if differ else SEED_ITERATIONS
+    return changes, reasons

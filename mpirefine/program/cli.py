@@ -14,6 +14,15 @@ COMMANDS = {
     "resume": "take an interrupted refinement up again",
     "plan": "say before a run what memory, messages and seconds it will need (no MPI, no data)",
     "bench": "measure this machine: peak rates, speed of matching, a profile for plan",
+    "project": "project maps over their asymmetric units (e2project3d)",
+    "simmx": "score particles against projections (e2simmx, e2simmx2stage)",
+    "classify": "the best references of each particle (e2classify)",
+    "classaverage": "average the particles of each class (e2classaverage)",
+    "make3d": "a map of class averages (e2make3d)",
+    "proc": "apply processors to maps and stacks (e2proc3d, e2proc2d)",
+    "fsc": "Fourier shell correlation of two maps",
+    "eotest": "two refinements with half of the particles each, and their FSC (e2eotest)",
+    "help": "list filters, comparators, symmetries and all other named components, with their parameters",
     "selfcheck": "say what this installation and this job found: MPI, HDF5, FFTW, threads, nodes",
 }
 USAGE = """usage: [mpirun -n N] python -m mpirefine --input particles.star --models a.mrc,b.mrc [options]
@@ -48,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
 def usage() -> str:
     """The short text of a call without arguments."""
-    return USAGE + "\n".join(f"  {name:10s} {text}" for name, text in COMMANDS.items())
+    return USAGE + "\n".join(f"  {name:13s} {text}" for name, text in COMMANDS.items())
 
 
 def main(argv: list[str]) -> int:

@@ -8,6 +8,7 @@ from typing import Callable, Sequence
 from mpirefine.program import checkpoint
 from mpirefine.steps.average import Average
 from mpirefine.steps.base import Context, State, Step
+from mpirefine.steps.classes import pipeline
 from mpirefine.steps.classify import Classify
 from mpirefine.steps.coarse import Exchange
 from mpirefine.steps.converge import Converge
@@ -21,6 +22,14 @@ from mpirefine.steps.trust import Trust
 
 PIPELINE: tuple[Step, ...] = (
     Exchange(), Project(), Simmx(), Trust(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Guard(), Converge())
+
+
+BY_CLASSES: tuple[Step, ...] = (*pipeline.PIPELINE, Guard(), Converge())
+
+
+def steps_of(ctx: Context) -> tuple[Step, ...]:
+    """The steps of an iteration: by likelihood, or by comparators and class averages."""
+    return PIPELINE if ctx.method is None else BY_CLASSES
 
 
 def refine(state: State, pipeline: Sequence[Step], ctx: Context, report: Callable[[State], None]) -> State:

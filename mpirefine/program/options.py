@@ -3,45 +3,40 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields
 
 from mpirefine.errors import ParameterError
-
-
-def opt(default: Any, text: str, *, unit: str = "", level: int = 1, least: float | None = None, most: float = float("inf"),
-        choices: tuple[str, ...] = ()) -> Any:
-    """A field of Options. `level` 0 is shown by --help, 1 by --help-all only; `least` and `most` are the smallest and largest value allowed."""
-    return field(default=default, metadata=dict(text=text, unit=unit, level=level, least=least, most=most, choices=choices))
+from mpirefine.program.declare import opt
+from mpirefine.program.emanoptions import IDLE, EmanOptions, translated
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(EmanOptions):
     """What a refinement was asked to do; None stands for an automatic choice, which `auto.resolve` replaces."""
 
-    input: str = opt("", "particle file (RELION STAR, 3.0 or 3.1 and later)", level=0)
-    models: str = opt("", "starting maps, comma separated (MRC, any box and pixel size)", level=0)
+    input: str = opt("", "particle file: RELION STAR (3.0 or later), EMAN2 list or HDF stack", level=0)
+    models: str = opt("", "starting maps, comma separated (MRC or EMAN2 HDF, any box and pixel size)", level=0)
     nmodels: int | None = opt(None, "make this many seeds from one starting map, by seeded noise", level=0, least=2)
     sym: str = opt("c1", "symmetry, one for all maps or one each: c<n>, d<n>, tet, oct, icos", level=0)
     iter: int | None = opt(None, "iterations, at most (default: 8, or 40 for seeds of one map)", level=0, least=1)
     targetres: float | None = opt(None, "resolution aimed at; seeds are low-passed to it, matching uses no more", unit="Å", level=0, least=0.1)
     mass: str | None = opt(None, "mass, one for all maps or one each: maps are written with density 1 as contour level", unit="kDa", level=0)
     path: str | None = opt(None, "results folder (default: the next free multi_NN)", level=0)
-    sep: int = opt(8, "projections a particle contributes to, at most", level=0, least=1)
+    sep: int | None = opt(None, "projections a particle contributes to, at most (default: 8, or the best with class averages)", level=0, least=1)
     assign: str = opt("soft", "soft: by probability; hard: the best --sep projections", level=0, choices=("soft", "hard"))
     threads: int = opt(1, "threads per rank", level=0, least=1)
-    check: bool = opt(False, "find every problem of the input, do no work", level=0)
+    check: bool = opt(False, "find every problem of the input, do no work", level=0, short="-c")
     apix: float | None = opt(None, "pixel size of the particles, instead of what the files say", unit="Å", least=1e-3)
     radius: float | None = opt(None, "particle radius (default: from the starting maps)", unit="Å", least=1.0)
     maxshift: float | None = opt(None, "largest shift searched (default: 8 % of the box)", unit="px", least=0.0)
     delta: float | None = opt(None, "step of directions on the fine grid (default: from radius and resolution)", unit="degrees", least=0.5)
     mask: str | None = opt(None, "solvent mask, one for all maps or one each (MRC on the particles' grid, 0 to 1; default: a soft sphere)")
     seeds_from: str = opt("noise", "how --nmodels makes seeds of one map: noise added; random-subsets: alike, particles handed out at random in the "
-                          "first iteration; phase-randomised: random phases of the fine features",
-                          choices=("noise", "random-subsets", "phase-randomised"))
+                          "first iteration; phase-randomised: random phases of the fine features; fragments: each lacks another part",
+                          choices=("noise", "random-subsets", "phase-randomised", "fragments"))
     tau2_fudge: float = opt(4.0, "weight of the data against the prior in the maps' Wiener filter", least=0.01)
-    held_out: float = opt(0.05, "share of the particles, about, and 2000 at most, that are left out of the maps until the end, to test whether "
-                          "maps differ; 0: no test", least=0.0, most=0.5)
+    held_out: float | None = opt(None, "share of the particles (default 0.05, more of few; 2000 at most) that are left out of the maps until "
+                                 "the end, to test whether maps differ; 0: no test", least=0.0, most=0.5)
     min_share: float = opt(0.05, "a map with less than this part of an equal share of the particles is empty", least=0.0)
     on_empty: str = opt("reseed", "what happens to an empty map: made anew from the largest one; kept as it is; or left out from then on",
                         choices=("reseed", "freeze", "drop"))
@@ -51,17 +46,40 @@ class Options:
     fixed_poses: bool = opt(False, "take angles and shifts of the particle file, choose the map only")
     temperature: float | None = opt(None, "of the first probabilities, falling to 1 (default: 1, or 4 for seeds of one map)", least=1.0)
     no_ctf: bool = opt(False, "the images carry no contrast transfer")
+    mapformat: str = opt("mrc", "format of the maps that are written", choices=("mrc", "hdf"))
+    setformat: str | None = opt(None, "format of the particles' sets that are written (default: that of --input)", choices=("star", "lst"))
     keep_simmx: bool = opt(False, "keep the whole matrix of coarse scores in the run file")
     patience: int = opt(3, "stop after this many iterations without gain in resolution or moves; 0: never", least=0)
     runs: int = opt(1, "repeat with this many seeds in run_01, run_02, ..., and tell what the runs agree on", least=1)
     seed: int = opt(0, "of everything random: grid turns, noise seeds", least=0)
     lowmem: bool = opt(False, "read particles again in each pass instead of keeping their pixels")
     block_mb: int = opt(64, "memory of one block of class sums", unit="MB", least=1)
-    verbose: int = opt(1, "0: warnings only, 1: what is decided and found, 2: everything", least=0)
+    verbose: int = opt(1, "0: warnings only, 1: what is decided and found, 2: everything", least=0, short="-v")
 
     def to_json(self) -> str:
         """JSON of all fields."""
         return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def typed(cls, given: dict) -> "Options":
+        """What was typed, over the defaults of a preset; see `emanoptions.translated`."""
+        return cls(**translated(given))
+
+    @property
+    def map_suffix(self) -> str:
+        """Of the maps that are written."""
+        return "." + self.mapformat
+
+    @property
+    def by_classes(self) -> tuple[str, ...]:
+        """The options that ask for scores by a comparator and class averages, as EMAN2 does it; without any, the likelihood is used."""
+        return tuple(one.name for one in fields(self) if one.metadata["classes"] and getattr(self, one.name) not in (None, False))
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """A line for each option that was given and has nothing to do here."""
+        return tuple(f"{flag_of(name)} does nothing: {reason}" for name, reason in IDLE.items()
+                     if getattr(self, name) != next(f.default for f in fields(self) if f.name == name))
 
     @classmethod
     def from_json(cls, text: str) -> "Options":
@@ -95,10 +113,11 @@ def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...]
             shown += f" (default {one.default})"
         text = shown.replace("%", "%%") if full or meta["level"] == 0 else argparse.SUPPRESS
         flag = flag_of(one.name)
+        flags = [meta["short"], flag] if meta["short"] else [flag]
         if kind is bool:
-            parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
+            parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
-            parser.add_argument(flag, type=kind, default=argparse.SUPPRESS, help=text, choices=meta["choices"] or None,
+            parser.add_argument(*flags, type=kind, default=argparse.SUPPRESS, help=text, choices=meta["choices"] or None,
                                 metavar=None if meta["choices"] else kind.__name__.upper())
 
 

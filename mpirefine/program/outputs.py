@@ -15,13 +15,14 @@ from mpirefine.steps.base import Context, State
 from mpirefine.steps.particles import OUTLIER, REASONS
 from mpirefine.steps.postprocess import Postprocess
 from mpirefine.steps.reconstruct import Reconstruct
-from mpirefine.storage import mrc, relion
+from mpirefine.storage.images import write_images
+from mpirefine.storage.particlefile import ParticleInput, in_format
 
 
-def write_maps(folder: Path, iteration: int, volumes: np.ndarray, grid: Grid, mass: tuple[float, ...] | None) -> None:
-    """On rank 0. `threed_II_MM.mrc`; with masses each map is scaled so that density above level 1 encloses its mass."""
+def write_maps(folder: Path, iteration: int, volumes: np.ndarray, grid: Grid, mass: tuple[float, ...] | None, suffix: str) -> None:
+    """On rank 0. `threed_II_MM` with the suffix of the format; with masses each map is scaled so that density above level 1 encloses its mass."""
     for m, volume in enumerate(volumes):
-        write_map(rundir.map_path(folder, iteration, m), volume, grid, mass[m] if mass else None)
+        write_map(rundir.map_path(folder, iteration, m, suffix), volume, grid, mass[m] if mass else None)
 
 
 def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float, ...] | None) -> None:
@@ -38,19 +39,19 @@ def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float,
     with ctx.team.together("writing maps"):
         if ctx.team.is_root:
             for m, volume in enumerate(state.volumes):
-                write_map(rundir.hard_map_path(folder, state.iteration, m), volume, ctx.grid, mass[m] if mass else None)
+                write_map(rundir.hard_map_path(folder, state.iteration, m, ctx.options.map_suffix), volume, ctx.grid, mass[m] if mass else None)
 
 
 def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None) -> None:
     """On rank 0. With a mass (kDa) the map is scaled so that density above level 1 encloses it."""
-    mrc.write_volume(path, by_mass(volume, grid, mass) if mass and np.any(volume) else volume, grid.apix)
+    write_images(path, [by_mass(volume, grid, mass) if mass and np.any(volume) else volume], grid.apix)
 
 
-def write_halves(folder: Path, iteration: int, halves: np.ndarray, grid: Grid) -> None:
+def write_halves(folder: Path, iteration: int, halves: np.ndarray, grid: Grid, suffix: str) -> None:
     """On rank 0. Unmasked, unfiltered half-maps."""
     for m, pair in enumerate(halves):
         for h, volume in enumerate(pair):
-            mrc.write_volume(rundir.half_map_path(folder, iteration, m, h), volume, grid.apix)
+            write_images(rundir.half_map_path(folder, iteration, m, h, suffix), [volume], grid.apix)
 
 
 def write_curves(folder: Path, state: State, grid: Grid) -> None:
@@ -73,7 +74,7 @@ def reasons(state: State, ctx: Context) -> np.ndarray:
     return np.where((ctx.particles.reason == 0) & (state.trust == 0), OUTLIER, ctx.particles.reason).astype(np.int8)
 
 
-def write_set_aside(folder: Path, source: relion.ParticleInput, reason: np.ndarray, trust: np.ndarray) -> None:
+def write_set_aside(folder: Path, source: ParticleInput, reason: np.ndarray, trust: np.ndarray) -> None:
     """On rank 0. `set_aside.txt`: every particle that counts less than the others, with its weight and the reason."""
     rows = np.flatnonzero((reason > 0) | (trust < 1))
     lines = [f"{row + 1} {image} {0 if reason[row] else trust[row]:.2f} {REASONS[reason[row] or OUTLIER]}\n"
@@ -81,7 +82,7 @@ def write_set_aside(folder: Path, source: relion.ParticleInput, reason: np.ndarr
     (folder / "set_aside.txt").write_text("# row image weight reason\n" + "".join(lines), encoding="utf-8")
 
 
-def write_particles(folder: Path, source: relion.ParticleInput | None, state: State, ctx: Context) -> tuple[int, ...]:
+def write_particles(folder: Path, source: ParticleInput | None, state: State, ctx: Context) -> tuple[int, ...]:
     """Collective. `particles.star` with every input row, `sets/<name>_mMM.star` per map, `set_aside.txt`; returns the size of each set."""
     top, reason = state.assignments.posterior.max(axis=1, initial=0), reasons(state, ctx)
     columns = {name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition) for name, values in (
@@ -91,10 +92,11 @@ def write_particles(folder: Path, source: relion.ParticleInput | None, state: St
     with ctx.team.together("writing particles.star"):
         if ctx.team.is_root:
             write_set_aside(folder, source, columns.pop("reason"), columns.pop("trust"))
-            relion.write_particles(folder / "particles.star", source, **columns)
+            source = in_format(source, ctx.options.setformat)
+            source.write(folder / f"particles{source.suffix}", **columns)
             name = Path(ctx.options.input).stem
             for m in range(ctx.models):
                 rows = np.flatnonzero(columns["model"] == m)
-                relion.write_particles(rundir.set_path(folder, name, m), source, **columns, rows=rows)
+                source.write(rundir.set_path(folder, name, m, source.suffix), **columns, rows=rows)
                 sizes += (len(rows),)
     return ctx.team.bcast(sizes)

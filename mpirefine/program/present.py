@@ -30,7 +30,7 @@ class Presenter:
         ctx = self.session.context
         with ctx.team.together("writing maps"):
             if ctx.team.is_root:
-                outputs.write_maps(self.folder, state.iteration, state.volumes, ctx.grid, self.session.resolved.mass)
+                outputs.write_maps(self.folder, state.iteration, state.volumes, ctx.grid, self.session.resolved.mass, ctx.options.map_suffix)
                 outputs.write_curves(self.folder, state, ctx.grid)
                 self._page(state)
         now = time.monotonic()

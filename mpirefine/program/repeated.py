@@ -14,7 +14,7 @@ from mpirefine.maths.agreement import Consensus, consensus
 from mpirefine.program import logs, rundir
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options
-from mpirefine.storage import relion
+from mpirefine.storage.particlefile import in_format, read_particles
 from mpirefine.storage.runfile import RunFile
 
 log = logging.getLogger(__name__)
@@ -71,10 +71,10 @@ def told(found: Consensus, maps: int) -> str:
 
 def write_sets(folder: Path, options: Options, found: Consensus, run: RunFile, iteration: int, maps: int) -> None:
     """On rank 0. Poses are those of the central run; the probability column holds the share of runs that agree."""
-    source = relion.read_particles(options.input, options.apix, ctf=not options.no_ctf)
+    source = in_format(read_particles(options.input, options.apix, ctf=not options.no_ctf), options.setformat)
     columns = dict(model=found.label, posterior=found.votes, rotation=run.read_array(iteration, "assignments/rotation"),
                    shift_xy=run.read_array(iteration, "assignments/shift"))
-    relion.write_particles(folder / "consensus.star", source, **columns)
+    source.write(folder / f"consensus{source.suffix}", **columns)
     for m in range(maps):
-        relion.write_particles(rundir.set_path(folder, "consensus", m), source, **columns, rows=np.flatnonzero(found.label == m))
-    relion.write_particles(folder / "sets" / "undecided.star", source, **columns, rows=np.flatnonzero(found.label < 0))
+        source.write(rundir.set_path(folder, "consensus", m, source.suffix), **columns, rows=np.flatnonzero(found.label == m))
+    source.write(folder / "sets" / f"undecided{source.suffix}", **columns, rows=np.flatnonzero(found.label < 0))

@@ -42,19 +42,19 @@ def repeat_path(folder: Path, number: int) -> Path:
     return folder / f"run_{number + 1:02d}"
 
 
-def map_path(folder: Path, iteration: int, model: int) -> Path:
+def map_path(folder: Path, iteration: int, model: int, suffix: str) -> Path:
     """A map; `model` from 0."""
-    return folder / f"threed_{iteration:02d}_{model + 1:02d}.mrc"
+    return folder / f"threed_{iteration:02d}_{model + 1:02d}{suffix}"
 
 
-def hard_map_path(folder: Path, iteration: int, model: int) -> Path:
+def hard_map_path(folder: Path, iteration: int, model: int, suffix: str) -> Path:
     """The map of the particles that chose it, each in its best projection only; `model` from 0."""
-    return folder / f"threed_{iteration:02d}_{model + 1:02d}_hard.mrc"
+    return folder / f"threed_{iteration:02d}_{model + 1:02d}_hard{suffix}"
 
 
-def half_map_path(folder: Path, iteration: int, model: int, half: int) -> Path:
+def half_map_path(folder: Path, iteration: int, model: int, half: int, suffix: str) -> Path:
     """A half-map; `model` and `half` from 0."""
-    return folder / f"threed_{iteration:02d}_{model + 1:02d}_half{half + 1}.mrc"
+    return folder / f"threed_{iteration:02d}_{model + 1:02d}_half{half + 1}{suffix}"
 
 
 def fsc_path(folder: Path, kind: str, iteration: int) -> Path:
@@ -62,6 +62,6 @@ def fsc_path(folder: Path, kind: str, iteration: int) -> Path:
     return folder / f"fsc_{kind}_{iteration:02d}.txt"
 
 
-def set_path(folder: Path, name: str, model: int) -> Path:
+def set_path(folder: Path, name: str, model: int, suffix: str) -> Path:
     """The particles of one map; `model` from 0."""
-    return folder / "sets" / f"{name}_m{model + 1:02d}.star"
+    return folder / "sets" / f"{name}_m{model + 1:02d}{suffix}"

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,16 +11,19 @@ from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError
-from mpirefine.program import auto, logs
+from mpirefine.program import auto, classes, logs
 from mpirefine.program.launcher import check_threads
-from mpirefine.program.options import Options
+from mpirefine.program.options import Options, flag_of
 from mpirefine.program.timing import Clock
 from mpirefine.steps.base import Context, Noise, State
+from mpirefine.steps.classes.scores import FlippedParticles
+from mpirefine.steps.classes.settings import ClassMethod
 from mpirefine.steps.particles import OUTLIER, REASONS, OwnParticles
 from mpirefine.steps.plan import SearchPlan
 from mpirefine.steps.seed import Seeds, prepare
 from mpirefine.steps.simmx import CHUNK
-from mpirefine.storage import mrc, relion
+from mpirefine.storage.images import read_volumes
+from mpirefine.storage.particlefile import ParticleInput, read_particles
 from mpirefine.storage.stack import ParticleStack
 
 log = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ LEAST_RESOLUTION = 60.0    # Å; matching never falls back to fewer rings than t
 class Inputs:
     """What rank 0 read: particles without pixels, maps, masks."""
 
-    particles: relion.ParticleInput
+    particles: ParticleInput
     maps: list[np.ndarray]
     apix: list[float]
     names: list[str]
@@ -41,35 +44,45 @@ class Inputs:
 def read_inputs(options: Options) -> Inputs:
     """On rank 0. Reads everything but pixels; every complaint is collected and raised as one InputError."""
     problems: list[str] = []
-    particles, maps, apix = None, [], []
-    names, masks = ([name.strip() for name in text.split(",")] if text else [] for text in (options.models, options.mask))
+    particles = None
     try:
-        particles = relion.read_particles(options.input, options.apix, ctf=not options.no_ctf, poses=options.fixed_poses)
+        particles = read_particles(options.input, options.apix, ctf=not options.no_ctf, poses=options.fixed_poses)
     except InputError as error:
         problems += error.problems
-    for name in names + masks:
-        try:
-            volume, pixel = mrc.read_volume(name)
-            if not np.isfinite(volume).all():
-                raise InputError(f"{name}: {int((~np.isfinite(volume)).sum())} voxels are not finite: repair the map first")
-            maps.append(volume)
-            apix.append(pixel)
-        except InputError as error:
-            problems += error.problems
+    maps, apix, names = read_maps(options.models, problems)
+    masks, _, mask_names = read_maps(options.mask or "", problems)
     if problems:
         raise InputError(*problems)
-    maps, solvent = maps[:len(names)], maps[len(names):]
-    for name, mask in zip(masks, solvent):
+    for name, mask in zip(mask_names, masks):
         if mask.shape[0] != particles.grid.nx:
             raise InputError(f"--mask {name} has {mask.shape[0]} voxels, the particles {particles.grid.nx}: give it on the particles' grid")
-    if len(masks) not in (0, 1, auto.count_models(options)):
-        raise InputError(f"--mask names {len(masks)} files for {auto.count_models(options)} maps: give one for all, or one for each")
-    return Inputs(particles, maps, apix[:len(names)], names, solvent)
+    count = auto.count_models(options, len(maps))
+    if len(masks) not in (0, 1, count):
+        raise InputError(f"--mask names {len(masks)} maps for {count} models: give one for all, or one for each")
+    return Inputs(particles, maps, apix, names, masks)
 
 
-def own_particles(team: Team, inputs: Inputs | None, partition: Partition, box: int, options: Options) -> OwnParticles:
+def read_maps(files: str, problems: list[str]) -> tuple[list[np.ndarray], list[float], list[str]]:
+    """Maps, their Å per voxel and their names, of comma separated files; a file may hold several maps. Complaints are added to `problems`."""
+    maps: list[np.ndarray] = []
+    apix: list[float] = []
+    names: list[str] = []
+    for name in (file.strip() for file in files.split(",") if file):
+        try:
+            found, pixel = read_volumes(name)
+        except InputError as error:
+            problems += error.problems
+            continue
+        problems += [f"{name}: {int((~np.isfinite(v)).sum())} voxels are not finite: repair the map first" for v in found if not np.isfinite(v).all()]
+        maps += found
+        apix += [pixel] * len(found)
+        names += [name if len(found) == 1 else f"{name} (map {number})" for number in range(1, len(found) + 1)]
+    return maps, apix, names
+
+
+def own_particles(team: Team, source: ParticleInput | None, partition: Partition, box: int, options: Options) -> OwnParticles:
     """Collective. Rows of the table go to their owners; each reads its own pixels."""
-    tables = [inputs.particles.table.take(block.as_slice) for block in partition] if inputs is not None else None
+    tables = [source.table.take(block.as_slice) for block in partition] if source is not None else None
     table = team.scatter(tables)
     with team.together("reading particles"):
         particles = OwnParticles(table, ParticleStack(table), box, keep_pixels=not options.lowmem)
@@ -81,6 +94,23 @@ def own_particles(team: Team, inputs: Inputs | None, partition: Partition, box: 
                 log.warning("%d of %d particles are set aside because %s: rows %s%s", len(rows), len(reason), text,
                             ", ".join(str(r + 1) for r in rows[:10]), " ..." if len(rows) > 10 else "")
     return particles
+
+
+def by_classes(resolved: auto.Resolved, inputs: Inputs) -> tuple[auto.Resolved, ClassMethod]:
+    """On rank 0. The choices and components of scores by comparators and class averages, which some option asks for."""
+    asked = ", ".join(flag_of(name) for name in resolved.options.by_classes)
+    options, told = classes.resolve(resolved.options, inputs.particles.grid, inputs.particles.table.ctf is not None)
+    why = f"particles are scored by comparators and averaged in classes, as e2refinemulti does: {asked} ask for it"
+    return replace(resolved, options=options, reasons=(*resolved.reasons, why, *told)), classes.method(options, inputs.particles.grid.nx)
+
+
+def read_twins(options: Options, particles: ParticleInput) -> ParticleInput:
+    """On rank 0. The filtered twins of --usefilt; InputError when they do not go with the particles."""
+    twins = read_particles(options.usefilt, options.apix, ctf=False)
+    if len(twins.table) != len(particles.table) or twins.grid.nx != particles.grid.nx:
+        raise InputError(f"--usefilt {options.usefilt}: {len(twins.table)} images of {twins.grid.nx} px, --input has {len(particles.table)} of "
+                         f"{particles.grid.nx} px: they must be the same particles")
+    return twins
 
 
 @dataclass(frozen=True)
@@ -97,18 +127,21 @@ class Session:
 
 def open_session(options: Options, team: Team) -> Session:
     """Collective. Reads, checks, decides and says so; raises InputError on all ranks with every complaint."""
-    inputs = None
+    inputs = twins = method = None
     check_threads(team, options.threads)
     with team.together("reading the input"):
         if team.is_root:
             inputs = read_inputs(options)
-            resolved = auto.resolve(options, inputs.particles.grid)
-    grid, count, resolved = team.bcast((inputs.particles.grid, len(inputs.particles.table), resolved) if team.is_root else None)
+            resolved = auto.resolve(options, inputs.particles.grid, len(inputs.maps))
+            if options.by_classes:
+                resolved, method = by_classes(resolved, inputs)
+            twins = read_twins(resolved.options, inputs.particles) if options.usefilt else None
+    grid, count, resolved, method = team.bcast((inputs.particles.grid, len(inputs.particles.table), resolved, method) if team.is_root else None)
     options = resolved.options
     if team.is_root:
         log.info("%d particles of %d px, %.3f Å/px; %d maps", count, grid.nx, grid.apix, len(resolved.symmetries))
     partition = Partition.even(count, team.size, quantum=CHUNK)
-    particles = own_particles(team, inputs, partition, grid.nx, options)
+    particles = own_particles(team, inputs.particles if inputs else None, partition, grid.nx, options)
     seeds = None
     with team.together("preparing the starting maps"):
         if team.is_root:
@@ -117,7 +150,11 @@ def open_session(options: Options, team: Team) -> Session:
                             method=options.seeds_from)
     radius, resolution = team.bcast((seeds.radius, seeds.resolution) if team.is_root else None)
     context = make_context(options, team, grid, resolved, partition, particles, radius, resolution, seeds)
-    notes = (*resolved.reasons, *seeds.notes, describe(context)) if team.is_root else ()
+    if method is not None:
+        context.method, context.flipped = method, FlippedParticles(particles, grid.apix)
+        if options.usefilt:
+            context.twins = FlippedParticles(own_particles(team, twins, partition, grid.nx, options), grid.apix)
+    notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, describe(context)) if team.is_root else ()
     for note in notes:
         log.info("%s", note)
     shells = grid.nx // 2 + 1
@@ -136,12 +173,16 @@ def make_context(options: Options, team: Team, grid: Grid, resolved: auto.Resolv
     first = int(np.clip(round(grid.ring(resolution)), min(auto.LEAST_RINGS, target), target))
     return Context(team=team, options=options, grid=grid, symmetries=resolved.symmetries, partition=partition, particles=particles, plan=plan,
                    clock=Clock(team), target_rings=target, least_rings=least,
-                   first_rings=first if first < target else 0, masks=seeds.masks if seeds is not None else None,
+                   first_rings=first if first < target else 0, mass=resolved.mass, masks=seeds.masks if seeds is not None else None,
                    progress=logs.progress)
 
 
 def describe(ctx: Context) -> str:
     """The first iteration's search, in words."""
+    if ctx.method is not None:
+        search = ctx.method.search
+        first = f"all projections by correlation first, the best {search.kept} by " if search.first else ""
+        return f"search: {first}{search.matching.align.name} and {search.matching.cmp.name}"
     if ctx.options.fixed_poses:
         return "poses: angles and shifts of the particle file; only the map is chosen"
     levels = ctx.plan.levels(ctx.first_rings or ctx.target_rings)

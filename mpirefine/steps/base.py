@@ -18,6 +18,10 @@ from mpirefine.steps.plan import LevelPlan, SearchPlan
 
 if TYPE_CHECKING:
     from mpirefine.maths.backproject import Slab
+    from mpirefine.steps.classes.averages import OneClass
+    from mpirefine.steps.classes.scores import FlippedParticles
+    from mpirefine.steps.classes.settings import ClassMethod
+    from mpirefine.steps.classes.views import Projections
     from mpirefine.steps.project import References
 
 
@@ -59,12 +63,14 @@ class State:
     previous: np.ndarray | None = None           # (m, z, y, x): the maps the iteration began with
     halves: np.ndarray | None = None             # (m, 2, z, y, x)
     orientations: Orientations | None = None     # of the projections, all ranks
+    origins: np.ndarray | None = None            # (m, 3) voxels: where each map's old origin lies, if maps moved after particles were matched
     levels: LevelPlan | None = None
     candidates: Candidates | None = None         # own particles
     assignments: Assignments | None = None       # own particles
     last: "Poses | None" = None                  # own particles, of the iteration before
     trust: np.ndarray | None = None              # (p,) own particles: 1, or less for those that fit far worse than their group; None: all 1
     grey: np.ndarray | None = None               # (p,) own particles: grey scale relative to their group's; None: all 1
+    classes: "tuple[OneClass, ...]" = ()         # own class averages, where maps are made of those
     slab: "Slab | None" = None                   # own kz planes of the sums, maps × halves
     curves: dict[str, np.ndarray] = field(default_factory=dict)    # rank 0: FSC and other curves of this iteration
     summary: dict[str, Any] = field(default_factory=dict)          # all ranks: shares, resolutions, moves
@@ -115,7 +121,12 @@ class Context:
     run: Any = None
     writer: Any = None                           # the open iteration of the run file
     references: "References | None" = None       # windows of the iteration
+    method: "ClassMethod | None" = None          # where comparators and class averages take the place of the likelihood
+    projections: "Projections | None" = None     # real images, in a window of the iteration
+    flipped: "FlippedParticles | None" = None    # own particles as EMAN2's programs take them
+    twins: "FlippedParticles | None" = None      # their filtered twins, for scores
     resources: ExitStack = field(default_factory=ExitStack)
+    mass: tuple[float, ...] | None = None        # kDa of each map
     masks: np.ndarray | None = None              # rank 0: (1 or m, z, y, x) solvent masks, one for all maps or one each
     simmx: np.ndarray | None = None              # own rows × coarse projections, with --keep-simmx
     progress: Callable[[int, str], Any] = no_progress

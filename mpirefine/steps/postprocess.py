@@ -8,6 +8,7 @@ import numpy as np
 from mpirefine.errors import ParameterError
 from mpirefine.maths.fsc import resolution_at
 from mpirefine.maths.masks import auto3d
+from mpirefine.maths.normalize import by_mass
 from mpirefine.steps.base import Context, State
 
 HALF_MAP_FSC = 0.143           # half-map FSC at which a map is said to be resolved (Rosenthal & Henderson 2003)
@@ -23,6 +24,15 @@ def automask_values(setting: str) -> tuple[float, int, int, int, int]:
         raise ParameterError(f"--automask3d takes five numbers threshold,radius,nshells,nshellsgauss,nmaxseed, not '{setting}'") from None
 
 
+def solvent(volume: np.ndarray, model: int, ctx: Context) -> np.ndarray:
+    """On rank 0. The mask (z, y, x) of a map: made from its own density with --automask3d (at level 1 of its mass, when that is known)."""
+    if not ctx.options.automask3d or not volume.any():
+        return ctx.mask_of(model)
+    if ctx.mass:
+        volume = by_mass(volume, ctx.grid, ctx.mass[model])
+    return auto3d(volume, *automask_values(ctx.options.automask3d))
+
+
 class Postprocess:
     """Masks and resolutions, on rank 0; the numbers all ranks need are broadcast."""
 
@@ -34,9 +44,7 @@ class Postprocess:
         with ctx.team.together("masking the maps"):
             if ctx.team.is_root:
                 resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
-                mask = [auto3d(v, *automask_values(ctx.options.automask3d)) if ctx.options.automask3d else ctx.mask_of(m)
-                        for m, v in enumerate(volumes)]
-                volumes = (volumes * np.stack(mask)).astype(np.float32)
+                volumes = np.stack([v * solvent(v, m, ctx) for m, v in enumerate(volumes)]).astype(np.float32)
         resolution = ctx.team.bcast(resolution)
         rings = tuple(int(np.clip(round(RING_MARGIN * ctx.grid.ring(r)), ctx.least_rings, ctx.target_rings)) for r in resolution)
         used = [ctx.grid.resolution(r) for r in state.rings]

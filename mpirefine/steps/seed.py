@@ -11,12 +11,13 @@ from mpirefine.maths.filters import lowpass_cosine, resample
 from mpirefine.maths.fsc import randomise_phases
 from mpirefine.maths.masks import estimate_radius, soft_sphere
 from mpirefine.maths.normalize import by_mass
-from mpirefine.maths.seeds import noise_seeds
+from mpirefine.maths.seeds import fragment_seeds, noise_seeds
 
 SCALE_LEVEL = 99.0         # percentile of a map that stands for its density level
 SCALE_RATIO = 2.0          # maps whose levels differ by more than this are brought to one level
 COARSE_PARTS = 6           # seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
 RANDOM_FROM = 3.0          # phase-randomised seeds agree up to this many times the resolution they start with
+FRAGMENT_SIGMA = 2.0       # voxels this far above the mean are parted into fragments
 NOISE_STRENGTH = 0.5       # seeds made from one map differ from it by this share of its standard deviation
 
 
@@ -79,5 +80,8 @@ def several(volume: np.ndarray, grid: Grid, copies: int, method: str, resolution
     if method == "phase-randomised":
         first = max(2, round(grid.ring(RANDOM_FROM * resolution)))
         return [randomise_phases(volume, first, rng) for _ in range(copies)], f"by random phases beyond {grid.resolution(first):.0f} Å"
+    if method == "fragments":
+        threshold = float(volume.mean() + FRAGMENT_SIGMA * volume.std())
+        return fragment_seeds(volume, copies, threshold=threshold, rng=rng), f"by leaving out one of {copies + 2} parts (none of the first)"
     made = noise_seeds(volume, grid, copies, rng=rng, resolution=resolution, strength=NOISE_STRENGTH)
     return list(made), f"by noise of {NOISE_STRENGTH:g} x its standard deviation"

@@ -5,6 +5,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Sequence
 
 import numpy as np
 
@@ -14,9 +15,9 @@ from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import FormatError, InputError
 from mpirefine.storage import mrc
+from mpirefine.storage.complaints import Complaints
 from mpirefine.storage.star import StarTable, read_star, write_star
 
-TOLD = 20                  # complaints told in full; the rest are counted
 PIXEL_TOLERANCE = 0.01
 LEAST_GROUP = 50           # particles of a micrograph that make it a group of its own
 # column -> field, and what it is when the file has no such column (None: it must be there)
@@ -41,31 +42,17 @@ class ParticleInput:
     def particles(self) -> StarTable:
         return self.tables[self.name]
 
+    suffix = ".star"
+
+    def write(self, path: str | os.PathLike[str], *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray,
+              rows: np.ndarray | None = None) -> None:
+        """As `write_particles`."""
+        write_particles(path, self, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, rows=rows)
+
     def image_names(self, rows: np.ndarray) -> list[str]:
         """index@stack of some rows, as written."""
         cells = self.particles.column("rlnImageName")
         return [cells[row] for row in rows]
-
-
-class Complaints:
-    """Problems found so far; raised together."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def add(self, *problems: str) -> None:
-        self.found += problems
-
-    def rows(self, path: Path, rows: np.ndarray, text: str) -> None:
-        """One complaint for many rows: the first ones are named."""
-        if len(rows):
-            shown = ", ".join(str(r + 1) for r in rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
-            self.add(f"{path}: row{'s' * (len(rows) > 1)} {shown}: {text}")
-
-    def stop_if_any(self) -> None:
-        if self.found:
-            more = [f"... and {len(self.found) - TOLD} more problems"] if len(self.found) > TOLD else []
-            raise InputError(*self.found[:TOLD], *more)
 
 
 def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True,
@@ -85,7 +72,8 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
         raise InputError(f"{path}: table '{name}' holds no particles")
     files, file, image = _image_names(path, particles, problems)
     optics_group, optics_names = _groups(path, particles, optics, problems)
-    group, names, optics_of = _micrographs(particles, optics_group, optics_names)
+    micrographs = particles.column("rlnMicrographName") if "rlnMicrographName" in particles else None
+    group, names, optics_of = noise_groups(micrographs, optics_group, optics_names)
     headers = _headers(path, files, file, problems)
     _check_indices(path, headers, file, image, problems)
     box = _box(path, headers, problems)
@@ -193,13 +181,13 @@ def _groups(path: Path, particles: StarTable, optics: StarTable | None, problems
     return np.array([known.get(cell, 0) for cell in cells], np.int32), tuple(names)
 
 
-def _micrographs(particles: StarTable, optics_group: np.ndarray, optics_names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+def noise_groups(micrographs: Sequence[str] | None, optics_group: np.ndarray,
+                 optics_names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
     """Noise group of each row, the groups' names and their optics groups: the optics groups, then every micrograph that holds enough particles."""
     every = np.arange(len(optics_names), dtype=np.int32)
-    if "rlnMicrographName" not in particles:
+    if micrographs is None:
         return optics_group, optics_names, every
-    names, first, micrograph, count = np.unique(np.array(particles.column("rlnMicrographName")), return_index=True, return_inverse=True,
-                                                return_counts=True)
+    names, first, micrograph, count = np.unique(np.array(micrographs), return_index=True, return_inverse=True, return_counts=True)
     large = np.flatnonzero(count >= LEAST_GROUP)
     number = np.full(len(names), -1, np.int32)
     number[large] = len(optics_names) + np.arange(len(large))
@@ -246,7 +234,10 @@ def _ctf(path: Path, particles: StarTable, optics: StarTable | None, group: np.n
     for field, (low, high, unit) in RANGES.items():
         if field in columns:
             _check_range(path, field, columns[field], low, high, unit, problems)
-    return CTFParams(**columns) if len(columns) == len(CTF_COLUMNS) else None
+    if len(columns) < len(CTF_COLUMNS):
+        return None
+    flipped = optics is not None and "rlnCtfDataArePhaseFlipped" in optics and np.any(optics.floats("rlnCtfDataArePhaseFlipped") > 0)
+    return CTFParams(**columns, flipped=optics.floats("rlnCtfDataArePhaseFlipped")[group] > 0 if flipped else None)
 
 
 def _check_range(path: Path, field: str, values: np.ndarray, low: float, high: float, unit: str, problems: Complaints) -> None:

@@ -1,10 +1,14 @@
 """Pixels of particles: only the rows asked for, from as many stacks as they lie in."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from mpirefine.data.particles import ParticleTable
 from mpirefine.storage import mrc
+from mpirefine.storage.emanhdf import EmanHdf
+from mpirefine.storage.images import HDF
 
 
 class ParticleStack:
@@ -22,11 +26,17 @@ class ParticleStack:
         for file in np.unique(files):
             at = np.flatnonzero(files == file)
             order = at[np.argsort(images[at], kind="stable")]
-            pixels = mrc.read_sections(self._header(int(file)), images[order])
+            pixels = self._sections(int(file), images[order])
             if out is None:
                 out = np.empty((len(rows), *pixels.shape[1:]), np.float32)
             out[order] = pixels
         return out if out is not None else np.zeros((0, 0, 0), np.float32)
+
+    def _sections(self, file: int, images: np.ndarray) -> np.ndarray:
+        if Path(self.table.files[file]).suffix.lower() not in HDF:
+            return mrc.read_sections(self._header(file), images)
+        with EmanHdf(self.table.files[file]) as stack:
+            return stack.read(images)
 
     def _header(self, file: int) -> mrc.MrcHeader:
         if file not in self._headers:

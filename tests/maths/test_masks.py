@@ -93,16 +93,28 @@ def test_seeds_are_near_the_centre_or_highest():
     assert kept(radius=0, nmaxseed=1) == [False, False, True]
     assert kept(radius=1, nmaxseed=3) == [True, True, True]
     assert kept(radius=0) == [False, False, False]
-    assert kept(threshold=2.5, radius=0, nmaxseed=3) == [False, False, True]
+    assert kept(threshold=2.5, radius=5) == [False, False, False]
 
 
 def test_no_seed_no_mask():
     volume = np.full((10,) * 3, 0.4, np.float32)
-    assert not flood(volume, radius=4, nshells=2, nshellsgauss=2, nmaxseed=1).any()
+    assert not flood(volume, radius=4, nshells=2, nshellsgauss=2).any()
 
 
-def test_threshold_itself_is_inside():
-    assert flood(np.full((6,) * 3, 0.5, np.float32)).all()
+def test_highest_voxels_are_inside_whatever_the_threshold():
+    """As in EMAN2: and nothing is connected with them below it."""
+    volume = np.full((9,) * 3, 0.4, np.float32)
+    volume[4, 4, 3:6] = 0.45, 0.49, 0.45
+    mask = flood(volume, radius=0, nmaxseed=1)
+    assert mask[4, 4, 4] == 1 and mask.sum() == 1
+
+
+def test_flood_enters_what_is_above_the_threshold_only():
+    """Seeds may be at the threshold itself; the outermost voxels are not entered."""
+    ball = distance(6) <= 1
+    np.testing.assert_array_equal(flood(np.full((6,) * 3, 0.5, np.float32)), ball)
+    mask = flood(np.full((6,) * 3, 0.6, np.float32))
+    assert mask[1:-1, 1:-1, 1:-1].all() and mask.sum() == 4 ** 3
 
 
 @pytest.mark.parametrize("nshellsgauss", [3, 6])

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from mpirefine.data.angles import rotation_from_eman
 from mpirefine.maths.phantom import random_rotations
 from mpirefine.maths.polar import PolarGrid
 from mpirefine.maths.project import in_plane, polar_slices, slices
-from mpirefine.maths.symmetry import operations, rotation_from_eman
+from mpirefine.maths.symmetry import operations
 
 WIDTH = 1.8
 

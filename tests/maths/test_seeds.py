@@ -4,7 +4,7 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.maths.masks import soft_sphere
-from mpirefine.maths.seeds import noise_seeds
+from mpirefine.maths.seeds import fragment_seeds, noise_seeds
 
 GRID = Grid(36, 3.0)
 
@@ -65,3 +65,15 @@ def test_seeds_are_the_generators(source):
 def test_seeds_keep_the_type(source):
     seeds = noise_seeds(source.astype(np.float64), GRID, 2, rng=np.random.default_rng(0), resolution=15.0, strength=0.5)
     assert {seed.dtype for seed in seeds} == {np.dtype(np.float32)}
+
+
+def test_fragments_lack_one_part_after_another(rng):
+    """Four blobs far apart: with two seeds there are four parts, and the second seed lacks just one of them."""
+    places = [(8, 8, 8), (8, 24, 24), (24, 8, 24), (24, 24, 8)]
+    volume = np.zeros((32, 32, 32), np.float32)
+    for z, y, x in places:
+        volume[z - 2:z + 3, y - 2:y + 3, x - 2:x + 3] = 1 + 0.1 * (z == 24)
+    first, second = fragment_seeds(volume, 2, threshold=0.5, rng=rng)
+    np.testing.assert_array_equal(first, volume)
+    gone = [second[place] == 0 for place in places]
+    assert sum(gone) == 1 and second.sum() == pytest.approx(volume.sum() - 125 * volume[places[gone.index(True)]])

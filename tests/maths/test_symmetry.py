@@ -1,15 +1,14 @@
 """Point groups and directions of projection."""
-import json
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from mpirefine.data.angles import rotation_from_eman
 from mpirefine.errors import ParameterError
-from mpirefine.maths.orient import angular_distance, eman_grid, nearest_cells, projection_directions
-from mpirefine.maths.symmetry import operations, rotation_from_eman
+from mpirefine.maths.orient import angular_distance, nearest_cells, projection_directions
+from mpirefine.maths.symmetry import SYMMETRIES, elements, helix, operations
 
-ORDER = {"c1": 1, "c2": 2, "c7": 7, "d1": 2, "d2": 4, "d7": 14, "tet": 12, "oct": 24, "icos": 60}
+ORDER = {"c1": 1, "c2": 2, "c7": 7, "d1": 2, "d2": 4, "d7": 14, "tet": 12, "oct": 24, "icos": 60, "icos5": 60, "icos2": 60}
 
 
 @pytest.mark.parametrize("name", ORDER)
@@ -25,41 +24,32 @@ def test_a_group_closes(name):
     assert (np.sort(nearest.reshape(len(group), len(group), -1).argmin(axis=2), axis=1) == np.arange(len(group))).all()
 
 
-@pytest.mark.parametrize("name", ["c0", "c", "d-1", "cube", "i60", "", "h3"])
+@pytest.mark.parametrize("name", ["c0", "c", "d-1", "cube", "i60", "", "h3", "h0:1:2:3", "h3:0:2:3"])
 def test_unknown_groups(name):
     with pytest.raises(ParameterError, match="symmetry"):
         operations(name)
 
 
-def test_groups_are_those_of_eman2(oracle):
-    seen = set()
-    for case in json.loads((oracle / "symmetry_ops.json").read_text())["cases"]:
-        try:
-            group = operations(case["sym"])
-        except ParameterError:
-            continue
-        theirs = np.array(case["matrices"])
-        distance = np.abs(group[:, None] - theirs[None]).max(axis=(2, 3))
-        assert distance.min(axis=1).max() < 1e-5 and distance.min(axis=0).max() < 1e-5, case["sym"]
-        seen.add(case["sym"])
-    assert {"c1", "d2", "tet", "oct", "icos"} <= seen
+def test_a_helix_has_shifts_and_is_no_group():
+    turns, shifts = elements("h6:2:30:4.5", apix=1.5)
+    np.testing.assert_allclose(shifts, [0, 0, 3, 3, 6, 6])
+    np.testing.assert_allclose(turns, rotation_from_eman([0, 180, 30, 210, 60, 240], 0, 0), atol=1e-12)
+    assert helix("H6,2,30,-4.5,10") == (6, 2, 30, -4.5, 10)
+    with pytest.raises(ParameterError, match="group of rotations"):
+        operations("h6:2:30:4.5")
 
 
-def test_directions_are_those_of_eman2(oracle):
-    compared = 0
-    for case in json.loads((oracle / "orientations.json").read_text())["cases"]:
-        params = case["params"]
-        if case["generator"] != "eman" or {**params, "delta": 0} != {"delta": 0, "inc_mirror": 0, "perturb": 0}:
-            continue
-        ours = eman_grid(case["sym"], params["delta"])
-        assert len(ours) == case["count"], (case["sym"], params)
-        if "az_alt_phi" not in case:
-            continue
-        theirs = np.array(case["az_alt_phi"])
-        difference = rotation_from_eman(*ours.T)[:, 2] - rotation_from_eman(*theirs.T)[:, 2]
-        assert np.abs(difference).max() < 2e-5, (case["sym"], params)
-        compared += 1
-    assert compared >= 6
+def test_icos2_is_icos_turned():
+    """Its 2-fold axes are x, y and z."""
+    group = operations("icos2")
+    for axis in range(3):
+        half_turn = -np.eye(3)
+        half_turn[axis, axis] = 1
+        assert np.abs(group - half_turn).max(axis=(1, 2)).min() < 1e-9
+
+
+def test_symmetries_are_listed():
+    assert "c<n>  " in SYMMETRIES.describe() and "helix" in SYMMETRIES.describe()
 
 
 @pytest.mark.parametrize("name", ["c1", "c4", "d3", "tet", "oct", "icos"])

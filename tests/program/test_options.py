@@ -68,18 +68,18 @@ def test_not_a_number_is_out_of_range():
 
 
 def test_automatic_values_and_their_reasons():
-    found = auto.resolve(Options(**BASIC), GRID)
+    found = auto.resolve(Options(**BASIC), GRID, 2)
     assert found.options.targetres == pytest.approx(12.0)
     assert found.options.maxshift == 5
     assert found.symmetries == ("c1", "c1") and found.mass is None
     assert len(found.reasons) == 3 and all(name in " ".join(found.reasons) for name in ("--targetres", "--maxshift", "temperature"))
-    several = auto.resolve(Options(models="a.mrc", nmodels=4), GRID).options
+    several = auto.resolve(Options(models="a.mrc", nmodels=4), GRID, 1).options
     assert several.temperature > 1 and several.iter > found.options.iter == 8
 
 
 def test_values_given_are_kept():
-    given = Options(**BASIC, iter=8, targetres=20.0, maxshift=3.0, temperature=2.0, sym="C3,icos", mass="10,20")
-    found = auto.resolve(given, GRID)
+    given = Options(**BASIC, iter=8, sep=3, targetres=20.0, maxshift=3.0, temperature=2.0, sym="C3,icos", mass="10,20")
+    found = auto.resolve(given, GRID, 2)
     assert (found.options, found.symmetries, found.mass, found.reasons) == (given, ("c3", "icos"), (10.0, 20.0), ())
 
 
@@ -93,10 +93,10 @@ def test_values_given_are_kept():
 ])
 def test_what_cannot_be_is_told(changes, told):
     with pytest.raises(InputError, match=told):
-        auto.resolve(Options(**{**BASIC, **changes}), GRID)
+        auto.resolve(Options(**{**BASIC, **changes}), GRID, 2)
 
 
 def test_all_complaints_at_once():
     with pytest.raises(InputError) as error:
-        auto.resolve(Options(**BASIC, sym="q7", mass="heavy", targetres=2.0), GRID)
+        auto.resolve(Options(**BASIC, sym="q7", mass="heavy", targetres=2.0), GRID, 2)
     assert len(error.value.problems) == 3

@@ -45,7 +45,7 @@ def context(team, truth, made, **options):
     rows = np.arange(n)
     table = ParticleTable((), np.zeros(n, np.int32), rows, rows, np.zeros(n, np.int32), ("all",), (rows % 2).astype(np.int8), made["ctf"])
     particles = OwnParticles(table.take(mine), Memory(made["images"][mine]), GRID.nx, keep_pixels=True)
-    chosen = Options(**{"iter": 8, "temperature": 1.0, "maxshift": 2.0, "block_mb": 1, "held_out": 0.0, **options})
+    chosen = Options(**{"iter": 8, "temperature": 1.0, "maxshift": 2.0, "block_mb": 1, "held_out": 0.0, "sep": 8, **options})
     mask = soft_sphere(GRID.nx, RADIUS + 1, 3.0, 3)
     ctx = Context(team=team, options=chosen, grid=GRID, symmetries=("c1",) * len(truth), partition=partition, particles=particles,
                   plan=SearchPlan(GRID.nx, RADIUS, 2.0), clock=Clock(team), target_rings=9, least_rings=5, masks=mask[None])

@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> int:
         if getattr(args, name) <= 0:
             raise ParameterError(f"--{name} {getattr(args, name)}: must be more than 0")
     grid = Grid(args.box, args.apix)
-    chosen = auto.resolve(Options(models=",".join(["map"] * args.models), sym=args.sym, targetres=args.targetres, maxshift=args.maxshift), grid)
+    chosen = auto.resolve(Options(sym=args.sym, targetres=args.targetres, maxshift=args.maxshift), grid, args.models)
     radius = args.radius or RADIUS_SHARE * grid.length
     per_node = min(args.per_node or args.ranks, args.ranks)
     job = Job(args.particles, grid, chosen.symmetries, radius, chosen.options.targetres, chosen.options.maxshift, args.ranks, per_node,

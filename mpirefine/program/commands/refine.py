@@ -14,7 +14,7 @@ import mpirefine
 from mpirefine.distribution.team import Team
 from mpirefine.program import logs, outputs, rundir
 from mpirefine.program.launcher import check_launcher
-from mpirefine.program.loop import PIPELINE, refine
+from mpirefine.program.loop import refine, steps_of
 from mpirefine.program.options import Options, add_to, validate
 from mpirefine.program.present import Presenter
 from mpirefine.program.session import Session, open_session
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Collective."""
-    options = Options(**vars(args))
+    options = Options.typed(vars(args))
     validate(options)
     with Team.world() as team:
         check_launcher(team.size)
@@ -67,7 +67,9 @@ def begin(session: Session, folder: Path, began: float) -> int:
     ctx = session.context
     with ctx.team.together("writing the starting maps"):
         if ctx.team.is_root:
-            outputs.write_maps(folder, 0, session.seeds.volumes, ctx.grid, session.resolved.mass)
+            outputs.write_maps(folder, 0, session.seeds.volumes, ctx.grid, session.resolved.mass, ctx.options.map_suffix)
+    if ctx.method is not None:
+        return finish(session, session.state, folder, began)
     with ExitStack() as ctx.resources, ctx.clock.iteration(0), ctx.clock("pilot"):
         state = Pilot().run(session.state, ctx)
     scale = state.noise.scale
@@ -87,17 +89,18 @@ def finish(session: Session, state: State, folder: Path, began: float) -> int:
     """Collective. Loop from `state` to the end and write what the user takes away."""
     ctx = session.context
     presenter = Presenter(session, folder, began)
-    state = refine(state, PIPELINE, ctx, presenter)
+    state = refine(state, steps_of(ctx), ctx, presenter)
     with ctx.team.together("writing half-maps"):
         if ctx.team.is_root and state.halves is not None:
-            outputs.write_halves(folder, state.iteration, state.halves, ctx.grid)
-    outputs.write_hard_maps(folder, state, ctx, session.resolved.mass)
+            outputs.write_halves(folder, state.iteration, state.halves, ctx.grid, ctx.options.map_suffix)
+    if ctx.method is None:
+        outputs.write_hard_maps(folder, state, ctx, session.resolved.mass)
     sizes = outputs.write_particles(folder, session.inputs.particles if session.inputs else None, state, ctx)
     ctx.clock.write(folder / "timing.json", time.monotonic() - began, ctx.partition.n)
     presenter.tell_differences(state, different.compare(state, ctx))
     log.info("%d particles: %s; %d set aside", ctx.partition.n, ", ".join(f"{size} of map {m}" for m, size in enumerate(sizes, 1)),
              ctx.partition.n - sum(sizes))
-    log.info("done in %.0f s: report.html, maps, particles.star, sets and set_aside.txt in %s", time.monotonic() - began, folder)
+    log.info("done in %.0f s: report.html, maps, particles, sets and set_aside.txt in %s", time.monotonic() - began, folder)
     return 0
 
 

@@ -1,0 +1,149 @@
+"""Class averages as e2classaverage makes them: rounds of alignment to the running average, of which the best particles are kept."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpirefine.data.emanctf import EmanCTF
+from mpirefine.maths.matching import Matching
+from mpirefine.maths.pairs import About, transform
+from mpirefine.maths.processing.catalogue import apply
+from mpirefine.maths.processing.masks import auto2d, gaussian
+from mpirefine.maths.processing.normalize import by_circle_mean, edge_mean, to_image
+from mpirefine.maths.processing.spectrum import match_to
+from mpirefine.maths.rings import correlation
+from mpirefine.maths.transform2d import Alignment, moved
+from mpirefine.registry import Component
+
+MASK_SHARE, LEAST_MASK = 12, 5       # the soft edge between rounds: this part of the box, at least so many pixels
+AUTOMASK_SEEDS, AUTOMASK_SIGMA = 10, 0.2
+SSNR_WINDOW = 9
+QUALITY_BANDS = (100.0, 30.0, 10.0)      # Å: FRC at 30-10 over FRC at 100-30
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How a class is averaged. `keep` is a share, or with `keep_sigma` how many standard deviations above the mean quality is still kept."""
+
+    matching: Matching
+    averager: Component
+    iterations: int = 1
+    keep: float = 0.9
+    keep_sigma: bool = False
+    normproc: Component | None = None
+    automask: bool = False
+    refsf: bool = False
+
+
+@dataclass(frozen=True)
+class ClassAverage:
+    """A class average (y, x), those of its halves (2, y, x), and what became of each particle."""
+
+    image: np.ndarray
+    halves: np.ndarray
+    used: np.ndarray                     # (n,) bool
+    alignment: Alignment                 # (n,) takes each particle onto the average
+    quality: np.ndarray                  # (n,) of the comparator, smaller is better
+    ssnr: np.ndarray                     # (k,) f / (1 − f) of the smoothed ring correlation with the reference
+    class_quality: float
+    snr_total: np.ndarray | None = None  # of CTF averagers
+    wiener_filtered: bool | None = None
+
+
+@dataclass(frozen=True)
+class ClassMembers:
+    """The particles of a class: images (n, y, x), what is scored in their place (or the same array), CTFs, half-set (n,)."""
+
+    images: np.ndarray
+    scored: np.ndarray
+    ctfs: list[EmanCTF] | None
+    half: np.ndarray
+
+
+def kept(quality: np.ndarray, keep: float, sigma: bool) -> np.ndarray:
+    """(n,) bool, as EMAN2: the int(n·keep)-th best quality, or mean + keep·sigma, is the worst that is kept; the best one always is."""
+    order = np.sort(quality)
+    if sigma:
+        worst = float(quality.mean() + keep * quality.std())
+    else:
+        at = int(len(quality) * keep)
+        worst = float(order[at]) if at < len(quality) else np.inf
+    chosen = quality <= worst
+    return chosen if chosen.any() else quality <= order[0]
+
+
+def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, about: About) -> ClassAverage:
+    """Average at least one particle. `reference` (y, x) is the projection; `about` holds one row for each particle.
+
+    EMAN2's order: align to the reference, average; then `iterations` rounds of align to the average, keep the best, average; at the end the
+    average is aligned to the projection, and the particles are moved once, from where they were.
+    """
+    images, scored = normalised(members.images, how, about), members.scored
+    scored = images if scored is members.images else normalised(scored, how, about)
+    target, used = reference, np.ones(len(images), bool)
+    for number in range(how.iterations + 1):
+        found = how.matching.aligned(scored, target, about)
+        quality = how.matching.cmp(moved(scored, found), target, about)
+        used = kept(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
+        if number < how.iterations:
+            ctfs = [c for c, use in zip(members.ctfs, used) if use] if members.ctfs is not None else None
+            target = next_target(how.averager(moved(images[used], found.take(used)), ctfs, about.apix).image, how, about)
+    if how.iterations:
+        towards = how.matching.aligned(target[None], reference, About(about.apix))
+        found = Alignment.from_matrix(towards.matrix() @ found.matrix())
+    placed = moved(images, found)
+    whole, halves = averages(placed, members, used, how, about)
+    curve = np.nan_to_num(correlation(transform(whole.image[None]), transform(reference[None]))[0])
+    finish = like_reference(whole.image, reference, how, about)
+    pair = np.stack([like_reference(half, reference, how, about) for half in halves])
+    return ClassAverage(finish, pair, used, found, quality, ssnr(curve), class_quality(curve, about.apix, len(reference)), whole.snr_total,
+                        whole.wiener_filtered)
+
+
+def normalised(images: np.ndarray, how: Rounds, about: About) -> np.ndarray:
+    """Every image by the processor asked for."""
+    return images if how.normproc is None else np.stack([apply(how.normproc, image, about.apix)[0] for image in images])
+
+
+def averages(placed: np.ndarray, members: ClassMembers, used: np.ndarray, how: Rounds, about: About):
+    """The average of the particles used, and those of its halves (2, y, x); a half without particles is blank."""
+    def of(rows: np.ndarray):
+        ctfs = None if members.ctfs is None else [members.ctfs[i] for i in np.flatnonzero(rows)]
+        return how.averager(placed[rows], ctfs, about.apix)
+    halves = [of(rows).image if rows.any() else np.zeros(placed.shape[1:], np.float32) for rows in (used & (members.half == h) for h in (0, 1))]
+    return of(used), np.stack(halves)
+
+
+def next_target(average: np.ndarray, how: Rounds, about: About) -> np.ndarray:
+    """The running average as the next round aligns to it: its circle mean 0, its surroundings masked."""
+    nx = len(average)
+    edge = max(LEAST_MASK, nx // MASK_SHARE)
+    average = by_circle_mean(average, about.apix)
+    if how.automask:
+        return auto2d(average, about.apix, nmaxseed=AUTOMASK_SEEDS, nshells=edge - 2, nshellsgauss=edge, sigma=AUTOMASK_SIGMA)
+    return gaussian(average, about.apix, inner_radius=nx // 2 - edge, outer_radius=edge / 1.3)
+
+
+def like_reference(average: np.ndarray, reference: np.ndarray, how: Rounds, about: About) -> np.ndarray:
+    """The average on the grey scale of its reference, or with `refsf` with its structure factor and no mean at the edge."""
+    if not average.any():
+        return average
+    if how.refsf:
+        matched = match_to(average, about.apix, to=reference, keephires=True)
+        return (matched - np.float32(edge_mean(matched))).astype(np.float32)
+    return to_image(average, about.apix, to=reference)
+
+
+def ssnr(curve: np.ndarray) -> np.ndarray:
+    """EMAN2's class_ssnr: f / (1 − f) of a ring correlation smoothed over 9 rings."""
+    pad = SSNR_WINDOW // 2
+    smooth = np.convolve(np.pad(curve, pad, mode="edge"), np.full(SSNR_WINDOW, 1 / SSNR_WINDOW), "valid")
+    return smooth / np.maximum(1 - smooth, 1e-3)
+
+
+def class_quality(curve: np.ndarray, apix: float, nx: int) -> float:
+    """EMAN2's class_qual: mean ring correlation with the reference at 30-10 Å, as a share of that at 100-30 Å."""
+    low, middle, high = (min(len(curve) - 1, max(1, round(apix * nx / resolution))) for resolution in QUALITY_BANDS)
+    coarse, fine = curve[low:middle + 1].mean(), curve[middle:high + 1].mean()
+    return float(fine / coarse) if coarse > 0 else 0.0

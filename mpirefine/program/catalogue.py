@@ -1,0 +1,57 @@
+"""Where the components of each kind are, and how what they name in files is read."""
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+
+from mpirefine.errors import FormatError, InputError, ParameterError
+from mpirefine.registry import Component, Registry, nearest
+from mpirefine.storage.images import open_images
+
+KINDS = {
+    "processors": ("mpirefine.maths.processing.catalogue", "PROCESSORS"),
+    "cmps": ("mpirefine.maths.compare", "CMPS"),
+    "aligners": ("mpirefine.maths.align", "ALIGNERS"),
+    "averagers": ("mpirefine.maths.averagers", "AVERAGERS"),
+    "reconstructors": ("mpirefine.maths.reconstructors", "RECONSTRUCTORS"),
+    "projectors": ("mpirefine.maths.projectors", "PROJECTORS"),
+    "orientgens": ("mpirefine.maths.orientgen", "ORIENTGENS"),
+    "symmetries": ("mpirefine.maths.symmetry", "SYMMETRIES"),
+}
+TEXT = (".txt", ".dat", ".csv")
+
+
+def registry(kind: str) -> Registry:
+    """All components of a kind; its modules are loaded only now. ParameterError with the nearest spelling."""
+    if kind not in KINDS:
+        raise ParameterError(f"unknown kind of components '{kind}': {nearest(kind, list(KINDS))}")
+    module, name = KINDS[kind]
+    return getattr(importlib.import_module(module), name)
+
+
+def load(name: str) -> np.ndarray:
+    """What an array parameter names: a curve (n, 2) of a text file, else the first image or map of a file. Raises InputError."""
+    if Path(name).suffix.lower() not in TEXT:
+        with open_images(name) as file:
+            return file.read([0])[0]
+    try:
+        curve = np.loadtxt(name, ndmin=2, comments="#")
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror or error})") from None
+    except ValueError as error:
+        raise FormatError(f"{name}: not a table of numbers ({error})") from None
+    if curve.shape[1] < 2 or not np.isfinite(curve).all():
+        raise FormatError(f"{name}: a curve needs two columns of numbers, it has {curve.shape[1]}")
+    return curve
+
+
+def build(kind: str, text: str) -> Component:
+    """A component with the files it names read. Raises ParameterError or InputError."""
+    return registry(kind).build(text, load)
+
+
+def build_optional(kind: str, text: str | None) -> Component | None:
+    """The same; None for nothing, an empty text and the word none."""
+    return registry(kind).build_optional(text, load)

@@ -1,0 +1,126 @@
+"""Average the particles of each class: what e2classaverage does, with its rounds of alignment."""
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from mpirefine.data.poses import Orientations
+from mpirefine.distribution import reduce
+from mpirefine.distribution.team import Team
+from mpirefine.errors import InputError
+from mpirefine.maths.classaverage import Rounds
+from mpirefine.program import eman, logs
+from mpirefine.program.catalogue import build, build_optional
+from mpirefine.program.launcher import check_launcher
+from mpirefine.steps.classes.averages import Membership, OneClass, average_classes
+from mpirefine.steps.classes.views import Projections
+
+
+def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
+    """Files and rounds."""
+    add = parser.add_argument
+    add("--input", required=True, help="particle file: STAR, list, or stack")
+    add("--classmx", required=True, help="classification matrix, of 'classify'")
+    add("--ref", required=True, help="stack of projections")
+    add("--output", default="classes.hdf", help="class averages that are written (default classes.hdf)")
+    add("--resultmx", help="matrix of final poses that is written, with 0 for particles that were left out")
+    add("--usefilt", help="filtered twins of the particles, for alignment")
+    add("--iter", type=int, default=1, help="rounds; 0: align to the reference only (default 1)")
+    add("--keep", type=float, default=1.0, help="share that is kept, or with --keepsig how many sigma (default 1)")
+    add("--keepsig", action="store_true", help="--keep counts standard deviations")
+    add("--averager", default="mean", help="see 'help averagers' (default mean)")
+    add("--normproc", default="normalize.edgemean", help="processor of each particle (default normalize.edgemean), or none")
+    add("--setsfref", action="store_true", help="give averages the structure factor of their reference")
+    add("--automask", action="store_true", help="mask the average between rounds by its own density")
+    add("--apix", type=float, help="Å per pixel, instead of what the particles say")
+    eman.add_matching(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Collective."""
+    with Team.world() as team:
+        check_launcher(team.size)
+        logs.start(team.rank, team.size, 1)
+        planes, images, orientations, rounds = team.from_root(prepare, args)
+        particles, partition = eman.own_particles(team, args.input, args.apix, images.shape[-1])
+        twins = eman.own_particles(team, args.usefilt, args.apix, images.shape[-1])[0] if args.usefilt else None
+        with team.together("reading the matrix"):
+            if planes.shape[1] != partition.n:
+                raise InputError(f"{args.classmx}: {planes.shape[1]} rows for {partition.n} particles of {args.input}")
+        block = partition[team.rank]
+        members = Membership.of(np.rint(planes[0][block.as_slice]).astype(int), ~particles.particles.set_aside, block.start)
+        with logs.progress(len(images), "averaging") as bar:
+            found = average_classes(team, members, particles, twins, Projections(orientations, images), rounds, bar.update)
+        collect(team, found, args, planes, orientations, particles.apix)
+    return 0
+
+
+def prepare(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, Orientations, Rounds]:
+    """On rank 0. The matrix, the references, and how to average."""
+    planes = eman.read_matrix(args.classmx, 1)
+    images, orientations, _ = eman.read_projections(args.ref)
+    highest = int(planes[0].max(initial=-1))
+    if highest >= len(images):
+        raise InputError(f"{args.classmx}: class {highest}, but {args.ref} holds {len(images)} projections (counted from 0)")
+    rounds = Rounds(eman.matching(args), build("averagers", args.averager), args.iter, args.keep, args.keepsig,
+                    build_optional("processors", args.normproc), args.automask, args.setsfref)
+    return planes, images, orientations, rounds
+
+
+def header_of(one: OneClass, source: str, reference: str, orientations: Orientations) -> dict[str, Any]:
+    """EMAN2's header of a class average; a failed or empty one has its view and no particles."""
+    about: dict[str, Any] = {"xform.projection": eman.transform_header(orientations.rotation[one.number]), "projection_image": reference,
+                             "projection_image_idx": one.number, "model_id": int(orientations.model[one.number]) + 1, "class_ptcl_src": source}
+    made = one.average
+    if made is None:
+        return {**about, "ptcl_repr": 0}
+    excluded = one.rows[~made.used]
+    quality = made.quality[made.used]
+    snr = {} if made.snr_total is None else {"ctf_snr_total": made.snr_total, "ctf_wiener_filtered": int(bool(made.wiener_filtered))}
+    return {**about, **snr, "ptcl_repr": int(made.used.sum()), "class_ptcl_idxs": one.rows[made.used],
+            "exc_class_ptcl_idxs": excluded if len(excluded) else None, "class_qual": made.class_quality, "class_ssnr": made.ssnr,
+            "class_ptcl_qual": float(quality.mean()), "class_ptcl_qual_sigma": float(quality.std())}
+
+
+def stack_of(team: Team, found: list[OneClass], source: str, reference: str, orientations: Orientations,
+             nx: int) -> tuple[list[np.ndarray], list[dict[str, Any]]] | None:
+    """Collective. All class averages in order with their headers, on rank 0."""
+    blank = np.zeros((nx, nx), np.float32)
+    images = np.stack([one.average.image if one.average else blank for one in found]) if found else np.zeros((0, nx, nx), np.float32)
+    nothing = np.zeros((0, nx, nx), np.float32)
+    parts = reduce.exchange(team, [images if rank == 0 else nothing for rank in range(team.size)])
+    headers = [one for rank in team.allgather([(one.number, header_of(one, source, reference, orientations)) for one in found]) for one in rank]
+    if not team.is_root:
+        return None
+    whole = np.concatenate(parts)
+    order = sorted(range(len(headers)), key=lambda i: headers[i][0])
+    return [whole[i] for i in order], [headers[i][1] for i in order]
+
+
+def collect(team: Team, found: list[OneClass], args: argparse.Namespace, planes: np.ndarray, orientations: Orientations, apix: float) -> None:
+    """Collective. Write averages and, if asked for, the matrix of results."""
+    nx = next((one.average.image.shape[-1] for one in found if one.average), 0)
+    nx = max(team.allgather(nx))
+    made = stack_of(team, found, args.input, args.ref, orientations, nx)
+    eman.write(team, args.output, made[0] if made else None, apix, made[1] if made else None)
+    if made:
+        filled = sum(header["ptcl_repr"] > 0 for header in made[1])
+        logs.say(f"{filled} class averages of {len(made[1])} projections in {args.output}")
+    if args.resultmx:
+        told = team.allgather([(one.number, one.rows, one.average.used, one.average.alignment.matrix()) for one in found if one.average])
+        eman.write(team, args.resultmx, results(planes, [one for rank in told for one in rank]) if team.is_root else None, 1.0)
+
+
+def results(planes: np.ndarray, told: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """EMAN2's cls_result: class, used (1) or not (0), and the pose that takes the particle onto its average."""
+    out = np.zeros((7, *planes.shape[1:]), np.float32)
+    out[0], out[6] = planes[0], 1
+    for number, rows, used, matrices in told:
+        pose = eman.Alignment.from_matrix(matrices)
+        for i, row in enumerate(rows):
+            place = np.flatnonzero(np.rint(planes[0][row]) == number)[:1]
+            for plane, values in zip(out[1:6], (used, pose.tx, pose.ty, pose.alpha, pose.mirror)):
+                plane[row, place] = values[i]
+    return list(out)

@@ -1,0 +1,31 @@
+"""The best references of each particle: what e2classify does."""
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from mpirefine.errors import ParameterError
+from mpirefine.maths.assign import best_references
+from mpirefine.program import eman, logs
+from mpirefine.storage.images import write_images
+
+
+def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
+    """Files and --sep."""
+    parser.add_argument("simmx", help="similarity matrix, of 'simmx'")
+    parser.add_argument("output", help="classification matrix that is written (.hdf): class, weight, dx, dy, dalpha, mirror, scale")
+    parser.add_argument("--sep", type=int, default=1, help="references that each particle is given to (default 1)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """No MPI: the work is reading the file."""
+    planes = eman.read_matrix(args.simmx, 1)
+    if not 1 <= args.sep <= planes.shape[2]:
+        raise ParameterError(f"--sep {args.sep}: must be 1 to {planes.shape[2]}, the number of references")
+    best = best_references(planes[0], sep=args.sep)
+    row = np.arange(len(best))[:, None]
+    images = [best.astype(np.float32), np.ones(best.shape, np.float32), *(plane[row, best] for plane in planes[1:6])]
+    write_images(args.output, images, 1.0)
+    logs.say(f"{len(best)} particles, {args.sep} of {planes.shape[2]} classes each, in {args.output}")
+    return 0

@@ -1,0 +1,71 @@
+"""Two refinements of one map, each with half of the particles, and the FSC of what they give: what e2eotest does.
+
+They have nothing in common but the start. Takes the options of a refinement; --path is the folder of both.
+"""
+from __future__ import annotations
+
+import argparse
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.distribution.team import Team
+from mpirefine.errors import ParameterError
+from mpirefine.maths.fsc import fsc, resolution_at
+from mpirefine.program import rundir
+from mpirefine.program.commands import refine
+from mpirefine.program.launcher import check_launcher
+from mpirefine.program.options import Options, add_to, validate
+from mpirefine.storage.images import read_volumes
+from mpirefine.storage.particlefile import read_particles
+
+log = logging.getLogger(__name__)
+HALVES = ("even", "odd")
+
+
+def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
+    """Every option of a refinement."""
+    add_to(parser, full=full)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Collective."""
+    options = Options.typed(vars(args))
+    validate(options)
+    if "," in options.models or options.nmodels or options.runs > 1:
+        raise ParameterError("eotest refines one map: give one in --models, without --nmodels and --runs")
+    with Team.world() as team:
+        check_launcher(team.size)
+        folder, inputs = team.from_root(split, options)
+        for name, half in zip(HALVES, inputs):
+            refine.run(replace(options, input=str(half), path=str(folder / name)), team)
+        team.from_root(compare, folder, options.map_suffix)
+    return 0
+
+
+def split(options: Options) -> tuple[Path, list[Path]]:
+    """On rank 0. The folder, and a particle file of each half in it."""
+    source = read_particles(options.input, options.apix, ctf=not options.no_ctf)
+    folder = rundir.of_many(options.path)
+    rundir.made(folder)
+    count = len(source.table)
+    blank = dict(model=np.full(count, -1), posterior=np.zeros(count), rotation=np.broadcast_to(np.eye(3), (count, 3, 3)),
+                 shift_xy=np.zeros((count, 2)))
+    inputs = [folder / "sets" / f"{name}{source.suffix}" for name in HALVES]
+    for half, path in enumerate(inputs):
+        source.write(path, **blank, rows=np.flatnonzero(source.table.half == half))
+    return folder, inputs
+
+
+def compare(folder: Path, suffix: str) -> float:
+    """On rank 0. Write fsc_eotest.txt; the resolution at 0.143, in Å."""
+    last = [max((folder / name).glob(f"threed_[0-9][0-9]_01{suffix}")) for name in HALVES]
+    (first, apix), (second, _) = (read_volumes(path) for path in last)
+    grid, curve = Grid(len(first[0]), apix), fsc(first[0], second[0])
+    np.savetxt(folder / "fsc_eotest.txt", np.column_stack([np.arange(len(curve)) / grid.length, curve]), fmt="%10.6f", header="1/A even-odd")
+    found = resolution_at(curve, 0.143, grid)
+    log.info("even against odd particles: FSC 0.5 at %.2f Å, 0.143 at %.2f Å: %s", resolution_at(curve, 0.5, grid), found, folder / "fsc_eotest.txt")
+    return found

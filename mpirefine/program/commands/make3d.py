@@ -1,0 +1,95 @@
+"""Reconstruct a map from class averages: what e2make3d does; averages that disagree with the map are left out after the first pass."""
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from mpirefine.data.partition import Partition
+from mpirefine.distribution.team import Team
+from mpirefine.errors import InputError
+from mpirefine.program import auto, eman, logs
+from mpirefine.program.catalogue import build, build_optional, load
+from mpirefine.program.launcher import check_launcher
+from mpirefine.steps.classes.maps import MadeMap, Slices, make_map
+from mpirefine.steps.classes.settings import MapMaking
+from mpirefine.storage.images import open_images
+
+
+def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
+    """Files and reconstruction."""
+    add = parser.add_argument
+    add("--input", required=True, help="class averages (.hdf) with their views in the headers")
+    add("--output", default="threed.hdf", help="map that is written (default threed.hdf)")
+    add("--sym", default="c1", help="symmetry (default c1)")
+    add("--iter", type=int, default=2, help="passes; 1: nothing is left out (default 2)")
+    add("--keep", type=float, default=1.0, help="share of the averages that is kept, or with --keepsig how many sigma (default 1)")
+    add("--keepsig", action="store_true", help="--keep counts standard deviations")
+    add("--recon", default="fourier", help="see 'help reconstructors' (default fourier)")
+    add("--pad", type=int, default=0, help="box in which the map is made (default: the images')")
+    add("--outsize", type=int, help="box of the map (default: the images')")
+    add("--preprocess", default="normalize.edgemean", help="processor of each average, or none (default normalize.edgemean)")
+    add("--postprocess", help="processor of the map (default: none)")
+    add("--setsf", help="structure factor file: two columns, 1/Å and intensity")
+    add("--input_model", type=int, help="only averages with this model_id (from 1)")
+    add("--no_wt", action="store_true", help="all averages count alike, however many particles they hold")
+    add("--apix", type=float, help="Å per pixel, instead of what the averages say")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Collective."""
+    with Team.world() as team:
+        check_launcher(team.size)
+        logs.start(team.rank, team.size, 1)
+        slices, apix, how, symmetry = team.from_root(prepare, args)
+        nx = slices.images.shape[-1]
+        mine = Partition.even(len(slices.images), team.size)[team.rank]
+        made = make_map(team, slices.take(np.arange(mine.start, mine.stop)), nx, symmetry, apix, how)
+        eman.write(team, args.output, [sized(made, args.outsize)] if team.is_root else None, apix, [header_of(made, args.input)])
+        logs.say(f"{len(made.used)} class averages in {args.output}, {len(made.left_out)} left out")
+    return 0
+
+
+def prepare(args: argparse.Namespace) -> tuple[Slices, float, MapMaking, str]:
+    """On rank 0. All averages that are asked for, Å per pixel, and how to reconstruct."""
+    for name in ("iter", "keep"):
+        eman.positive(name, getattr(args, name))
+    symmetry, = auto.check_symmetries([args.sym])
+    factor = load(args.setsf) if args.setsf else None
+    how = MapMaking(build("reconstructors", args.recon), args.pad, args.iter, args.keep, args.keepsig, build_optional("processors", args.preprocess),
+                    build_optional("processors", args.postprocess), factor)
+    with open_images(args.input) as file:
+        headers = [file.header(i) for i in range(file.count)]
+        chosen = [i for i, head in enumerate(headers) if "xform.projection" in head
+                  and (args.input_model is None or head.get("model_id") == args.input_model)]
+        if not chosen:
+            raise InputError(f"{args.input}: no image with xform.projection" + (f" and model_id {args.input_model}" if args.input_model else "")
+                             + ": there is nothing to reconstruct")
+        images, apix = file.read(chosen), args.apix or file.apix or 1.0
+    matrix = np.array([headers[i]["xform.projection"] for i in chosen], np.float64)
+    weight = np.array([1.0 if args.no_wt else float(headers[i].get("ptcl_repr", 1)) for i in chosen])
+    snr = [headers[i].get("ctf_snr_total") for i in chosen]
+    known = all(curve is not None for curve in snr)
+    filtered = np.array([bool(headers[i].get("ctf_wiener_filtered", 0)) for i in chosen])
+    # a view's translation moves the projection: the average goes back by it
+    shift = -matrix[:, :2, 3]
+    return (Slices(images, matrix[:, :, :3], weight, np.array(chosen), np.stack(snr) if known else None, filtered if known else None,
+                   shift if shift.any() else None), apix, how, symmetry)
+
+
+def header_of(made: MadeMap, source: str) -> dict[str, object]:
+    """EMAN2's header of a map."""
+    return {"ptcl_repr": made.weight, "threed_ptcl_idxs": made.used if len(made.used) else None,
+            "threed_excl_ptcl_idxs": made.left_out if len(made.left_out) else None, "threed_ptcl_src": source}
+
+
+def sized(made: MadeMap, box: int | None) -> np.ndarray:
+    """The map in another box, centre on centre."""
+    volume = made.volume
+    if box is None or box == len(volume):
+        return volume
+    out = np.zeros((box,) * 3, np.float32)
+    common = min(box, len(volume))
+    to, of = (slice(n // 2 - common // 2, n // 2 - common // 2 + common) for n in (box, len(volume)))
+    out[to, to, to] = volume[of, of, of]
+    return out

@@ -1,0 +1,84 @@
+"""Apply processors to maps or stacks, one after the other: what e2proc3d and e2proc2d do; also a way from one format to another."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from mpirefine.data.partition import Partition
+from mpirefine.distribution import reduce
+from mpirefine.distribution.team import Team
+from mpirefine.errors import ParameterError
+from mpirefine.maths.processing.catalogue import apply
+from mpirefine.program import eman, logs
+from mpirefine.program.catalogue import build
+from mpirefine.program.launcher import check_launcher
+from mpirefine.registry import Component
+from mpirefine.storage.images import open_images
+
+
+def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
+    """Files and processors."""
+    add = parser.add_argument
+    add("input", help="map or stack: MRC, HDF, or list")
+    add("output", help="map or stack that is written: .mrc, .mrcs, .hdf")
+    add("--process", action="append", default=[], metavar="NAME:KEY=VALUE", help="a processor, see 'help processors'; may be given several times")
+    add("--apix", type=float, help="Å per pixel, instead of what the input says")
+    add("--first", type=int, default=0, help="first image (from 0)")
+    add("--last", type=int, help="last image")
+    add("--clip", type=int, help="cut or pad to this box at the end")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Collective. Images are dealt over ranks."""
+    with Team.world() as team:
+        check_launcher(team.size)
+        logs.start(team.rank, team.size, 1)
+        processors, count, apix = team.from_root(prepare, args)
+        partition = Partition.even(count, team.size)
+        mine = partition[team.rank]
+        with team.together("processing"):
+            with open_images(args.input) as file:
+                done = [processed(file.read([args.first + i])[0], apix, processors, args.clip) for i in range(mine.start, mine.stop)]
+                headers = [file.header(args.first + i) for i in range(mine.start, mine.stop)]
+        told = team.allgather([(image.shape, pixel) for image, pixel in done])
+        shape, pixel = next(one for rank in told for one in rank)
+        images = np.stack([image for image, _ in done]) if done else np.zeros((0, *shape), np.float32)
+        whole = reduce.gather_rows(team, images, partition)
+        kept = [head for rank in team.allgather(headers) for head in rank]
+        eman.write(team, Path(args.output), None if whole is None else list(whole), pixel, kept)
+        logs.say(f"{count} image{'s' * (count != 1)} in {args.output}")
+    return 0
+
+
+def prepare(args: argparse.Namespace) -> tuple[list[Component], int, float]:
+    """On rank 0. The processors, how many images there are, Å per pixel."""
+    processors = [build("processors", text) for text in args.process]
+    if args.clip is not None:
+        eman.positive("clip", args.clip)
+    with open_images(args.input) as file:
+        last = file.count - 1 if args.last is None else args.last
+        if not 0 <= args.first <= last < file.count:
+            raise ParameterError(f"--first {args.first} --last {last}: {args.input} holds images 0 to {file.count - 1}")
+        return processors, last - args.first + 1, args.apix or file.apix or 1.0
+
+
+def processed(image: np.ndarray, apix: float, processors: list[Component], clip: int | None) -> tuple[np.ndarray, float]:
+    """An image or map after all processors, and its Å per pixel."""
+    for one in processors:
+        image, apix = apply(one, image, apix)
+    return clipped(image, clip) if clip else image, apix
+
+
+def clipped(image: np.ndarray, box: int) -> np.ndarray:
+    """Cut or padded with zeros to a box on all axes, pixel n // 2 on pixel n // 2."""
+    out = np.zeros((box,) * image.ndim, np.float32)
+    to, of = [], []
+    for n in image.shape:
+        low = max(-(box // 2), -(n // 2))
+        high = min(box - box // 2, n - n // 2)
+        to.append(slice(box // 2 + low, box // 2 + high))
+        of.append(slice(n // 2 + low, n // 2 + high))
+    out[tuple(to)] = image[tuple(of)]
+    return out

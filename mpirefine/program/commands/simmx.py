@@ -1,0 +1,67 @@
+"""Score every particle against every reference: what e2simmx and e2simmx2stage do. The poses take the particle onto the reference."""
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from mpirefine.distribution.team import Team
+from mpirefine.maths.matching import ReferenceStack, Search
+from mpirefine.maths.transform2d import Alignment
+from mpirefine.program import eman, logs
+from mpirefine.program.catalogue import load
+from mpirefine.program.launcher import check_launcher
+from mpirefine.steps.classes.scores import score_rows
+
+
+def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
+    """Files, components, samplings."""
+    parser.add_argument("references", help="stack of projections")
+    parser.add_argument("particles", help="particle file: STAR, list, or stack")
+    parser.add_argument("output", help="matrix that is written (.hdf): a column for each reference, a row for each particle")
+    parser.add_argument("--saveali", action="store_true", help="also write dx, dy, dalpha, mirror and scale")
+    eman.add_matching(parser)
+    parser.add_argument("--mask", help="0/1 image, multiplied in before the score")
+    parser.add_argument("--prefilt", action="store_true", help="match each reference's power spectrum to the particle's first")
+    parser.add_argument("--shrink", type=float, default=1.0, help="factor by which both are shrunk (default 1)")
+    parser.add_argument("--twostage", type=float, default=0.0, help="search all references at this shrink factor first; 0: no such search")
+    parser.add_argument("--kept", type=int, default=32, help="references of a particle that the first search leaves (default 32)")
+    parser.add_argument("--apix", type=float, help="Å per pixel, instead of what the particles say")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Collective."""
+    with Team.world() as team:
+        check_launcher(team.size)
+        logs.start(team.rank, team.size, 1)
+        images, search = team.from_root(prepare, args)
+        particles, partition = eman.own_particles(team, args.particles, args.apix, images.shape[-1])
+        count = partition[team.rank].size
+        score = np.full((count, len(images)), np.inf)
+        poses = [np.zeros((count, len(images))) for _ in range(5)]
+        references = ReferenceStack(images, search)
+        with logs.progress(count, "scoring") as bar:
+            for row, found in score_rows(particles, np.arange(count), references, images.shape[-1], bar.update):
+                score[row] = found.score
+                one = found.alignment
+                for plane, values in zip(poses, (one.alpha, one.tx, one.ty, one.mirror, one.scale)):
+                    plane[row] = values
+        whole = eman.gathered(team, [score, *poses], partition)
+        planes = None
+        if whole is not None:
+            filled = np.where(np.isfinite(whole[0]), whole[0], 1e24)
+            pose = Alignment.of(*(np.ravel(plane) for plane in whole[1:]))
+            planes = eman.similarity_images(filled, pose if args.saveali else None)
+        header = {"projection_file": args.references, "particle_file": args.particles}
+        eman.write(team, args.output, planes, 1.0, [header, *[{}] * 5][:len(planes)] if planes else None)
+        logs.say(f"{partition.n} particles against {len(images)} references in {args.output}")
+    return 0
+
+
+def prepare(args: argparse.Namespace) -> tuple[np.ndarray, Search]:
+    """On rank 0. The references, and how to score."""
+    for name in ("shrink", "kept"):
+        eman.positive(name, getattr(args, name))
+    images, _, _ = eman.read_projections(args.references)
+    mask = load(args.mask) if args.mask else None
+    return images, Search(eman.matching(args), mask, args.prefilt, args.shrink, args.twostage, args.kept)

@@ -1,0 +1,131 @@
+"""What the commands that stand for EMAN2's programs share: their options, their files, and the layouts of EMAN2's matrices."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+
+from mpirefine.data.partition import Partition
+from mpirefine.data.poses import Orientations
+from mpirefine.distribution import reduce
+from mpirefine.distribution.team import Team
+from mpirefine.errors import InputError, ParameterError
+from mpirefine.maths.matching import Matching
+from mpirefine.maths.transform2d import Alignment
+from mpirefine.program.catalogue import build, build_optional
+from mpirefine.steps.classes.scores import FlippedParticles
+from mpirefine.steps.particles import OwnParticles
+from mpirefine.storage.images import open_images, write_images
+from mpirefine.storage.particlefile import ParticleInput, read_particles
+from mpirefine.storage.stack import ParticleStack
+
+CCC, FLIP = "ccc", "rotate_translate_flip"
+
+
+def add_matching(parser: argparse.ArgumentParser) -> None:
+    """--cmp, --align, --aligncmp, --ralign, --raligncmp."""
+    parser.add_argument("--cmp", default=CCC, help="comparator of the score, see 'help cmps' (default ccc)")
+    parser.add_argument("--align", default=FLIP, help=f"aligner, see 'help aligners' (default {FLIP})")
+    parser.add_argument("--aligncmp", default=CCC, help="its comparator (default ccc)")
+    parser.add_argument("--ralign", help="aligner that refines it, like refine (default: none)")
+    parser.add_argument("--raligncmp", default=CCC, help="its comparator (default ccc)")
+
+
+def matching(args: argparse.Namespace) -> Matching:
+    """The components of these options."""
+    return Matching(build("cmps", args.cmp), build("aligners", args.align), build("cmps", args.aligncmp), build_optional("aligners", args.ralign),
+                    build("cmps", args.raligncmp))
+
+
+def own_particles(team: Team, name: str, apix: float | None, box: int | None = None) -> tuple[FlippedParticles, Partition]:
+    """Collective. The own part of a particle file; InputError when its images have another box than `box`."""
+    source = None
+    with team.together("reading the particles"):
+        if team.is_root:
+            source = read_any(name, apix)
+            if box and source.grid.nx != box:
+                raise InputError(f"{name}: images of {source.grid.nx} px, the references have {box}: bring them to one box first")
+    grid, count = team.bcast((source.grid, len(source.table)) if source else None)
+    partition = Partition.even(count, team.size)
+    table = team.scatter([source.table.take(block.as_slice) for block in partition] if source else None)
+    with team.together("reading pixels"):
+        particles = OwnParticles(table, ParticleStack(table), grid.nx, keep_pixels=False)
+    return FlippedParticles(particles, grid.apix), partition
+
+
+def read_any(name: str, apix: float | None) -> ParticleInput:
+    """On rank 0. A particle file with CTF where it has one."""
+    try:
+        return read_particles(name, apix)
+    except InputError as error:
+        if any("missing CTF column" in problem for problem in error.problems):
+            return read_particles(name, apix, ctf=False)
+        raise
+
+
+def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:
+    """On rank 0. Images (r, y, x), their views and maps (model_id, from 1 in the file), and Å per pixel."""
+    with open_images(name) as file:
+        if len(file.shape) != 2:
+            raise InputError(f"{name}: holds maps, not projections: make them with 'project'")
+        images = file.read(range(file.count))
+        matrices = [file.value(i, "xform.projection") for i in range(file.count)]
+        models = [file.value(i, "model_id") for i in range(file.count)]
+        apix = file.apix
+    rotation = np.array([np.eye(3) if m is None else m[:, :3] for m in matrices], np.float64)
+    number = np.array([0 if m is None else int(m) for m in models], int)
+    return images, Orientations(rotation, (number - max(number.min(initial=0), 0)).astype(np.int32)), apix or 1.0
+
+
+def transform_header(rotation: np.ndarray) -> np.ndarray:
+    """(3, 4) of a rotation without shift."""
+    return np.concatenate([rotation, np.zeros((3, 1))], axis=1).astype(np.float32)
+
+
+def projection_headers(orientations: Orientations, names: Sequence[str]) -> list[dict[str, Any]]:
+    """EMAN2's headers of projections: view, map from 1, and 0 particles."""
+    return [{"xform.projection": transform_header(rotation), "model_id": int(model) + 1, "ptcl_repr": 0, "source_model": names[model]}
+            for rotation, model in zip(orientations.rotation, orientations.model)]
+
+
+def similarity_images(score: np.ndarray, pose: Alignment | None) -> list[np.ndarray]:
+    """EMAN2's matrix (particles, references): score, and with poses dx, dy, dalpha, mirror, scale."""
+    if pose is None:
+        return [score.astype(np.float32)]
+    planes = (pose.tx, pose.ty, pose.alpha, pose.mirror, pose.scale)
+    return [score.astype(np.float32), *(np.reshape(plane, score.shape).astype(np.float32) for plane in planes)]
+
+
+def alignment_of(planes: Sequence[np.ndarray]) -> Alignment:
+    """The poses in the planes of a matrix: dx, dy, dalpha, mirror, and possibly scale, flattened."""
+    tx, ty, alpha, mirror = (np.ravel(plane).astype(float) for plane in planes[:4])
+    return Alignment.of(alpha, tx, ty, np.ravel(mirror) > 0.5, np.ravel(planes[4]).astype(float) if len(planes) > 4 else 1.0)
+
+
+def read_matrix(name: str, least: int) -> np.ndarray:
+    """On rank 0. The planes (n, rows, columns) of a matrix file; InputError when there are fewer than `least`."""
+    with open_images(name) as file:
+        if file.count < least or len(file.shape) != 2:
+            raise InputError(f"{name}: {file.count} images of shape {file.shape}: this is no matrix with {least} planes")
+        return file.read(range(file.count))
+
+
+def gathered(team: Team, columns: Sequence[np.ndarray], partition: Partition) -> list[np.ndarray] | None:
+    """Collective. Whole columns on rank 0 from the ranks' rows; None elsewhere."""
+    whole = [reduce.gather_rows(team, np.ascontiguousarray(column), partition) for column in columns]
+    return [column for column in whole if column is not None] if team.is_root else None
+
+
+def write(team: Team, path: Path | str, images: Sequence[np.ndarray] | None, apix: float, headers: Sequence[dict[str, Any]] | None = None) -> None:
+    """Collective. Rank 0's images."""
+    with team.together(f"writing {path}"):
+        if team.is_root:
+            write_images(path, images, apix, headers)
+
+
+def positive(name: str, value: float) -> None:
+    """ParameterError when an option is not positive."""
+    if not value > 0:
+        raise ParameterError(f"--{name} {value}: must be more than 0")

@@ -1,0 +1,144 @@
+"""EMAN2's particle files: lists of images and stacks with headers; and lists written with map, pose and probability of each particle."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mpirefine.data.emanctf import EmanCTF
+from mpirefine.data.grid import Grid
+from mpirefine.data.particles import ParticleTable
+from mpirefine.errors import FormatError, InputError
+from mpirefine.maths.emanctf import to_params
+from mpirefine.storage import lst
+from mpirefine.storage.complaints import Complaints
+from mpirefine.storage.images import ListImages, open_images
+from mpirefine.storage.relion import noise_groups
+
+
+@dataclass(frozen=True)
+class EmanParticles:
+    """A list or stack without its pixels: the table, the grid of the images, and where each image lies."""
+
+    path: Path
+    table: ParticleTable
+    grid: Grid
+
+    suffix = ".lst"
+
+    def image_names(self, rows: np.ndarray) -> list[str]:
+        """index@stack of some rows, the index from 0 as EMAN2 counts."""
+        return [f"{self.table.image[row]}@{self.table.files[self.table.file[row]]}" for row in rows]
+
+    def write(self, path: str | os.PathLike[str], *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray,
+              rows: np.ndarray | None = None) -> None:
+        """As `write_list`."""
+        write_list(path, self.table, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, rows=rows)
+
+
+def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False) -> EmanParticles:
+    """On rank 0. Read and check a list (.lst) or a stack (.hdf, .mrcs); `apix` (Å) overrides what the headers say.
+
+    Images whose headers hold a CTF are taken to have flipped phases, as EMAN2's refinements need them. `poses=True` reads `xform.projection`,
+    which must be there. Raises InputError with every problem found.
+    """
+    path, problems = Path(path), Complaints()
+    with open_images(path) as images:
+        if len(images.shape) != 2:
+            raise InputError(f"{path}: holds {'x'.join(map(str, images.shape[::-1]))} voxels: a map, but --input names particles")
+        entries = images.entries if isinstance(images, ListImages) else [(path, index, {}) for index in range(images.count)]
+        places = {file: number for number, file in enumerate(dict.fromkeys(entry[0] for entry in entries))}
+        table_file = np.array([places[entry[0]] for entry in entries], np.int32)
+        table_image = np.array([entry[1] for entry in entries], np.int64)
+        box, pixel = _grid(path, images, places, table_file, table_image, apix, problems)
+        found = _ctf(path, images, problems) if ctf else []
+        rotation, shift = _poses(path, images, problems) if poses else (None, None)
+        micrographs = [images.value(row, "ptcl_source_image") or str(entry[0]) for row, entry in enumerate(entries)]
+    problems.stop_if_any()
+    group, names, optics_of = noise_groups(micrographs, np.zeros(len(entries), np.int32), ("all",))
+    rows = np.arange(len(entries))
+    table = ParticleTable(tuple(str(file.resolve()) for file in places), table_file, table_image, rows, group, names, (rows % 2).astype(np.int8),
+                          to_params(found, flipped=True) if found else None, rotation, shift, optics_of, *each_once(found))
+    return EmanParticles(path, table, Grid(box, pixel))
+
+
+def _grid(path: Path, images, places: dict[Path, int], file: np.ndarray, image: np.ndarray, apix: float | None,
+          problems: Complaints) -> tuple[int, float]:
+    """Box and Å per pixel, the same in all files; and every image must be there."""
+    boxes: dict[tuple[int, ...], Path] = {}
+    pixels: dict[float, Path] = {}
+    for place, number in places.items():
+        try:
+            with open_images(place) as one:
+                boxes.setdefault(one.shape, place)
+                pixels.setdefault(round(one.apix, 4), place)
+                beyond = np.flatnonzero((file == number) & (image >= one.count))
+                problems.rows(path, beyond, f"image {int(image[beyond].max(initial=0))} of {place}, which holds {one.count} (counted from 0)")
+        except InputError as error:
+            problems.add(*error.problems)
+    if len(boxes) > 1:
+        problems.add(f"{path}: images of different sizes: " + ", ".join(f"{' x '.join(map(str, s))} ({p})" for s, p in boxes.items())
+                     + ": bring them to one box first")
+    shape = next(iter(boxes), (16, 16))
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] % 2 or shape[0] < 16:
+        problems.add(f"{path}: images of {' x '.join(map(str, shape[::-1]))} pixels, but the box must be square, even and at least 16: "
+                     "clip or pad them")
+    if apix is None and len(pixels) > 1:
+        problems.add(f"{path}: pixel sizes differ: " + ", ".join(f"{v:g} Å ({p})" for v, p in pixels.items()) + ": decide with --apix")
+    pixel = float(apix or next(iter(pixels), 0.0))
+    if pixel <= 0:
+        problems.add(f"{path}: no pixel size in the headers (apix_x): give --apix")
+    return shape[-1], max(pixel, 1e-3)
+
+
+def _ctf(path: Path, images, problems: Complaints) -> list[EmanCTF]:
+    """The CTF of every image; empty where none has one."""
+    found: list[EmanCTF] = []
+    missing = []
+    for row in range(images.count):
+        value = images.value(row, "ctf")
+        try:
+            if value is None:
+                missing.append(row)
+            else:
+                found.append(EmanCTF.from_header(value))
+        except FormatError as error:
+            problems.add(f"{path}: row {row + 1}: {error}")
+    if not found:
+        return []
+    problems.rows(path, np.array(missing, int), "no CTF in the header, but others have one: run CTF estimation for all, or say --no-ctf")
+    return found
+
+
+def each_once(ctfs: list[EmanCTF]) -> tuple[tuple[EmanCTF, ...] | None, np.ndarray | None]:
+    """The different ones, and which of them each is: micrographs share one."""
+    if not ctfs:
+        return None, None
+    place = {ctf: number for number, ctf in enumerate(dict.fromkeys(ctfs))}
+    return tuple(place), np.array([place[ctf] for ctf in ctfs], np.int32)
+
+
+def _poses(path: Path, images, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (n, 3, 3) and shift (n, 2) in pixels from the box centre to the particle."""
+    found = [images.value(row, "xform.projection") for row in range(images.count)]
+    missing = np.array([row for row, value in enumerate(found) if value is None], int)
+    problems.rows(path, missing, "--fixed-poses needs xform.projection in the list or header: refine the particles first")
+    matrix = np.array([np.eye(3, 4) if value is None else value for value in found], np.float64)
+    return matrix[:, :, :3], matrix[:, :2, 3]
+
+
+def write_list(path: str | os.PathLike[str], table: ParticleTable, *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray,
+               shift_xy: np.ndarray, rows: np.ndarray | None = None) -> None:
+    """Write an EMAN2 list: of each particle its file, and `xform.projection`, `class` (from 1, 0 for those set aside), `score` (minus the
+    probability of its map: smaller is better). `rows` writes only some."""
+    here = Path.cwd()
+    names = [os.path.relpath(file, here) if Path(file).is_relative_to(here) else file for file in table.files]
+    entries = []
+    for row in range(len(table)) if rows is None else rows:
+        matrix = np.zeros((3, 4), np.float32)
+        matrix[:, :3], matrix[:2, 3] = rotation[row], shift_xy[row]
+        header = {"class": int(model[row]) + 1, "score": -round(float(posterior[row]), 6), "xform.projection": matrix}
+        entries.append(lst.Entry(int(table.image[row]), names[table.file[row]], header))
+    lst.write_lst(path, entries)

@@ -1,0 +1,80 @@
+"""Particle files of any kind, by suffix: RELION's STAR, EMAN2's lists and stacks; and sets written in either format."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mpirefine.data.ctf import CTFParams
+from mpirefine.data.grid import Grid
+from mpirefine.data.particles import ParticleTable
+from mpirefine.storage import emanparticles, relion
+from mpirefine.storage.star import StarTable
+
+STAR = ".star"
+LISTS = {"lst": ".lst", "star": STAR}
+
+
+class ParticleInput(Protocol):
+    """A particle file without its pixels. `suffix` is that of the sets it writes by itself."""
+
+    suffix: str
+
+    @property
+    def path(self) -> Path:
+        ...
+
+    @property
+    def table(self) -> ParticleTable:
+        ...
+
+    @property
+    def grid(self) -> Grid:
+        ...
+
+    def image_names(self, rows: np.ndarray) -> list[str]:
+        """The images of some rows, as a reader finds them."""
+        ...
+
+    def write(self, path: str | os.PathLike[str], *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray,
+              rows: np.ndarray | None = None) -> None:
+        """Write the particles with map (from 0, -1 for none), its probability, rotation (n, 3, 3) and shift (n, 2) in pixels; or only some `rows`."""
+        ...
+
+
+def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False) -> ParticleInput:
+    """On rank 0. Read and check a particle file; see the readers of both formats. Raises InputError with every problem found."""
+    if Path(path).suffix.lower() == STAR:
+        return relion.read_particles(path, apix, ctf=ctf, poses=poses)
+    return emanparticles.read_particles(path, apix, ctf=ctf, poses=poses)
+
+
+def in_format(source: ParticleInput, name: str | None) -> ParticleInput:
+    """The same particles, writing themselves in the format asked for ("star", "lst"; None: their own)."""
+    suffix = LISTS[name] if name else source.suffix
+    if suffix == source.suffix:
+        return source
+    if suffix == STAR:
+        tables = as_star(source.table, source.grid)
+        return relion.ParticleInput(source.path, source.table, source.grid, tables, "particles")
+    return emanparticles.EmanParticles(source.path, source.table, source.grid)
+
+
+def as_star(table: ParticleTable, grid: Grid) -> dict[str, StarTable]:
+    """RELION 3.1 tables of particles that came from elsewhere."""
+    names = [f"{image + 1:06d}@{table.files[file]}" for file, image in zip(table.file, table.image)]
+    columns = {"rlnImageName": names, "rlnOpticsGroup": ["1"] * len(table)}
+    optics = {"rlnOpticsGroupName": ["all"], "rlnOpticsGroup": ["1"], "rlnImagePixelSize": [f"{grid.apix:.6f}"], "rlnImageSize": [str(grid.nx)],
+              "rlnImageDimensionality": ["2"]}
+    if table.ctf is not None:
+        columns.update(ctf_columns(table.ctf))
+        optics["rlnCtfDataArePhaseFlipped"] = [str(int(bool(np.any(table.ctf.flipped))))]
+    return {"optics": StarTable("", "optics", list(optics), [list(row) for row in zip(*optics.values())]),
+            "particles": StarTable("", "particles", list(columns), [list(row) for row in zip(*columns.values())])}
+
+
+def ctf_columns(params: CTFParams) -> dict[str, list[str]]:
+    """The CTF in RELION's columns."""
+    return {column: [f"{value:.6f}" for value in getattr(params, field)] for column, (field, _) in relion.CTF_COLUMNS.items()}

@@ -1,0 +1,150 @@
+"""Aligners on images with a known pose: the search, refinement, batches, limits."""
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from mpirefine.errors import ParameterError
+from mpirefine.maths.align import ALIGNERS, Alignment
+from mpirefine.maths.alignrefine import downhill
+from mpirefine.maths.compare import CMPS, About
+from mpirefine.maths.transform2d import moved
+
+ABOUT = About(4.0)
+CCC = CMPS.build("ccc")
+
+
+def scene(rng, nx, count, noise, shift=2.0, flip=True):
+    """A particle, noisy moved copies of it, and what takes them back."""
+    y, x = np.mgrid[:nx, :nx] - nx // 2
+    base = ndimage.gaussian_filter(rng.standard_normal((nx, nx)), nx / 32) * np.exp(-(x * x + y * y) / (2 * (nx / 6) ** 2))
+    base = (base / base.std()).astype(np.float32)
+    poses = Alignment.of(rng.uniform(-180, 180, count), *rng.uniform(-shift, shift, (2, count)), rng.random(count) < 0.5 if flip else False)
+    images = moved(base[None], poses)
+    return base, images + noise * rng.standard_normal(images.shape).astype(np.float32), poses.inverse()
+
+
+def off(found, true):
+    return np.abs((found.alpha - true.alpha + 180) % 360 - 180), np.hypot(found.tx - true.tx, found.ty - true.ty)
+
+
+@pytest.mark.parametrize("nx", [24, 31, 32, 64, 100])
+def test_the_search_finds_all(rng, nx):
+    base, images, true = scene(rng, nx, 24, 0.7, shift=nx / 10)
+    found = ALIGNERS.build("rotate_translate_flip")(images, base, CCC, ABOUT)
+    angle, shift = off(found, true)
+    assert (found.mirror == true.mirror).all()
+    assert np.median(angle) < 120 / nx and angle.max() < 720 / nx and np.median(shift) < 0.4 and shift.max() < 1.5
+
+
+def test_a_noisy_search_finds_most(rng):
+    base, images, true = scene(rng, 64, 60, 4.0)
+    found = ALIGNERS.build("rotate_translate_tree")(images, base, CCC, ABOUT)
+    angle, shift = off(found, true)
+    assert ((found.mirror == true.mirror) & (angle < 12) & (shift < 2)).mean() > 0.8
+
+
+def test_the_hand_is_kept_without_flip(rng):
+    base, images, true = scene(rng, 32, 12, 0.3, flip=False)
+    for text in ("rotate_translate", "rotate_translate_iterative", "rotate_translate_bispec", "rotate_translate_tree:flip=0",
+                 "rotate_translate_resample:tx=4:ty=4"):
+        found = ALIGNERS.build(text)(images, base, CCC, ABOUT)
+        assert not found.mirror.any() and np.median(off(found, true)[0]) < 4
+
+
+def test_references_each_or_one(rng):
+    """One reference for all, the same for each, and different ones give what they give alone."""
+    one, first, _ = scene(rng, 32, 5, 0.5)
+    two, second, _ = scene(rng, 32, 4, 0.5)
+    aligner = ALIGNERS.build("rotate_translate_flip")
+    alone = [aligner(first, one, CCC, ABOUT), aligner(second, two, CCC, ABOUT)]
+    order = np.array([0, 5, 1, 6, 2, 7, 3, 8, 4])
+    images, references = np.concatenate([first, second])[order], np.array([one] * 5 + [two] * 4)[order]
+    together = aligner(images, references, CCC, ABOUT)
+    for name in ("alpha", "tx", "ty", "mirror"):
+        np.testing.assert_allclose(getattr(together, name), np.concatenate([getattr(a, name) for a in alone])[order], atol=1e-3)
+
+
+def test_shifts_stay_within_their_limit(rng):
+    base, images, _ = scene(rng, 32, 10, 0.5, shift=6)
+    for text, limit in (("rotate_translate_flip:maxshift=3", 3), ("rtf_exhaustive", 4), ("translational:maxshift=2", 2), ("rotational", 0),
+                        ("rotate_flip", 0), ("rotate_translate_flip_resample:tx=2", 2), ("refine:maxshift=1", 1)):
+        found = ALIGNERS.build(text)(images, base, CCC, ABOUT)
+        assert np.abs(found.tx).max() <= limit and np.abs(found.ty).max() <= limit, text
+
+
+def test_translational(rng):
+    base, _, _ = scene(rng, 40, 1, 0)
+    images = np.array([np.roll(base, (3, -5), (0, 1)), np.roll(base, (0, 0), (0, 1)), np.roll(base, (-9, 9), (0, 1))])
+    found = ALIGNERS.build("translational")(images, base, CCC, ABOUT)
+    assert found.tx.tolist() == [5, 0, -9] and found.ty.tolist() == [-3, 0, 9]
+    away = ALIGNERS.build("translational:nozero=1")(images, base, CCC, ABOUT)
+    assert max(abs(away.tx[1]), abs(away.ty[1])) > 1 and away.tx[0] == 5
+    masked = ALIGNERS.build("translational:masked=1")(images, base, CCC, ABOUT)
+    assert masked.tx[0] == 5 and masked.ty[0] == -3
+
+
+@pytest.mark.parametrize("text", ["ccc", "dot:normalize=1", "sqeuclidean:normto=1", "frc:maxres=20", "phase:maxres=20"])
+def test_refine_improves(rng, text):
+    base, images, true = scene(rng, 48, 30, 0.3)
+    start = Alignment(true.alpha + rng.normal(0, 3, 30), true.tx + rng.normal(0, 0.7, 30), true.ty + rng.normal(0, 0.7, 30), true.mirror, true.scale)
+    comparator, refine = CMPS.build(text), ALIGNERS.build("refine")
+    found = refine(images, base, comparator, ABOUT, start)
+    before, after = (comparator(moved(images, pose), base, ABOUT) for pose in (start, found))
+    assert (after <= before + 1e-6).all() and (after < before).mean() > 0.9
+    assert np.median(off(found, true)[0]) < 1.0 and np.median(off(found, true)[1]) < 0.25
+    assert (found.mirror == true.mirror).all()
+
+
+def test_refine_is_precise_without_noise(rng):
+    base, images, true = scene(rng, 64, 10, 0.0)
+    start = Alignment(true.alpha + 3, true.tx + 0.8, true.ty - 0.6, true.mirror, true.scale)
+    found = ALIGNERS.build("refine:precision=0.001:maxiter=70")(images, base, CCC, ABOUT, start)
+    assert off(found, true)[0].max() < 0.3 and off(found, true)[1].max() < 0.05
+
+
+def test_refine_finds_scale(rng):
+    base, _, _ = scene(rng, 64, 1, 0)
+    true = Alignment.of([20.0, -50.0], 1.0, -1.0, False, [1.05, 0.96])
+    images = moved(base[None], true.inverse())
+    start = Alignment(true.alpha + 2, true.tx + 0.5, true.ty, true.mirror, np.ones(2))
+    found = ALIGNERS.build("refine:stepscale=0.03:maxiter=70")(images, base, CCC, ABOUT, start)
+    np.testing.assert_allclose(found.scale, true.scale, atol=0.01)
+
+
+def test_refine_without_start_and_with_mask(rng):
+    base, _, _ = scene(rng, 32, 1, 0)
+    images = moved(base[None], Alignment.of(4.0, 0.6, -0.4))
+    found = ALIGNERS.build("refine:mask=m", lambda name: np.ones((32, 32), np.float32))(images, base, CCC, ABOUT)
+    assert abs(found.alpha[0] + 4) < 1 and abs(found.tx[0] + 0.6) < 0.2
+
+
+def test_blank_images_do_no_harm():
+    blank = np.zeros((3, 32, 32), np.float32)
+    for text in ("rotate_translate_flip", "rotational", "translational", "refine"):
+        found = ALIGNERS.build(text)(blank, blank[0], CCC, ABOUT)
+        assert np.isfinite([found.alpha, found.tx, found.ty]).all()
+
+
+def test_boxes_that_do_not_fit():
+    with pytest.raises(ParameterError, match="square"):
+        ALIGNERS.build("rotate_translate")(np.zeros((2, 32, 24), np.float32), np.zeros((32, 24), np.float32), CCC, ABOUT)
+
+
+def test_every_aligner_has_a_summary():
+    for name in ALIGNERS:
+        assert ALIGNERS.function(name).__doc__.splitlines()[0].endswith("."), name
+        for parameter in ALIGNERS.parameters(name):
+            assert f"`{parameter}`" in ALIGNERS.function(name).__doc__ or "as refine" in ALIGNERS.function(name).__doc__, (name, parameter)
+
+
+def test_steps_go_to_the_minimum(rng):
+    """Of convex surfaces exactly, of others downhill, and never far."""
+    root = rng.standard_normal((50, 3, 3))
+    bend, goal = np.einsum("nij,nkj->nik", root, root) + 2 * np.eye(3), rng.uniform(-0.4, 0.4, (50, 3))
+    slope = -np.einsum("nij,nj->ni", bend, goal)
+    np.testing.assert_allclose(downhill(slope, bend), goal, atol=0.25)
+    saddle = bend * np.array([1, 1, -1.0])[:, None]
+    saddle = (saddle + saddle.transpose(0, 2, 1)) / 2
+    move = downhill(10 * slope, saddle)
+    assert (np.einsum("ni,ni->n", move, slope) <= 1e-9).all() and np.abs(move).max() <= 1.5 + 1e-9
+    assert not downhill(np.full((1, 3), np.nan), np.full((1, 3, 3), np.inf)).any()
