@@ -288,9 +288,10 @@ def refine(image: np.ndarray, reference: np.ndarray, comparator: Comparator, abo
 def refinecg(image: np.ndarray, reference: np.ndarray, comparator: Comparator, about: About, start: Alignment | None = None, *, step: float = 0.1,
              stepscale: float = 0.0, precision: float = 0.02, maxiter: int = 12, maxshift: int = -1, mode: int = 0, mask: np.ndarray | None = None,
              snr: np.ndarray | None = None, verbose: int = 0) -> Alignment:
-    """Better shift and angle, from a start.
+    """Better shift and angle, from a start, as refine.
 
-    EMAN2's refinecg: as refine with the same parameters and its first steps; `step` changes nothing: EMAN2 follows slopes.
+    EMAN2's refinecg: EMAN2 follows slopes taken over `step`; here it is refine with the first steps of that, its `stepscale`, `precision` (pixels,
+    degrees), `maxshift` (pixels) and `mask`, and at most `maxiter` rounds. `step`, `mode`, `snr` and `verbose` change nothing.
     """
     return refine(image, reference, comparator, about, start, stepscale=stepscale, precision=precision, maxiter=STEPS_PER_ROUND * maxiter,
                   maxshift=maxshift, mask=mask)

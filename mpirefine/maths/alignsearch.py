@@ -96,8 +96,11 @@ class Search:
     def expanded(self, reference_yx: np.ndarray) -> np.ndarray:
         """Matrices (T, k, s) complex64 of the reference moved back by each shift, as `Correlator` takes a particle."""
         samples = self._samples(reference_yx[None])[0] * self.grid.quadrature[:, None].astype(np.float32)
-        out = np.empty((self.grid.n_angles, self.grid.n_rings, self.side ** 2), np.complex64)
-        particle_matrices(samples, self._ramp, out)
+        total = self.grid.n_rings
+        out = np.empty((self.grid.n_angles, total, self.side ** 2), np.complex64)
+        # outermost first, and one by one: a ring at all shifts stays in the cache
+        for ring in range(total):
+            particle_matrices(samples[ring:ring + 1], self._ramp[ring:ring + 1], out[:, total - 1 - ring:total - ring])
         return out
 
     def __call__(self, images_nyx: np.ndarray, reference_yx: np.ndarray) -> Poses:

@@ -34,6 +34,7 @@ class Rounds:
     normproc: Component | None = None
     automask: bool = False
     refsf: bool = False
+    prefilt: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
     scored = images if scored is members.images else normalised(scored, how, about)
     target, used = reference, np.ones(len(images), bool)
     for number in range(how.iterations + 1):
-        found = how.matching.aligned(scored, target, about)
+        found = how.matching.aligned(scored, like_particles(target, scored, about) if how.prefilt else target, about)
         quality = how.matching.cmp(moved(scored, found), target, about)
         used = kept(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
         if number < how.iterations:
@@ -99,6 +100,11 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
     pair = np.stack([like_reference(half, reference, how, about) for half in halves])
     return ClassAverage(finish, pair, used, found, quality, ssnr(curve), class_quality(curve, about.apix, len(reference)), whole.snr_total,
                         whole.wiener_filtered)
+
+
+def like_particles(target: np.ndarray, images: np.ndarray, about: About) -> np.ndarray:
+    """(n, y, x) the target with the power spectrum of each image."""
+    return np.stack([match_to(target, about.apix, to=image) for image in images])
 
 
 def normalised(images: np.ndarray, how: Rounds, about: About) -> np.ndarray:

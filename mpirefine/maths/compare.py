@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import numpy as np
 
-import mpirefine.maths.comparerings  # noqa: F401  its comparators are registered by this
-from mpirefine.maths.pairs import CMPS, About, both_nonzero, dot, flat, pairwise
+import mpirefine.maths.comparelikelihood  # noqa: F401  its comparators are registered by this
+import mpirefine.maths.comparerings  # noqa: F401  likewise
+from mpirefine.maths.pairs import CMPS, UNDEFINED, About, both_nonzero, dot, flat, pairwise
 
 __all__ = ["CMPS", "About"]
-UNDEFINED = 2.0              # what a comparator of −1 .. 1 says where there is nothing to compare
 WORST = float(np.finfo(np.float32).max)
 
 

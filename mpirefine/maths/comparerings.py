@@ -6,11 +6,10 @@ from functools import lru_cache
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.pairs import CMPS, About, both_nonzero, pairwise, transform
+from mpirefine.maths.pairs import CMPS, UNDEFINED, About, both_nonzero, pairwise, transform
 from mpirefine.maths.rings import common, correlation, power, profile, radius, ring_counts, spread
 
 ANGLES = np.arccos(np.arange(2001) / 1000 - 1)       # EMAN2 looks arc cosines up, to a thousandth of the cosine
-UNDEFINED = 2.0
 MOST_GAIN = 10.0                                     # of optvariance's filter, against its mean over the rings
 HARMLESS = float(np.finfo(np.float32).tiny)
 
@@ -88,7 +87,8 @@ def ring_correlation(particle: np.ndarray, reference: np.ndarray, about: About, 
         weight = weight * profile(np.abs(a))
     if snrweight:
         weight = weight * about.ring_weights("frc")
-    mean = (weight * correlation(a, b)[:, :-1]).sum(axis=1) / weight.sum(axis=1)
+    total = weight.sum(axis=1)
+    mean = (weight * correlation(a, b)[:, :-1]).sum(axis=1) / np.where(total > 0, total, np.nan)
     if nweight:
         usable = (np.asarray(about.count) > 0) & (mean >= 0) & (mean < 1)
         snr = mean / np.where(usable, 1 - mean, 1) / np.where(usable, about.count, 1)
@@ -172,7 +172,7 @@ def optimal_subtraction(particle: np.ndarray, reference: np.ndarray, about: Abou
     f = f * about.intensity if ctfweight else f
     last = int(nx * np.sqrt(2) / 2)
     ring = np.minimum(radius(nx).astype(int), last)
-    q = ring_means(common(f, g), ring, last) / np.maximum(ring_means(power(g), ring, last), HARMLESS)
+    q = ring_totals(common(f, g), ring, last) / np.maximum(ring_totals(power(g), ring, last), HARMLESS)
     low = np.floor(about.apix / minres * nx) if minres > 0 else 0
     high = np.ceil(about.apix / maxres * nx) if maxres > 0 else last
     kept = (ring < min(last, high)) & (ring >= low)
@@ -183,7 +183,7 @@ def optimal_subtraction(particle: np.ndarray, reference: np.ndarray, about: Abou
     return rest.std(axis=(1, 2), ddof=1, dtype=np.float64) / np.where(before > 0, before, HARMLESS)
 
 
-def ring_means(values_nyx: np.ndarray, ring: np.ndarray, last: int) -> np.ndarray:
+def ring_totals(values_nyx: np.ndarray, ring: np.ndarray, last: int) -> np.ndarray:
     """(n, last + 1) sums of stored coefficients on rings of whole radius, the Nyquist row of even boxes twice."""
     nx = len(ring)
     weight = np.ones((nx, 1))

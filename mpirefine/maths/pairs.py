@@ -19,6 +19,7 @@ from mpirefine.registry import Registry
 CMPS = Registry("comparator")
 PAIRS_AT_ONCE = 1 << 18      # pixels of a side: what is computed for them stays in the cache
 LEAST_SNR = 0.001            # of a ring's weight: the SNR estimate may be 0 or negative
+UNDEFINED = 2.0              # what comparators of −1 .. 1 say where there is nothing to compare
 
 
 @dataclass(frozen=True)

@@ -8,24 +8,9 @@ from typing import Any
 import numpy as np
 
 from mpirefine.data.partition import Block
-from mpirefine.data.poses import Assignments, Candidates
+from mpirefine.data.poses import Assignments
+from mpirefine.maths.emanposes import to_reference
 from mpirefine.steps.base import Context, Noise, Poses, State
-
-
-def to_reference(found: Candidates) -> dict[str, np.ndarray]:
-    """EMAN2's similarity result: dx, dy (pixels), dalpha (degrees) and mirror that move each particle onto its projection.
-
-    EMAN2's transform is x' = mirror_x(Z(dalpha) x + (dx, dy)); ours is particle = shift(turn(mirror_y(projection))).
-    """
-    cos, sin = np.cos(found.angle), np.sin(found.angle)
-    x, y = found.shift[..., 0], found.shift[..., 1]
-    back = np.stack([cos * x - sin * y, sin * x + cos * y], -1)                     # Z(−φ) s
-    sign = np.where(found.mirror, 1.0, -1.0)[..., None]
-    alpha = np.degrees(-found.angle) + np.where(found.mirror, 180.0, 0.0)
-    used = found.reference >= 0
-    moved = np.where(used[..., None], sign * back, 0)
-    return {"candidates/dx": moved[..., 0].astype(np.float32), "candidates/dy": moved[..., 1].astype(np.float32),
-            "candidates/dalpha": np.where(used, alpha % 360.0, 0).astype(np.float32), "candidates/mirror": found.mirror.astype(np.int8)}
 
 
 def write(writer: Any, state: State, ctx: Context) -> None:

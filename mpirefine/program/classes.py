@@ -60,7 +60,8 @@ def resolve(options: Options, grid: Grid, ctf: bool) -> tuple[Options, tuple[str
     auto: dict[str, tuple[Any, str]] = {
         "projector": ("standard", ""),
         "orientgen": (f"eman:delta={step:.5f}:inc_mirror=0:perturb=0", f"for speed {speed} and {target:g} Å"),
-        "simcmp": (eman_simcmp(target, ctf) if eman else CCC, "e2refinemulti's rule" if eman else "the most reliable on noisy images"),
+        "simcmp": (eman_simcmp(target, ctf), "e2refinemulti's rule") if eman else (
+            f"likelihood:maxres={target:g}", "noise and strength of every ring are fitted: rings that hold only noise hardly count"),
         "simalign": (FLIP, ""), "simaligncmp": (CCC, ""), "simralign": ("refine", ""),
         "simraligncmp": (frc if eman and fine and ctf else CCC, ""),
         "shrink": (0, ""), "twostage": (1, "all projections are searched coarsely first"), "shrinks1": (first_shrink(grid.nx), "by the box"),
@@ -71,7 +72,7 @@ def resolve(options: Options, grid: Grid, ctf: bool) -> tuple[Options, tuple[str
         "classaverager": ("ctfw.auto" if ctf and (target < 15 or not eman) else "mean", "the particles carry a CTF" if ctf else "no CTF"),
         "classnormproc": ("normalize.edgemean", ""), "pad": (good_box(PADDING * grid.nx), f"{PADDING:g} times the box"),
         "recon": ("fourier", ""), "m3dkeep": (0.8, ""), "m3diter": (2, ""), "m3dpreprocess": ("normalize.edgemean", "")}
-    changes = {name: value for name, (value, _) in auto.items() if getattr(options, name) is None}
+    changes = {name: value for name, (value, _) in auto.items() if getattr(options, name) is None or name == "shrinks1" and not options.shrinks1}
     if changes.get("shrinks1") and options.twostage and options.twostage > 1:
         changes["shrinks1"] = options.twostage           # in 2011 the option was the factor itself
     told = [f"{flag_of(name)} {value}" + (f": {auto[name][1]}" if auto[name][1] else "") for name, value in changes.items()
@@ -122,7 +123,7 @@ def method(options: Options, nx: int) -> ClassMethod:
     first = max(options.shrinks1, 1) if options.twostage or options.treeclassify else 0
     search = Search(scoring, mask, options.prefilt, max(options.shrink, 1), first, max(KEPT_LEAST, KEPT_PER_SEP * options.sep))
     rounds = Rounds(averaging, made["classaverager"] or build("averagers", "mean"), options.classiter, options.classkeep, options.classkeepsig,
-                    made["classnormproc"], options.classautomask, options.classrefsf)
+                    made["classnormproc"], options.classautomask, options.classrefsf, options.prefilt)
     views = Views(made["projector"], made["orientgen"], options.prethreshold, options.breaksym, build("processors", "normalize.circlemean"))
     maps = MapMaking(made["recon"], options.pad, options.m3diter, options.m3dkeep, options.m3dkeepsig, made["m3dpreprocess"],
                      made["m3dpostprocess"], factor)

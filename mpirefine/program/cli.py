@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
     if not argv:
         logs.say(usage())
         return 0
-    if argv[0] == "--version":
+    if "--version" in argv:
         import mpirefine
         logs.say(f"mpirefine {mpirefine.__version__}")
         return 0

@@ -79,25 +79,6 @@ def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:
     return images, Orientations(rotation, (number - max(number.min(initial=0), 0)).astype(np.int32)), apix or 1.0
 
 
-def transform_header(rotation: np.ndarray) -> np.ndarray:
-    """(3, 4) of a rotation without shift."""
-    return np.concatenate([rotation, np.zeros((3, 1))], axis=1).astype(np.float32)
-
-
-def projection_headers(orientations: Orientations, names: Sequence[str]) -> list[dict[str, Any]]:
-    """EMAN2's headers of projections: view, map from 1, and 0 particles."""
-    return [{"xform.projection": transform_header(rotation), "model_id": int(model) + 1, "ptcl_repr": 0, "source_model": names[model]}
-            for rotation, model in zip(orientations.rotation, orientations.model)]
-
-
-def similarity_images(score: np.ndarray, pose: Alignment | None) -> list[np.ndarray]:
-    """EMAN2's matrix (particles, references): score, and with poses dx, dy, dalpha, mirror, scale."""
-    if pose is None:
-        return [score.astype(np.float32)]
-    planes = (pose.tx, pose.ty, pose.alpha, pose.mirror, pose.scale)
-    return [score.astype(np.float32), *(np.reshape(plane, score.shape).astype(np.float32) for plane in planes)]
-
-
 def alignment_of(planes: Sequence[np.ndarray]) -> Alignment:
     """The poses in the planes of a matrix: dx, dy, dalpha, mirror, and possibly scale, flattened."""
     tx, ty, alpha, mirror = (np.ravel(plane).astype(float) for plane in planes[:4])

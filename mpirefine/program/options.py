@@ -10,6 +10,10 @@ from mpirefine.program.declare import opt
 from mpirefine.program.emanoptions import IDLE, EmanOptions, translated
 
 
+# what steers the search and the statistics of the likelihood only
+LIKELIHOOD = ("delta", "tau2_fudge", "local", "fixed_poses", "keep_simmx", "block_mb", "threads")
+
+
 @dataclass(frozen=True)
 class Options(EmanOptions):
     """What a refinement was asked to do; None stands for an automatic choice, which `auto.resolve` replaces."""
@@ -76,6 +80,11 @@ class Options(EmanOptions):
         return tuple(one.name for one in fields(self) if one.metadata["classes"] and getattr(self, one.name) not in (None, False))
 
     @property
+    def not_by_classes(self) -> tuple[str, ...]:
+        """Options that were given and have no meaning where particles are scored by comparators."""
+        return tuple(one.name for one in fields(self) if one.name in LIKELIHOOD and getattr(self, one.name) not in (one.default, None))
+
+    @property
     def idle(self) -> tuple[str, ...]:
         """A line for each option that was given and has nothing to do here."""
         return tuple(f"{flag_of(name)} does nothing: {reason}" for name, reason in IDLE.items()
@@ -131,6 +140,10 @@ def validate(options: Options) -> None:
             problems.append(f"{flag_of(one.name)} {value}: must be {least:g} or more")
         elif value is not None and least is not None and value > one.metadata["most"]:
             problems.append(f"{flag_of(one.name)} {value}: must be {one.metadata['most']:g} or less")
+    for name in ("classkeep", "m3dkeep"):
+        value = getattr(options, name)
+        if value is not None and not getattr(options, name + "sig") and not 0 < value <= 1:
+            problems.append(f"{flag_of(name)} {value}: a share is more than 0 and at most 1; with {flag_of(name + 'sig')} it counts sigma")
     if options.fixed_poses and (options.local or options.keep_simmx):
         problems.append("--fixed-poses searches nothing: leave out --local and --keep-simmx")
     if options.local and options.keep_simmx:

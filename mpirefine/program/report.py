@@ -48,6 +48,9 @@ def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: fl
                      f"their shift by {summary['shift_change']:.1f} Å (medians)")
     lines.append(f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and {summary['projections_per_particle']:.1f} "
                  "projections (means)")
+    if "class_averages" in summary:
+        counts = enumerate(summary["class_averages"], 1)
+        lines.append("class averages: " + ", ".join(f"{used} in map {m} ({left} left out)" for m, (used, left) in counts))
     if summary.get("outliers") or summary.get("doubtful"):
         lines.append(f"{summary['outliers']} particles that no map explains are left out, {summary['doubtful']} count less")
     for m, covered in enumerate(summary["coverage"]):

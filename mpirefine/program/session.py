@@ -101,6 +101,7 @@ def by_classes(resolved: auto.Resolved, inputs: Inputs) -> tuple[auto.Resolved, 
     asked = ", ".join(flag_of(name) for name in resolved.options.by_classes)
     options, told = classes.resolve(resolved.options, inputs.particles.grid, inputs.particles.table.ctf is not None)
     why = f"particles are scored by comparators and averaged in classes, as e2refinemulti does: {asked} ask for it"
+    told = (*told, *(f"{flag_of(name)} does nothing: it steers the likelihood" for name in options.not_by_classes))
     return replace(resolved, options=options, reasons=(*resolved.reasons, why, *told)), classes.method(options, inputs.particles.grid.nx)
 
 

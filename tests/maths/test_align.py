@@ -6,6 +6,7 @@ from scipy import ndimage
 from mpirefine.errors import ParameterError
 from mpirefine.maths.align import ALIGNERS, Alignment
 from mpirefine.maths.alignrefine import downhill
+from mpirefine.maths.averagers import AVERAGERS
 from mpirefine.maths.compare import CMPS, About
 from mpirefine.maths.transform2d import moved
 
@@ -130,11 +131,12 @@ def test_boxes_that_do_not_fit():
         ALIGNERS.build("rotate_translate")(np.zeros((2, 32, 24), np.float32), np.zeros((32, 24), np.float32), CCC, ABOUT)
 
 
-def test_every_aligner_has_a_summary():
-    for name in ALIGNERS:
-        assert ALIGNERS.function(name).__doc__.splitlines()[0].endswith("."), name
-        for parameter in ALIGNERS.parameters(name):
-            assert f"`{parameter}`" in ALIGNERS.function(name).__doc__ or "as refine" in ALIGNERS.function(name).__doc__, (name, parameter)
+@pytest.mark.parametrize("registry", [ALIGNERS, CMPS, AVERAGERS], ids=lambda registry: registry.kind)
+def test_everything_is_explained(registry):
+    for name in registry:
+        text = registry.function(name).__doc__
+        assert text.splitlines()[0].endswith(".")
+        assert all(f"`{parameter}`" in text for parameter in registry.parameters(name)), name
 
 
 def test_steps_go_to_the_minimum(rng):

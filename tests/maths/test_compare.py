@@ -10,8 +10,8 @@ from mpirefine.maths.comparerings import band
 from mpirefine.maths.rings import independent, profile, spread
 
 ABOUT = About(2.0)
-BETTER_WITH_LESS_NOISE = ["dot:normalize=1", "ccc", "sqeuclidean", "sqeuclidean:normto=1", "lod:normalize=1", "quadmindot:normalize=1", "phase", "frc",
-                          "optsub", "optvariance:matchfilt=0:invert=1"]
+BETTER_WITH_LESS_NOISE = ["dot:normalize=1", "ccc", "sqeuclidean", "sqeuclidean:normto=1", "lod:normalize=1", "quadmindot:normalize=1", "phase",
+                          "frc", "optsub", "optvariance:matchfilt=0:invert=1"]
 
 
 @pytest.fixture

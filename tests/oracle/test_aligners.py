@@ -54,7 +54,7 @@ def off(found, true):
 def test_translational_is_the_same(cases):
     for case, pair, result, *_, found in runs(cases, lambda c: c["aligner"] == "translational" and "then" not in c):
         if "useflcf" in case["params"]:
-            # DIFFERENT ON PURPOSE: EMAN2's local correlation answers corners of the window (quirk 6), e.g. (-8, 8) where the truth and ours are (2, -1)
+            # DIFFERENT ON PURPOSE: EMAN2's local correlation answers corners of the window (quirk 6): (-8, 8) where the truth and ours are (2, -1)
             assert pair["pair"] or (found.tx[0], found.ty[0]) == (2, -1)
         else:
             assert (found.tx[0], found.ty[0]) == (result["tx"], result["ty"]), (case["params"], pair["pair"])

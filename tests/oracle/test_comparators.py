@@ -55,8 +55,8 @@ def test_pairs_at_once_are_pairs_one_by_one(cases, arrays):
     pairs = [pair for pair in cases["pairs"] if pair["n"] == 32]
     a, b = (np.array([arrays[f"{letter}{pair['pair']:02d}"] for pair in pairs]) for letter in "ab")
     ctfs = [EmanCTF.from_text(pair["ctf_string"]) for pair in pairs]
-    for name in ("dot", "ccc", "sqeuclidean:normto=1", "lod", "quadmindot", "optvariance", "phase:snrweight=1", "frc:snrweight=1:ampweight=1:nweight=1",
-                 "optsub:ctfweight=1", "vertical", "frc:zeromask=1"):
+    for name in ("dot", "ccc", "sqeuclidean:normto=1", "lod", "quadmindot", "optvariance", "phase:snrweight=1", "optsub:ctfweight=1", "vertical",
+                 "frc:snrweight=1:ampweight=1:nweight=1", "frc:zeromask=1"):
         comparator, all_about = CMPS.build(name), About.of(ctfs, 32, 2.0, np.arange(len(pairs)) + 3.0)
         one_by_one = [comparator(a[i], b[i], all_about.take([i]))[0] for i in range(len(pairs))]
         np.testing.assert_allclose(comparator(a, b, all_about), one_by_one, rtol=1e-5, atol=1e-6)

@@ -2,12 +2,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import numpy as np
 
 from mpirefine.data.poses import Orientations
-from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError
 from mpirefine.maths.classaverage import Rounds
@@ -15,6 +13,7 @@ from mpirefine.program import eman, logs
 from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.launcher import check_launcher
 from mpirefine.steps.classes.averages import Membership, OneClass, average_classes
+from mpirefine.steps.classes.store import results, stack_of
 from mpirefine.steps.classes.views import Projections
 
 
@@ -69,36 +68,6 @@ def prepare(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, Orientati
     return planes, images, orientations, rounds
 
 
-def header_of(one: OneClass, source: str, reference: str, orientations: Orientations) -> dict[str, Any]:
-    """EMAN2's header of a class average; a failed or empty one has its view and no particles."""
-    about: dict[str, Any] = {"xform.projection": eman.transform_header(orientations.rotation[one.number]), "projection_image": reference,
-                             "projection_image_idx": one.number, "model_id": int(orientations.model[one.number]) + 1, "class_ptcl_src": source}
-    made = one.average
-    if made is None:
-        return {**about, "ptcl_repr": 0}
-    excluded = one.rows[~made.used]
-    quality = made.quality[made.used]
-    snr = {} if made.snr_total is None else {"ctf_snr_total": made.snr_total, "ctf_wiener_filtered": int(bool(made.wiener_filtered))}
-    return {**about, **snr, "ptcl_repr": int(made.used.sum()), "class_ptcl_idxs": one.rows[made.used],
-            "exc_class_ptcl_idxs": excluded if len(excluded) else None, "class_qual": made.class_quality, "class_ssnr": made.ssnr,
-            "class_ptcl_qual": float(quality.mean()), "class_ptcl_qual_sigma": float(quality.std())}
-
-
-def stack_of(team: Team, found: list[OneClass], source: str, reference: str, orientations: Orientations,
-             nx: int) -> tuple[list[np.ndarray], list[dict[str, Any]]] | None:
-    """Collective. All class averages in order with their headers, on rank 0."""
-    blank = np.zeros((nx, nx), np.float32)
-    images = np.stack([one.average.image if one.average else blank for one in found]) if found else np.zeros((0, nx, nx), np.float32)
-    nothing = np.zeros((0, nx, nx), np.float32)
-    parts = reduce.exchange(team, [images if rank == 0 else nothing for rank in range(team.size)])
-    headers = [one for rank in team.allgather([(one.number, header_of(one, source, reference, orientations)) for one in found]) for one in rank]
-    if not team.is_root:
-        return None
-    whole = np.concatenate(parts)
-    order = sorted(range(len(headers)), key=lambda i: headers[i][0])
-    return [whole[i] for i in order], [headers[i][1] for i in order]
-
-
 def collect(team: Team, found: list[OneClass], args: argparse.Namespace, planes: np.ndarray, orientations: Orientations, apix: float) -> None:
     """Collective. Write averages and, if asked for, the matrix of results."""
     nx = next((one.average.image.shape[-1] for one in found if one.average), 0)
@@ -111,16 +80,3 @@ def collect(team: Team, found: list[OneClass], args: argparse.Namespace, planes:
     if args.resultmx:
         told = team.allgather([(one.number, one.rows, one.average.used, one.average.alignment.matrix()) for one in found if one.average])
         eman.write(team, args.resultmx, results(planes, [one for rank in told for one in rank]) if team.is_root else None, 1.0)
-
-
-def results(planes: np.ndarray, told: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    """EMAN2's cls_result: class, used (1) or not (0), and the pose that takes the particle onto its average."""
-    out = np.zeros((7, *planes.shape[1:]), np.float32)
-    out[0], out[6] = planes[0], 1
-    for number, rows, used, matrices in told:
-        pose = eman.Alignment.from_matrix(matrices)
-        for i, row in enumerate(rows):
-            place = np.flatnonzero(np.rint(planes[0][row]) == number)[:1]
-            for plane, values in zip(out[1:6], (used, pose.tx, pose.ty, pose.alpha, pose.mirror)):
-                plane[row, place] = values[i]
-    return list(out)

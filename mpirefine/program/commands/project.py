@@ -13,6 +13,7 @@ from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.session import read_maps
 from mpirefine.steps.classes.settings import Views
+from mpirefine.steps.classes.store import projection_headers
 from mpirefine.steps.classes.views import directions, project
 
 
@@ -38,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
         nx = volumes.shape[-1]
         with Window(team, (len(orientations), nx, nx), np.float32) as window:
             made = project(team, window, orientations, volumes, views, apix)
-            eman.write(team, args.outfile, list(made.images) if team.is_root else None, apix, eman.projection_headers(orientations, args.maps))
+            eman.write(team, args.outfile, list(made.images) if team.is_root else None, apix, projection_headers(orientations, args.maps))
         logs.say(f"{len(orientations)} projections of {len(volumes)} maps in {args.outfile}")
     return 0
 

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from mpirefine.program.session import Session, open_session
 from mpirefine.steps import different
 from mpirefine.steps.base import State
 from mpirefine.steps.pilot import Pilot
+from mpirefine.storage.emanjson import write_json
 from mpirefine.storage.relion import input_digest
 from mpirefine.storage.runfile import RunFile
 
@@ -53,7 +55,7 @@ def run(options: Options, team: Team) -> int:
     if options.check:
         log.info("everything was found and read; nothing was done (--check)")
         return 0
-    folder = team.from_root(start_folder, options.path)
+    folder = team.from_root(start_folder, session.resolved.options)
     digest = team.from_root(input_digest, options.input)
     header = dict(options=session.resolved.options.to_json(), asked=options.to_json(), versions=json.dumps(versions(team)),
                   input_digest=digest, ranks=team.size, radius=session.context.plan.radius * session.context.grid.apix)
@@ -77,10 +79,11 @@ def begin(session: Session, folder: Path, began: float) -> int:
     return finish(session, state, folder, began)
 
 
-def start_folder(path: str | None) -> Path:
-    """On rank 0. The folder of the run, with its log begun."""
-    folder = rundir.create(path)
+def start_folder(options: Options) -> Path:
+    """On rank 0. The folder of the run, with its log begun and the options in EMAN2's file for them."""
+    folder = rundir.create(options.path)
     logs.into(folder)
+    write_json(folder / "0_refine_parms.json", asdict(options))
     log.info("results in %s", folder)
     return folder
 

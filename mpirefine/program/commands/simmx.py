@@ -12,6 +12,7 @@ from mpirefine.program import eman, logs
 from mpirefine.program.catalogue import load
 from mpirefine.program.launcher import check_launcher
 from mpirefine.steps.classes.scores import score_rows
+from mpirefine.steps.classes.store import similarity_images
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -51,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
         if whole is not None:
             filled = np.where(np.isfinite(whole[0]), whole[0], 1e24)
             pose = Alignment.of(*(np.ravel(plane) for plane in whole[1:]))
-            planes = eman.similarity_images(filled, pose if args.saveali else None)
+            planes = similarity_images(filled, pose if args.saveali else None)
         header = {"projection_file": args.references, "particle_file": args.particles}
         eman.write(team, args.output, planes, 1.0, [header, *[{}] * 5][:len(planes)] if planes else None)
         logs.say(f"{partition.n} particles against {len(images)} references in {args.output}")

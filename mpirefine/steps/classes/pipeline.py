@@ -9,6 +9,7 @@ from mpirefine.data.poses import Assignments, Candidates
 from mpirefine.distribution import reduce
 from mpirefine.distribution.window import Window
 from mpirefine.maths.align3d import onto
+from mpirefine.maths.emanposes import as_pose
 from mpirefine.maths.fsc import resolution_at
 from mpirefine.maths.matching import ReferenceStack, Scores
 from mpirefine.maths.processing.spectrum import wiener_by_fsc
@@ -16,6 +17,7 @@ from mpirefine.steps.base import Context, State
 from mpirefine.steps.classes.averages import Membership, average_classes
 from mpirefine.steps.classes.maps import Slices, make_map
 from mpirefine.steps.classes.scores import score_rows
+from mpirefine.steps.classes.store import StoreClasses
 from mpirefine.steps.classes.views import directions, project, support
 from mpirefine.steps.classify import counted, handed_out
 from mpirefine.steps.postprocess import HALF_MAP_FSC, solvent
@@ -73,13 +75,6 @@ def keep_best(found: Candidates, row: int, scores: Scores, model: np.ndarray) ->
     found.reference[row, places], found.score[row, places], found.evidence[row, places] = best, scores.score[best], -scores.score[best]
     found.angle[row, places], found.shift[row, places], found.mirror[row, places] = angle, shift, pose.mirror
     np.maximum.at(found.model_evidence[row], model, -scores.score)
-
-
-def as_pose(alpha: np.ndarray, tx: np.ndarray, ty: np.ndarray, mirror: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """In-plane angle (radians) and shift (n, 2) of the program's candidates from EMAN2's transform of a particle onto its projection."""
-    angle = np.radians(np.where(mirror, 180.0, 0.0) - alpha)
-    cos, sin, sign = np.cos(angle), np.sin(angle), np.where(mirror, 1.0, -1.0)
-    return angle, np.stack([sign * (cos * tx + sin * ty), sign * (cos * ty - sin * tx)], -1)
 
 
 class ChooseBest:
@@ -203,4 +198,4 @@ def filtered(volume: np.ndarray, curve: np.ndarray, ctx: Context) -> np.ndarray:
     return wiener_by_fsc(volume, ctx.grid.apix, fscfile=np.stack([frequency[1:], curve[1:]], -1), sscale=WIENER_STRETCH)
 
 
-PIPELINE = (ProjectViews(), Score(), ChooseBest(), AverageClasses(), MakeMaps(), FinishMaps())
+PIPELINE = (ProjectViews(), Score(), ChooseBest(), AverageClasses(), StoreClasses(), MakeMaps(), FinishMaps())
