@@ -11,10 +11,12 @@ from mpirefine.maths.orientgen import eman
 from mpirefine.maths.symmetry import parse
 
 LOWPASS = 20.0             # Å; e2refinemulti aligns copies low-passed to it
-SEARCH_BOX = 24            # voxels of the search over all rotations
+GRID_BOX, SEARCH_BOX, MOST_BOX = 18, 24, 48      # voxels in which poses are tried over all rotations, refined, and refined once more ...
+FINE_VOXEL = LOWPASS / 3               # ... with voxels of that size, Å, if so many do
 SAME_FRAME = 0.8           # correlation of maps that are in one frame already, but for small turns and shifts
 SEARCH_STEP = 20.0         # degrees
-REFINED = 6                # starts that are refined
+REFINED = 6                # starts of each hand that are refined, the best of them once more
+EVALUATIONS, LAST = 12, 200            # of each start, per number that is searched, and of the best
 GAIN = 0.02                # of the correlation, below which a map stays where it is: it was in this frame before
 HAND = np.diag([1.0, 1.0, -1.0])
 
@@ -58,11 +60,17 @@ STILL = Move(np.eye(3), np.zeros(3))
 
 
 def freedom(symmetry: str, other: str) -> str:
-    """What a map may be moved by, as e2refinemulti decides: "none" of dihedral and platonic symmetry, "z" of cyclic or mixed, "all" of c1."""
+    """What a map may be moved by: "all" for c1 onto c1; "z", a turn about z and a shift, of cyclic or mixed symmetry, as e2refinemulti decides;
+    "none" of dihedral, platonic or helical symmetry, whose axes would leave their places."""
     (family, n), (other_family, other_n) = parse(symmetry), parse(other)
-    if (family, n) == (other_family, other_n) == ("c", 1):
-        return "all"
-    return "z" if (family, n) != (other_family, other_n) or family == "c" else "none"
+    if family != "c":
+        return "none"
+    return "all" if (n, other_family, other_n) == (1, "c", 1) else "z"
+
+
+def searched_numbers(symmetry: str, kind: str) -> list[int]:
+    """Which of three angles and three shifts are free; a symmetric map stays on its axis."""
+    return [0, 1, 2, 3, 4, 5] if kind == "all" else [0, 3, 4, 5] if parse(symmetry)[1] == 1 else [0, 5]
 
 
 def onto(volume: np.ndarray, target: np.ndarray, grid: Grid, symmetry: str, other: str) -> Move:
@@ -70,19 +78,20 @@ def onto(volume: np.ndarray, target: np.ndarray, grid: Grid, symmetry: str, othe
     kind = freedom(symmetry, other)
     if kind == "none" or not volume.any() or not target.any():
         return STILL
-    box = min(SEARCH_BOX, grid.nx) // 2 * 2
-    moving, fixed = (cropped(v, grid, box) for v in (volume, target))
-    scorer = Scorer(moving, fixed)
-    start = scorer(np.zeros(6), False, None)
-    if start > SAME_FRAME:
-        found = [(*refined(scorer, np.zeros(6), False, kind), False)]
-    else:
-        found = [(*one, hand) for hand in (False, True) for one in searched(scorer, hand, kind)]
-    value, x, hand = max(found, key=lambda one: one[0])
+    free, nx = searched_numbers(symmetry, kind), grid.nx // 2 * 2
+    boxes = [min(box, nx) for box in (GRID_BOX, SEARCH_BOX, max(SEARCH_BOX, min(MOST_BOX, int(grid.length / FINE_VOXEL) // 2 * 2)))]
+    fine = Scorer(volume, target, grid, boxes[2])
+    start, x, hand = fine(np.zeros(6), False), np.zeros(6), False
+    if start < SAME_FRAME:
+        coarse, middle = (Scorer(volume, target, grid, box) for box in boxes[:2])
+        starts = searched(coarse, kind, free, boxes[1])
+        found = [(*refined(middle, x, hand, free, EVALUATIONS * len(free)), hand) for x, hand in starts]
+        _, x, hand = max(found, key=lambda one: one[0])
+        x = x * np.repeat([1, boxes[2] / boxes[1]], 3)
+    value, x = refined(fine, x, hand, free, LAST)
     if value < start + GAIN:
         return STILL
-    rotation = matrix_of(x[:3], kind)
-    return Move(rotation, x[3:] * grid.nx / box * (np.array([0, 0, 1.0]) if kind == "z" and parse(symmetry)[1] > 1 else 1.0), hand)
+    return Move(matrix_of(x), x[3:] * grid.nx / boxes[2], hand)
 
 
 def cropped(volume: np.ndarray, grid: Grid, box: int) -> np.ndarray:
@@ -99,57 +108,80 @@ def cropped(volume: np.ndarray, grid: Grid, box: int) -> np.ndarray:
 
 
 class Scorer:
-    """Correlation of a moved map with a fixed one."""
+    """Correlation of a moved map with a fixed one, in small boxes, within the sphere that fits in."""
 
-    def __init__(self, moving: np.ndarray, fixed: np.ndarray):
+    def __init__(self, volume: np.ndarray, target: np.ndarray, grid: Grid, box: int):
         from scipy import fft
-        self.moving, self.fixed = moving, fixed
-        self.norm = float(np.sqrt((moving.astype(float) ** 2).sum() * (fixed.astype(float) ** 2).sum())) or 1.0
+        self.box, moving, fixed = box, cropped(volume, grid, box), cropped(target, grid, box)
+        self._flat = np.pad(moving, 1).ravel()                             # 0 outside
         self._spectrum = fft.rfftn(fixed).conj()
+        self._points = np.indices(fixed.shape, np.float32)[::-1].reshape(3, -1) - box // 2
+        inside = (self._points ** 2).sum(axis=0) < (box / 2) ** 2
+        self._inner, self._fixed = self._points[:, inside], fixed.ravel()[inside]
+        self.norm = float(np.linalg.norm(moving.ravel()[inside]) * np.linalg.norm(self._fixed)) or 1.0
 
-    def __call__(self, x: np.ndarray, hand: bool, kind: str | None) -> float:
-        """Of Euler angles (radians) or a turn about z, and a shift in voxels."""
-        rotation = np.eye(3) if kind is None else matrix_of(x[:3], kind)
-        return float((Move(rotation, x[3:], hand)(self.moving).astype(float) * self.fixed).sum()) / self.norm
+    def __call__(self, x: np.ndarray, hand: bool) -> float:
+        """Of Euler angles (radians) and a shift in voxels."""
+        rotation = matrix_of(x)
+        back = rotation.T @ (HAND if hand else np.eye(3))
+        return float(np.vdot(self._sampled(self._inner, back, rotation.T @ x[3:]), self._fixed)) / self.norm
 
-    def best_shift(self, rotation: np.ndarray, hand: bool) -> tuple[float, np.ndarray]:
-        """The highest correlation over whole voxels of shift, and where."""
+    def _sampled(self, points: np.ndarray, back: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """(m,) the map at `back` @ points (3, m) − shift, x, y, z from the centre; trilinear."""
+        where = back.astype(np.float32) @ points + (self.box // 2 + 1 - shift).astype(np.float32)[:, None]
+        np.clip(where, 0, self.box + 0.999, out=where)
+        low = where.astype(np.int32)
+        x, y, z = where - low
+        n = self.box + 2
+        place = (low[2] * n + low[1]) * n + low[0]
+        corner = [self._flat.take(place + (dz * n + dy) * n + dx) for dz, dy, dx in np.ndindex(2, 2, 2)]
+        lines = [first + (second - first) * x for first, second in zip(corner[::2], corner[1::2])]
+        planes = [first + (second - first) * y for first, second in zip(lines[::2], lines[1::2])]
+        return planes[0] + (planes[1] - planes[0]) * z
+
+    def best_shifts(self, rotation: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """The highest correlation over whole voxels of shift, and that shift, of either hand."""
         from scipy import fft
-        map_ = fft.irfftn(fft.rfftn(Move(rotation, np.zeros(3), hand)(self.moving)) * self._spectrum, s=self.fixed.shape)
-        place = np.array(np.unravel_index(map_.argmax(), map_.shape))
-        n = np.array(map_.shape)
-        place = np.where(place > n // 2, place - n, place)
-        return float(map_.max()) / self.norm, -place[::-1].astype(float)
+        turned, out = self._sampled(self._points, rotation.T, np.zeros(3)).reshape((self.box,) * 3), []
+        for hand in (np.eye(3), HAND):
+            one = turned if hand is not HAND else np.roll(turned[::-1], 1, axis=0)
+            map_ = fft.irfftn(fft.rfftn(one) * self._spectrum, s=one.shape)
+            place = np.array(np.unravel_index(map_.argmax(), map_.shape))
+            place = np.where(place > self.box // 2, place - self.box, place)
+            out.append((float(map_.max()) / self.norm, -hand @ place[::-1]))
+        return out
 
 
-def matrix_of(angles: np.ndarray, kind: str) -> np.ndarray:
-    """A rotation from three Euler angles in radians, or from the first alone about z."""
-    az, alt, phi = np.degrees(angles) if kind == "all" else (np.degrees(angles[0]), 0.0, 0.0)
-    return rotation_from_eman(az, alt, phi)
+def matrix_of(x: np.ndarray) -> np.ndarray:
+    """A rotation from three Euler angles in radians."""
+    return rotation_from_eman(*np.degrees(x[:3]))
 
 
-def searched(scorer: Scorer, hand: bool, kind: str) -> list[tuple[float, np.ndarray]]:
-    """Refined poses from the best of a grid over all rotations."""
+def searched(scorer: Scorer, kind: str, free: list[int], box: int) -> list[tuple[np.ndarray, bool]]:
+    """The best starts of either hand from a grid over all rotations, what is free of their shifts in voxels of a box."""
     turns = np.arange(0, 360, SEARCH_STEP)
     if kind == "all":
-        views = eman("c1", delta=SEARCH_STEP, inc_mirror=True)
-        grid = np.array([(az, alt, phi) for az, alt, _ in views for phi in turns])
+        angles = [(az, alt, phi) for az, alt, _ in eman("c1", delta=SEARCH_STEP, inc_mirror=True) for phi in turns]
     else:
-        grid = np.array([(az, 0.0, 0.0) for az in np.arange(0, 360, SEARCH_STEP / 4)])
-    tried = [scorer.best_shift(rotation_from_eman(*angles), hand) for angles in grid]
-    order = np.argsort([-value for value, _ in tried], kind="stable")[:REFINED]
-    starts = [np.concatenate([np.radians(grid[at]), tried[at][1] * np.diag(HAND if hand else np.eye(3))]) for at in order]
-    return [refined(scorer, x, hand, kind) for x in starts]
+        angles = [(az, 0.0, 0.0) for az in np.arange(0, 360, SEARCH_STEP / 4)]
+    grid, starts = np.radians(angles), []
+    for hand, tried in enumerate(zip(*(scorer.best_shifts(matrix_of(x)) for x in grid))):
+        for at in np.argsort([-value for value, _ in tried], kind="stable")[:REFINED]:
+            x = np.concatenate([grid[at], tried[at][1] * box / scorer.box])
+            starts.append((np.where(np.isin(np.arange(6), free), x, 0), bool(hand)))
+    return starts
 
 
-def refined(scorer: Scorer, x: np.ndarray, hand: bool, kind: str) -> tuple[float, np.ndarray]:
-    """The best correlation near a pose, and its pose."""
+def refined(scorer: Scorer, x: np.ndarray, hand: bool, free: list[int], most: int) -> tuple[float, np.ndarray]:
+    """The best correlation near a pose in at most so many trials, and its pose."""
     from scipy.optimize import minimize
-    found = minimize(lambda y: -scorer(y, hand, kind), x, method="Nelder-Mead",
-                     options=dict(initial_simplex=simplex(x), maxfev=200, xatol=1e-3, fatol=1e-5))
-    return -float(found.fun), found.x
 
-
-def simplex(x: np.ndarray) -> np.ndarray:
-    """A start simplex of half a grid step and one voxel."""
-    return np.vstack([x, x + np.diag([np.radians(SEARCH_STEP / 2)] * 3 + [1.0] * 3)])
+    def whole(y: np.ndarray) -> np.ndarray:
+        out = x.copy()
+        out[free] = y
+        return out
+    steps = np.array([np.radians(SEARCH_STEP / 2)] * 3 + [1.0] * 3)[free]
+    simplex = np.vstack([x[free], x[free] + np.diag(steps)])
+    found = minimize(lambda y: -scorer(whole(y), hand), x[free], method="Nelder-Mead",
+                     options=dict(initial_simplex=simplex, maxfev=most, xatol=1e-3, fatol=1e-5))
+    return -float(found.fun), whole(found.x)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Callable
+from typing import Callable, Iterator
 
 import numpy as np
 
@@ -103,16 +103,29 @@ class Search:
             particle_matrices(samples[ring:ring + 1], self._ramp[ring:ring + 1], out[:, total - 1 - ring:total - ring])
         return out
 
+    def prepared(self, images_nyx: np.ndarray) -> np.ndarray:
+        """Matrices (n, T, k) float32 of images, to be correlated with one reference after another."""
+        out = np.empty((len(images_nyx), self.grid.n_angles, self.grid.n_rings), np.float32)
+        for start in range(0, len(images_nyx), IMAGES_AT_ONCE):
+            part = slice(start, start + IMAGES_AT_ONCE)
+            reference_matrices(self._samples(np.asarray(images_nyx[part])), out[part])
+        return out
+
     def __call__(self, images_nyx: np.ndarray, reference_yx: np.ndarray) -> Poses:
         """The best poses of images on one reference."""
-        matrices = self.expanded(np.asarray(reference_yx))
-        parts = []
-        for start in range(0, len(images_nyx), IMAGES_AT_ONCE):
-            samples = self._samples(np.asarray(images_nyx[start:start + IMAGES_AT_ONCE]))
-            images = np.empty((len(samples), self.grid.n_angles, self.grid.n_rings), np.float32)
-            reference_matrices(samples, images)
-            parts.append(self._best(self._correlator.correlate(matrices, images)))
-        return Poses.joined(parts)
+        matrices, images = self.expanded(np.asarray(reference_yx)), self.prepared(images_nyx)
+        return Poses.joined([self._best(block) for block in self._blocks(matrices, images)])
+
+    def highest(self, prepared: np.ndarray, reference_yx: np.ndarray) -> np.ndarray:
+        """(n,) the highest correlation over all poses of prepared images on one reference, on the grid."""
+        hands = 2 if self.flip else 1
+        blocks = self._blocks(self.expanded(np.asarray(reference_yx)), prepared)
+        return np.concatenate([block[..., :hands].max(axis=(0, 2, 3)) for block in blocks])
+
+    def _blocks(self, matrices: np.ndarray, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Correlations (T, r, s, 2) of a few images at a time; each is overwritten by the next."""
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            yield self._correlator.correlate(matrices, images[start:start + IMAGES_AT_ONCE])
 
     def _best(self, block: np.ndarray) -> Poses:
         """Of correlations (T, r, s, 2): the best shift of each hand with its two best angles, and the best other shift with its best angle."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
+from mpirefine.maths.comparerings import ring_correlation
 from mpirefine.maths.matching import Matching
 from mpirefine.maths.pairs import About, transform
 from mpirefine.maths.processing.catalogue import apply
@@ -91,15 +92,23 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
             ctfs = [c for c, use in zip(members.ctfs, used) if use] if members.ctfs is not None else None
             target = next_target(how.averager(moved(images[used], found.take(used)), ctfs, about.apix).image, how, about)
     if how.iterations:
-        towards = how.matching.aligned(target[None], reference, About(about.apix))
+        towards = how.matching.aligned(target[None], reference, of_average(about, used))
         found = Alignment.from_matrix(towards.matrix() @ found.matrix())
     placed = moved(images, found)
     whole, halves = averages(placed, members, used, how, about)
     curve = np.nan_to_num(correlation(transform(whole.image[None]), transform(reference[None]))[0])
+    good = class_quality(whole.image, reference, about.apix)
     finish = like_reference(whole.image, reference, how, about)
     pair = np.stack([like_reference(half, reference, how, about) for half in halves])
-    return ClassAverage(finish, pair, used, found, quality, ssnr(curve), class_quality(curve, about.apix, len(reference)), whole.snr_total,
-                        whole.wiener_filtered)
+    return ClassAverage(finish, pair, used, found, quality, ssnr(curve), good, whole.snr_total, whole.wiener_filtered)
+
+
+def of_average(about: About, used: np.ndarray) -> About:
+    """What is known of the average of the particles used: their SNR adds up, their contrast transfer evens out."""
+    some, count = about.take(used), float(used.sum())
+    total = None if some.snr is None else count * np.mean(np.atleast_2d(some.snr), axis=0)
+    intensity = some.intensity if np.ndim(some.intensity) < 3 else np.mean(some.intensity, axis=0)
+    return About(about.apix, total, intensity, count)
 
 
 def like_particles(target: np.ndarray, images: np.ndarray, about: About) -> np.ndarray:
@@ -148,8 +157,8 @@ def ssnr(curve: np.ndarray) -> np.ndarray:
     return smooth / np.maximum(1 - smooth, 1e-3)
 
 
-def class_quality(curve: np.ndarray, apix: float, nx: int) -> float:
-    """EMAN2's class_qual: mean ring correlation with the reference at 30-10 Å, as a share of that at 100-30 Å."""
-    low, middle, high = (min(len(curve) - 1, max(1, round(apix * nx / resolution))) for resolution in QUALITY_BANDS)
-    coarse, fine = curve[low:middle + 1].mean(), curve[middle:high + 1].mean()
+def class_quality(average: np.ndarray, reference: np.ndarray, apix: float) -> float:
+    """EMAN2's class_qual: the comparator frc with the reference from 30 to 10 Å, as a share of that from 100 to 30 Å; 0 where that is not good."""
+    low, middle, high = QUALITY_BANDS
+    coarse, fine = (-ring_correlation(average, reference, About(apix), minres=first, maxres=last)[0] for first, last in ((low, middle), (middle, high)))
     return float(fine / coarse) if coarse > 0 else 0.0

@@ -1,11 +1,13 @@
 """Two images brought together and compared by named components, as e2simmx and e2classaverage do it."""
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpirefine.maths.align import limited, poses_of
+from mpirefine.maths.align import limited, search_of
+from mpirefine.maths.alignsearch import Search as PoseSearch
 from mpirefine.maths.pairs import About
 from mpirefine.maths.processing.geometry import fft_resample
 from mpirefine.maths.processing.spectrum import match_to
@@ -13,6 +15,8 @@ from mpirefine.maths.transform2d import Alignment, moved
 from mpirefine.registry import Component
 
 NOT_COMPUTED = 1e-4        # above the worst score of a row: what EMAN2 gives cells that were left out
+FAILED = 1e24              # EMAN2's score of a pair that cannot be compared
+LEAST_BOX = 12             # pixels that are left of shrunk images
 
 
 @dataclass(frozen=True)
@@ -52,57 +56,85 @@ class Scores:
     alignment: Alignment
 
 
+def shrunk_box(nx: int, factor: float) -> int:
+    """The box of shrunk images: even, so that pixel n // 2 of the one lies on that of the other."""
+    return nx if factor <= 1 else min(nx, max(LEAST_BOX, 2 * round(nx / factor / 2)))
+
+
 def shrunk(images: np.ndarray, factor: float) -> np.ndarray:
-    """Images (n, y, x) resampled in Fourier space to 1 / factor of their box; their mean grey value is kept."""
-    if factor <= 1:
+    """Images (n, y, x) resampled in Fourier space to about 1 / factor of their box; their mean grey value is kept."""
+    nx = images.shape[-1]
+    exact = nx / shrunk_box(nx, factor)
+    if exact == 1:
         return images
-    return np.stack([fft_resample(image, 1.0, n=factor)[0] for image in images]) / np.float32(factor ** 2)
+    return np.stack([fft_resample(image, 1.0, n=exact)[0] for image in images]) / np.float32(exact ** 2)
+
+
+def about_shrunk(about: About, nx: int, box: int) -> About:
+    """What is known of images of nx pixels, for the same ones in a smaller box: the rings and coefficients that are left."""
+    if box == nx:
+        return about
+    rows = np.rint(np.fft.fftfreq(box) * box).astype(int) % nx
+    intensity = None if about.intensity is None else about.intensity[..., rows, :box // 2 + 1]
+    return replace(about, apix=about.apix * nx / box, snr=None if about.snr is None else about.snr[..., :box // 2], intensity=intensity)
 
 
 class ReferenceStack:
     """Projections (r, y, x) ready to be matched to one particle after another."""
 
     def __init__(self, images_ryx: np.ndarray, search: Search):
-        self.search = search
+        self.search, self._nx = search, images_ryx.shape[-1]
+        self._coarsest = max(search.first, search.shrink)
         self.full = shrunk(images_ryx, search.shrink)
-        self.small = shrunk(images_ryx, search.first) if search.first > 1 else self.full
-        mask = search.mask
-        self.mask = None if mask is None else shrunk(mask[None], search.shrink)[0] if search.shrink > 1 else mask
+        self.small = shrunk(images_ryx, self._coarsest) if search.first > search.shrink else self.full
+        self.mask = None if search.mask is None else shrunk(search.mask[None], search.shrink)[0]
+        self._prepared = self._first_search().prepared(self.small) if search.first > 0 else np.zeros(0, np.float32)
         self.norm = np.maximum(self.small.std(axis=(1, 2)), 1e-30)
-        self.empty = ~images_ryx.any(axis=(1, 2)) | (images_ryx == images_ryx[:, :1, :1]).all(axis=(1, 2))
+        self.empty = (images_ryx == images_ryx[:, :1, :1]).all(axis=(1, 2))
 
     def scores(self, particle: np.ndarray, about: About) -> Scores:
-        """Of one particle (y, x) against all references; constant references are never chosen."""
+        """Of one particle (y, x) against all references; constant references and those the first search leaves out get a score above the worst.
+        """
         search, rows = self.search, np.flatnonzero(~self.empty)
         score = np.full(len(self.full), np.inf)
         places = Alignment.of(np.zeros(len(self.full)))
+        if not len(rows):
+            return Scores(score, places)
         if search.first > 0 and len(rows) > search.kept:
-            rows = rows[np.argsort(self._coarse(shrunk(particle[None], search.first)[0], rows), kind="stable")[:search.kept]]
+            small = shrunk(particle[None], self._coarsest)[0]
+            rows = rows[np.argsort(self._coarse(small, rows), kind="stable")[:search.kept]]
         image = shrunk(particle[None], search.shrink)[0]
-        found, value = self._full(image, rows, replace(about, apix=about.apix * max(search.shrink, 1)))
-        score[rows] = np.where(np.isnan(value), 1e24, value)
-        left_out = ~np.isin(np.arange(len(score)), rows)
-        score[left_out] = score[rows].max(initial=0) + NOT_COMPUTED
-        for whole, part in ((places.alpha, found.alpha), (places.tx, found.tx), (places.ty, found.ty), (places.mirror, found.mirror)):
+        found, value = self._full(image, rows, about_shrunk(about, self._nx, image.shape[-1]))
+        score[rows] = np.where(np.isnan(value), FAILED, value)
+        score[~np.isin(np.arange(len(score)), rows)] = score[rows].max() + NOT_COMPUTED
+        for whole, part in ((places.alpha, found.alpha), (places.tx, found.tx), (places.ty, found.ty), (places.mirror, found.mirror),
+                            (places.scale, found.scale)):
             whole[rows] = part
         return Scores(score, places)
 
     def _coarse(self, particle: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(n,) scores of the first search: minus the best correlation over all in-plane poses."""
-        nx = particle.shape[-1]
-        poses = poses_of(self.small[rows], particle[None], limited(-1, nx // 4, nx), flip=True)
-        return -poses.value.max(axis=1) / self.norm[rows]
+        return -self._first_search().highest(self._prepared[rows], particle) / self.norm[rows]
+
+    def _first_search(self) -> PoseSearch:
+        """The search of this thread, with its buffers."""
+        nx = self.small.shape[-1]
+        return search_of(nx, limited(-1, nx // 4, nx), True, threading.get_ident())
 
     def _full(self, particle: np.ndarray, rows: np.ndarray, about: About) -> tuple[Alignment, np.ndarray]:
         """What takes the particle onto each reference, and the scores."""
         references = self.full[rows]
         if self.search.prefilt:
-            support = references != 0
-            references = np.stack([match_to(image, about.apix, to=particle) for image in references]) * support
+            references = matched(references, particle, about.apix)
         found = self.search.matching.aligned(references, particle, about)
         placed, against = moved(references, found), particle
         if self.mask is not None:
             placed, against = placed * self.mask, particle * self.mask
         back = found.inverse()
-        factor = max(self.search.shrink, 1)
+        factor = self._nx / particle.shape[-1]
         return replace(back, tx=back.tx * factor, ty=back.ty * factor), self.search.matching.cmp(against, placed, about)
+
+
+def matched(references: np.ndarray, particle: np.ndarray, apix: float) -> np.ndarray:
+    """References (n, y, x) with the power spectrum of a particle (y, x), 0 where they were: EMAN2's prefilt."""
+    return np.stack([match_to(image, apix, to=particle) for image in references]) * (references != 0)

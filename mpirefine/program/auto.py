@@ -74,6 +74,8 @@ def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
             problems.append(str(error))
         except ValueError:
             problems.append(f"--mass {options.mass}: give kDa, as one number or one for each map")
+    if options.seeds_from == "random-subsets" and len(set(symmetries)) > 1:
+        problems.append(f"--sym {options.sym}: seeds of random subsets are alike, so their symmetry must be one")
     changes: dict[str, Any] = {}
     if options.targetres is None:
         target = max(TARGET_NYQUISTS * grid.nyquist, FINEST_TARGET)

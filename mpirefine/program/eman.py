@@ -76,7 +76,8 @@ def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:
         apix = file.apix
     rotation = np.array([np.eye(3) if m is None else m[:, :3] for m in matrices], np.float64)
     number = np.array([0 if m is None else int(m) for m in models], int)
-    return images, Orientations(rotation, (number - max(number.min(initial=0), 0)).astype(np.int32)), apix or 1.0
+    first = 1 if len(number) and number.min() > 0 else 0          # EMAN2 counted from 0 until 2013
+    return images, Orientations(rotation, (number - first).astype(np.int32)), apix or 1.0
 
 
 def alignment_of(planes: Sequence[np.ndarray]) -> Alignment:

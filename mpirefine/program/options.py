@@ -9,7 +9,6 @@ from mpirefine.errors import ParameterError
 from mpirefine.program.declare import opt
 from mpirefine.program.emanoptions import IDLE, EmanOptions, translated
 
-
 # what steers the search and the statistics of the likelihood only
 LIKELIHOOD = ("delta", "tau2_fudge", "local", "fixed_poses", "keep_simmx", "block_mb", "threads")
 
@@ -112,10 +111,13 @@ def types() -> dict[str, type]:
 
 
 def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...] = ()) -> None:
-    """Declare the options on a parser; `full` shows all of them in its help, `only` restricts them to some names."""
-    for one in fields(Options):
+    """Declare the options on a parser, EMAN2's after the others; `full` shows all of them in its help, `only` restricts them to some names."""
+    of_eman = {one.name for one in fields(EmanOptions)}
+    group = parser.add_argument_group("options of EMAN2's e2refinemulti (docs/eman2.md says what is the same)") if full and not only else parser
+    for one in sorted(fields(Options), key=lambda one: one.name in of_eman):
         if only and one.name not in only:
             continue
+        place = group if one.name in of_eman else parser
         meta, kind = one.metadata, types()[one.name]
         shown = meta["text"] + (f" [{meta['unit']}]" if meta["unit"] else "")
         if one.default not in (None, "", False):
@@ -124,10 +126,10 @@ def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...]
         flag = flag_of(one.name)
         flags = [meta["short"], flag] if meta["short"] else [flag]
         if kind is bool:
-            parser.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
+            place.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
-            parser.add_argument(*flags, type=kind, default=argparse.SUPPRESS, help=text, choices=meta["choices"] or None,
-                                metavar=None if meta["choices"] else kind.__name__.upper())
+            place.add_argument(*flags, type=kind, default=argparse.SUPPRESS, help=text, choices=meta["choices"] or None,
+                               metavar=None if meta["choices"] else kind.__name__.upper())
 
 
 def validate(options: Options) -> None:

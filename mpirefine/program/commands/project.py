@@ -8,6 +8,7 @@ import numpy as np
 from mpirefine.distribution.team import Team
 from mpirefine.distribution.window import Window
 from mpirefine.errors import InputError
+from mpirefine.maths.symmetry import elements
 from mpirefine.program import auto, eman, logs
 from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.launcher import check_launcher
@@ -52,7 +53,9 @@ def prepare(args: argparse.Namespace) -> tuple[np.ndarray, float, tuple[str, ...
         problems.append("maps of different boxes: " + ", ".join(f"{name} {len(volume)}" for name, volume in zip(names, maps)))
     if problems:
         raise InputError(*problems)
-    symmetries = auto.check_symmetries(auto.per_model(args.sym, len(maps), "--sym"))
+    symmetries = tuple(name.lower() for name in auto.per_model(args.sym, len(maps), "--sym"))
+    for name in symmetries:
+        elements(name)              # a helix has views too
     views = Views(build("projectors", args.projector), build("orientgens", args.orientgen), args.prethreshold,
                   postprocess=build_optional("processors", args.postprocess))
     return np.stack(maps), args.apix or apix[0] or 1.0, symmetries, views

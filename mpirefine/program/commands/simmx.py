@@ -6,6 +6,7 @@ import argparse
 import numpy as np
 
 from mpirefine.distribution.team import Team
+from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.matching import ReferenceStack, Search
 from mpirefine.maths.transform2d import Alignment
 from mpirefine.program import eman, logs
@@ -63,6 +64,11 @@ def prepare(args: argparse.Namespace) -> tuple[np.ndarray, Search]:
     """On rank 0. The references, and how to score."""
     for name in ("shrink", "kept"):
         eman.positive(name, getattr(args, name))
+    if args.twostage < 0:
+        raise ParameterError(f"--twostage {args.twostage:g}: must be 0 or more")
     images, _, _ = eman.read_projections(args.references)
     mask = load(args.mask) if args.mask else None
+    if mask is not None and mask.shape != images.shape[1:]:
+        raise InputError(f"--mask {args.mask}: {' x '.join(map(str, mask.shape[::-1]))} pixels, the references have "
+                         f"{' x '.join(map(str, images.shape[:0:-1]))}")
     return images, Search(eman.matching(args), mask, args.prefilt, args.shrink, args.twostage, args.kept)
