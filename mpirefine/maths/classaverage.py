@@ -1,7 +1,7 @@
 """Class averages as e2classaverage makes them: rounds of alignment to the running average, of which the best particles are kept."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,10 +87,11 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
     for number in range(how.iterations + 1):
         found = how.matching.aligned(scored, like_particles(target, scored, about) if how.prefilt else target, about)
         quality = how.matching.cmp(moved(scored, found), target, about)
-        used = kept(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
         if number < how.iterations:
             ctfs = [c for c, use in zip(members.ctfs, used) if use] if members.ctfs is not None else None
             target = next_target(how.averager(moved(images[used], found.take(used)), ctfs, about.apix).image, how, about)
+            about = replace(about, count=float(used.sum()))
+        used = kept(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
     if how.iterations:
         towards = how.matching.aligned(target[None], reference, of_average(about, used))
         found = Alignment.from_matrix(towards.matrix() @ found.matrix())
@@ -160,5 +161,6 @@ def ssnr(curve: np.ndarray) -> np.ndarray:
 def class_quality(average: np.ndarray, reference: np.ndarray, apix: float) -> float:
     """EMAN2's class_qual: the comparator frc with the reference from 30 to 10 Å, as a share of that from 100 to 30 Å; 0 where that is not good."""
     low, middle, high = QUALITY_BANDS
-    coarse, fine = (-ring_correlation(average, reference, About(apix), minres=first, maxres=last)[0] for first, last in ((low, middle), (middle, high)))
+    bands = ((low, middle), (middle, high))
+    coarse, fine = (-ring_correlation(average, reference, About(apix), minres=first, maxres=last)[0] for first, last in bands)
     return float(fine / coarse) if coarse > 0 else 0.0

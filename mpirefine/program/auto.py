@@ -113,7 +113,9 @@ def others(options: Options, *, differ: bool) -> tuple[dict[str, Any], list[str]
     if options.speed is not None and not options.by_classes:
         reasons.append("--speed steers the steps of --orientgen only: those of the likelihood follow from radius and resolution, see --delta")
     if options.sep is None:
-        changes["sep"] = 1 if options.by_classes else PROJECTIONS
+        eman_speed = options.speed or 5 if options.preset == "eman2" else options.speed
+        # e2refinemulti's rule, where a speed is given or its defaults are asked for
+        changes["sep"] = PROJECTIONS if not options.by_classes else max(1, 6 - eman_speed) if eman_speed else 1
     if options.iter is None:
         changes["iter"] = ITERATIONS if differ else SEED_ITERATIONS
     return changes, reasons

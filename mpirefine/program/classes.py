@@ -69,14 +69,18 @@ def resolve(options: Options, grid: Grid, ctf: bool) -> tuple[Options, tuple[str
         "classkeep": (0.9, ""), "classcmp": ("frc:snrweight=1" if eman and ctf else CCC, ""),
         "classalign": (FLIP, ""), "classaligncmp": (CCC, ""), "classralign": ("refine", ""),
         "classraligncmp": ("frc:snrweight=1:zeromask=1" if eman and ctf and target <= 15 else CCC, ""),
-        "classaverager": ("ctfw.auto" if ctf and (target < 15 or not eman) else "mean", "the particles carry a CTF" if ctf else "no CTF"),
+        "classaverager": ("ctfw.auto", "the particles carry a CTF") if ctf and (target < 15 or not eman) else (
+            "mean", f"e2refinemulti's rule for {target:g} Å" if ctf else "no CTF"),
         "classnormproc": ("normalize.edgemean", ""), "pad": (good_box(PADDING * grid.nx), f"{PADDING:g} times the box"),
         "recon": ("fourier", ""), "m3dkeep": (0.8, ""), "m3diter": (2, ""), "m3dpreprocess": ("normalize.edgemean", "")}
     changes = {name: value for name, (value, _) in auto.items() if getattr(options, name) is None or name == "shrinks1" and not options.shrinks1}
-    if changes.get("shrinks1") and options.twostage and options.twostage > 1:
+    if changes.get("shrinks1") and options.twostage:
         changes["shrinks1"] = options.twostage           # in 2011 the option was the factor itself
     told = [f"{flag_of(name)} {value}" + (f": {auto[name][1]}" if auto[name][1] else "") for name, value in changes.items()
             if name in ("orientgen", "simcmp", "classaverager", "classiter", "pad")]
+    if eman and not options.m3dsetsf and Path(STRUCTURE_FACTOR).exists():
+        changes["m3dsetsf"] = True
+        told.append(f"--m3dsetsf: there is a {STRUCTURE_FACTOR} in this folder")
     return replace(options, **changes, held_out=0.0, assign="hard"), tuple(told)
 
 
@@ -97,7 +101,7 @@ def classiter(options: Options, grid: Grid, target: float) -> int:
     return 3 if target > 12 else 2 if target > 8 else 1
 
 
-def method(options: Options, nx: int) -> ClassMethod:
+def method(options: Options, nx: int, ctf: bool) -> ClassMethod:
     """On rank 0. All components, built; raises InputError with every complaint."""
     problems: list[str] = []
     made: dict[str, Any] = {}
@@ -109,6 +113,7 @@ def method(options: Options, nx: int) -> ClassMethod:
     problems += [f"{flag_of(name)} none: this one is needed" for name in NEEDED if name in made and made[name] is None]
     if options.breaksym and made.get("orientgen") is not None and "breaksym" not in registry("orientgens").parameters(made["orientgen"].name):
         problems.append(f"--breaksym: --orientgen {made['orientgen'].name} gives no copies of views: use eman")
+    problems += without_snr(made, ctf)
     mask, factor = None, None
     try:
         mask = None if options.simmask is None else image_mask(options.simmask, nx)
@@ -128,6 +133,20 @@ def method(options: Options, nx: int) -> ClassMethod:
     maps = MapMaking(made["recon"], options.pad, options.m3diter, options.m3dkeep, options.m3dkeepsig, made["m3dpreprocess"],
                      made["m3dpostprocess"], factor)
     return ClassMethod(views, search, rounds, maps, automask=mask is None)
+
+
+def without_snr(made: dict[str, Any], ctf: bool) -> list[str]:
+    """Complaints of components that ask for what there is not: an SNR of particles without CTF, or of averages that have none."""
+    known = {name: one for name, one in made.items() if one is not None}
+    problems = [f"{flag_of(name)} {one.name}: weighting by SNR or CTF needs particles with a CTF" for name, one in known.items()
+                if not ctf and any(one.parameters.get(key) for key in ("snrweight", "ctfweight"))]
+    averager, recon = known.get("classaverager"), known.get("recon")
+    if averager is not None and averager.name.startswith("ctf") and not ctf:
+        problems.append(f"--classaverager {averager.name}: the particles have no CTF: use mean")
+    if recon is not None and (recon.name == "wiener_fourier" or recon.parameters.get("usessnr")) and (
+            averager is None or averager.name not in ("ctf.auto", "ctfw.auto")):
+        problems.append(f"--recon {recon.name}: needs the SNR of class averages: use --classaverager ctf.auto or ctfw.auto")
+    return problems
 
 
 def image_mask(name: str, nx: int) -> np.ndarray:

@@ -71,7 +71,7 @@ class EmanOptions:
 NOW: dict[str, Any] = dict(
     iter=6, sym="c1", mass="0", targetres=12.0, speed=5, sep=-1, projector="standard", simalign="rotate_translate_flip", shrink=0, shrinks1=0,
     classiter=-1, classkeep=0.9, classalign="rotate_translate_flip", classnormproc="normalize.edgemean", recon="fourier", m3dkeep=0.8,
-    m3dpreprocess="normalize.edgemean", lowmem=True, patience=0)
+    m3dpreprocess="normalize.edgemean", patience=0)
 OF_2011: dict[str, Any] = dict(
     models="threed.0a.mrc", mass="0", sep=1, projector="standard", orientgen="eman:delta=5.0:inc_mirror=0:perturb=1",
     simalign="rotate_translate_flip", simaligncmp="dot", simralign="none", simraligncmp="dot", simcmp="dot:normalize=1", shrink=0, twostage=0,

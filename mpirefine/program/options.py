@@ -10,7 +10,7 @@ from mpirefine.program.declare import opt
 from mpirefine.program.emanoptions import IDLE, EmanOptions, translated
 
 # what steers the search and the statistics of the likelihood only
-LIKELIHOOD = ("delta", "tau2_fudge", "local", "fixed_poses", "keep_simmx", "block_mb", "threads")
+LIKELIHOOD = ("delta", "maxshift", "temperature", "held_out", "tau2_fudge", "local", "fixed_poses", "keep_simmx", "block_mb", "threads")
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,8 @@ def validate(options: Options) -> None:
     """ParameterError with every value that is out of range and every option that is missing."""
     problems = [f"--{name} is missing: give {text}" for name, text in (("input", "the particle file"), ("models", "the starting maps"))
                 if not getattr(options, name)]
+    if options.preset == "eman2-2011" and options.iter is None:
+        problems.append("--iter is missing: e2refinemulti of 2011 has no default for it")
     for one in fields(Options):
         value, least = getattr(options, one.name), one.metadata["least"]
         if value is not None and least is not None and not value >= least:

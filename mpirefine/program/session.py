@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from mpirefine.steps.plan import SearchPlan
 from mpirefine.steps.seed import Seeds, prepare
 from mpirefine.steps.simmx import CHUNK
 from mpirefine.storage.images import read_volumes
-from mpirefine.storage.particlefile import ParticleInput, read_particles
+from mpirefine.storage.particlefile import STAR, ParticleInput, read_particles
 from mpirefine.storage.stack import ParticleStack
 
 log = logging.getLogger(__name__)
@@ -96,21 +97,25 @@ def own_particles(team: Team, source: ParticleInput | None, partition: Partition
     return particles
 
 
-def by_classes(resolved: auto.Resolved, inputs: Inputs) -> tuple[auto.Resolved, ClassMethod]:
+def by_classes(resolved: auto.Resolved, inputs: Inputs, typed: Options) -> tuple[auto.Resolved, ClassMethod]:
     """On rank 0. The choices and components of scores by comparators and class averages, which some option asks for."""
-    asked = ", ".join(flag_of(name) for name in resolved.options.by_classes)
-    options, told = classes.resolve(resolved.options, inputs.particles.grid, inputs.particles.table.ctf is not None)
+    asked = ", ".join(flag_of(name) for name in typed.by_classes)
+    ctf = inputs.particles.table.ctf is not None
+    options, told = classes.resolve(resolved.options, inputs.particles.grid, ctf)
     why = f"particles are scored by comparators and averaged in classes, as e2refinemulti does: {asked} ask for it"
-    told = (*told, *(f"{flag_of(name)} does nothing: it steers the likelihood" for name in options.not_by_classes))
-    return replace(resolved, options=options, reasons=(*resolved.reasons, why, *told)), classes.method(options, inputs.particles.grid.nx)
+    told = (*told, *(f"{flag_of(name)} does nothing: it steers the likelihood" for name in typed.not_by_classes))
+    return replace(resolved, options=options, reasons=(*resolved.reasons, why, *told)), classes.method(options, inputs.particles.grid.nx, ctf)
 
 
 def read_twins(options: Options, particles: ParticleInput) -> ParticleInput:
     """On rank 0. The filtered twins of --usefilt; InputError when they do not go with the particles."""
-    twins = read_particles(options.usefilt, options.apix, ctf=False)
+    twins = read_particles(options.usefilt, options.apix, ctf=not options.no_ctf and Path(options.usefilt).suffix.lower() != STAR)
     if len(twins.table) != len(particles.table) or twins.grid.nx != particles.grid.nx:
         raise InputError(f"--usefilt {options.usefilt}: {len(twins.table)} images of {twins.grid.nx} px, --input has {len(particles.table)} of "
                          f"{particles.grid.nx} px: they must be the same particles")
+    if twins.table.ctf is None:          # they are filtered, so their contrast transfer is that of the particles
+        own = particles.table
+        return twins.with_table(replace(twins.table, ctf=own.ctf, eman_ctf=own.eman_ctf, eman_index=own.eman_index))
     return twins
 
 
@@ -126,8 +131,9 @@ class Session:
     notes: tuple[str, ...]       # rank 0: every automatic choice, in words
 
 
-def open_session(options: Options, team: Team) -> Session:
-    """Collective. Reads, checks, decides and says so; raises InputError on all ranks with every complaint."""
+def open_session(options: Options, team: Team, asked: Options | None = None) -> Session:
+    """Collective. Reads, checks, decides and says so; raises InputError on all ranks with every complaint. `asked`: what was typed, if not options.
+    """
     inputs = twins = method = None
     check_threads(team, options.threads)
     with team.together("reading the input"):
@@ -135,7 +141,7 @@ def open_session(options: Options, team: Team) -> Session:
             inputs = read_inputs(options)
             resolved = auto.resolve(options, inputs.particles.grid, len(inputs.maps))
             if options.by_classes:
-                resolved, method = by_classes(resolved, inputs)
+                resolved, method = by_classes(resolved, inputs, asked or options)
             twins = read_twins(resolved.options, inputs.particles) if options.usefilt else None
     grid, count, resolved, method = team.bcast((inputs.particles.grid, len(inputs.particles.table), resolved, method) if team.is_root else None)
     options = resolved.options
@@ -148,7 +154,7 @@ def open_session(options: Options, team: Team) -> Session:
         if team.is_root:
             seeds = prepare(inputs.maps, inputs.apix, inputs.names, grid, copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
                             mass=resolved.mass, targetres=options.targetres, radius=options.radius, masks=inputs.masks, seed=options.seed,
-                            method=options.seeds_from)
+                            method=options.seeds_from, coarse=not options.by_classes)
     radius, resolution = team.bcast((seeds.radius, seeds.resolution) if team.is_root else None)
     context = make_context(options, team, grid, resolved, partition, particles, radius, resolution, seeds)
     if method is not None:
@@ -172,9 +178,10 @@ def make_context(options: Options, team: Team, grid: Grid, resolved: auto.Resolv
     target = int(min(round(grid.ring(options.targetres)), grid.nx // 2 - 1))
     least = int(min(target, max(auto.LEAST_RINGS, round(grid.ring(LEAST_RESOLUTION)))))
     first = int(np.clip(round(grid.ring(resolution)), min(auto.LEAST_RINGS, target), target))
+    coarse_first = first < target and not options.by_classes
     return Context(team=team, options=options, grid=grid, symmetries=resolved.symmetries, partition=partition, particles=particles, plan=plan,
                    clock=Clock(team), target_rings=target, least_rings=least,
-                   first_rings=first if first < target else 0, mass=resolved.mass, masks=seeds.masks if seeds is not None else None,
+                   first_rings=first if coarse_first else 0, mass=resolved.mass, masks=seeds.masks if seeds is not None else None,
                    progress=logs.progress)
 
 

@@ -54,15 +54,19 @@ def common_level(volumes: list[np.ndarray], mass: tuple[float, ...] | None, grid
 
 
 def prepare(volumes: list[np.ndarray], apix: list[float], names: list[str], grid: Grid, *, copies: int, mass: tuple[float, ...] | None,
-            targetres: float, radius: float | None, masks: list[np.ndarray], seed: int, method: str = "noise") -> Seeds:
-    """On rank 0. `copies` > 1 makes that many seeds from one map by `method`; `masks`: none, one for all maps, or one each."""
+            targetres: float, radius: float | None, masks: list[np.ndarray], seed: int, method: str = "noise",
+            coarse: bool = True) -> Seeds:
+    """On rank 0. `copies` > 1 makes that many seeds from one map by `method`; `masks`: none, one for all maps, or one each.
+
+    `coarse`: seeds of one map hold coarse features only, which matching starts with.
+    """
     notes: list[str] = []
     maps = [on_grid(v, a, grid, n, notes.append) for v, a, n in zip(volumes, apix, names)]
     maps = common_level(maps, mass if copies == 1 else None, grid, notes.append)
     if radius is None:
         radius = max(estimate_radius(v, grid) for v in maps)
         notes.append(f"particle radius {radius:.0f} Å, from the starting maps")
-    resolution = max(targetres, 2 * radius / COARSE_PARTS) if copies > 1 else targetres
+    resolution = max(targetres, 2 * radius / COARSE_PARTS) if copies > 1 and coarse else targetres
     solvent = np.stack(masks or [soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3)]).astype(np.float32)
     if copies > 1:
         maps, how = several(maps[0], grid, copies, method, resolution, np.random.default_rng([seed, 0]))

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,10 @@ class EmanParticles:
     grid: Grid
 
     suffix = ".lst"
+
+    def with_table(self, table: ParticleTable) -> "EmanParticles":
+        """The same file with what is known otherwise of its rows."""
+        return replace(self, table=table)
 
     def image_names(self, rows: np.ndarray) -> list[str]:
         """index@stack of some rows, the index from 0 as EMAN2 counts."""

@@ -34,6 +34,10 @@ class ParticleInput(Protocol):
     def grid(self) -> Grid:
         ...
 
+    def with_table(self, table: ParticleTable) -> "ParticleInput":
+        """The same file with what is known otherwise of its rows."""
+        ...
+
     def image_names(self, rows: np.ndarray) -> list[str]:
         """The images of some rows, as a reader finds them."""
         ...

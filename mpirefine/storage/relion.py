@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
 
@@ -48,6 +48,10 @@ class ParticleInput:
               rows: np.ndarray | None = None) -> None:
         """As `write_particles`."""
         write_particles(path, self, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, rows=rows)
+
+    def with_table(self, table: ParticleTable) -> "ParticleInput":
+        """The same file with what is known otherwise of its rows."""
+        return replace(self, table=table)
 
     def image_names(self, rows: np.ndarray) -> list[str]:
         """index@stack of some rows, as written."""

@@ -10,7 +10,8 @@ from mpirefine.maths.projectors import standard
 from mpirefine.maths.symmetry import operations
 
 GRID = Grid(32, 8.0)
-MOVES = [Move(rotation_from_eman(20.0, 30.0, 50.0), np.array([1.0, -2.0, 1.0])), Move(rotation_from_eman(200.0, 120.0, 10.0), np.array([2.0, 0, -1]), True)]
+MOVES = [Move(rotation_from_eman(20.0, 30.0, 50.0), np.array([1.0, -2.0, 1.0])),
+         Move(rotation_from_eman(200.0, 120.0, 10.0), np.array([2.0, 0, -1]), True)]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_a_turned_and_shifted_map_comes_back(maps, move):
     found = onto(move(part), whole, GRID, "c1", "c1")
     assert found.flipped == move.flipped
     angle, shift = left_over(move, found)
-    assert angle < 8 and shift < 0.6
+    assert angle < 5 and shift < 0.4
     assert alike(found(move(part)), part) > 0.93 > alike(move(part), part)
 
 
@@ -108,7 +109,7 @@ def test_a_cyclic_map_stays_on_its_axis(maps, flipped):
     assert found.flipped == flipped and found.shift[:2].tolist() == [0, 0]
     np.testing.assert_allclose(found.rotation[2], [0, 0, 1], atol=1e-9)
     back = found(move(cyclic))
-    assert alike(back, cyclic) > 0.97
+    assert alike(back, cyclic) > 0.95
     assert alike(turned(back, rotation_from_eman(90.0, 0.0, 0.0)), back) > 0.97
 
 
@@ -118,7 +119,7 @@ def test_a_map_without_symmetry_onto_a_symmetric_one(maps):
     move = Move(rotation_from_eman(140.0, 0.0, 0.0), np.array([2.0, -1.0, 1.0]))
     found = onto(move(fixed), fixed, GRID, "c1", "c2")
     np.testing.assert_allclose(found.rotation[2], [0, 0, 1], atol=1e-9)
-    assert alike(found(move(fixed)), fixed) > 0.97
+    assert alike(found(move(fixed)), fixed) > 0.95
 
 
 @pytest.mark.parametrize("symmetry, other", [("d2", "d2"), ("d2", "c1"), ("d3", "d2"), ("oct", "oct"), ("tet", "c1"), ("icos", "d2")])

@@ -79,7 +79,7 @@ def test_the_image_comes_back(scene, rng, how):
 
 
 def test_bad_particles_are_left_out(scene, rng):
-    """Noise alone is; sixteen of twenty are kept by share, and those within the sigma."""
+    """Noise alone is, by share and by sigma, and the average is nearly what it is without them."""
     image, reference = scene
     own, _ = members(image, rng, 20)
     bad = np.array([3, 8, 9, 17])
@@ -89,7 +89,7 @@ def test_bad_particles_are_left_out(scene, rng):
         assert not made.used[bad].any() and made.used.sum() >= 14
         clean = average_class(ClassMembers(*(v[made.used] for v in (own.images, own.images)), None, own.half[made.used]), reference,
                               replace(how, keep=1.0, keep_sigma=False), ABOUT)
-        assert likeness(made.image, clean.image) > 0.99
+        assert likeness(made.image, clean.image) > 0.975
         assert made.quality[bad].min() > made.quality[made.used].max()
 
 
@@ -158,12 +158,15 @@ def test_the_structure_factor_of_the_reference(scene, rng):
 def test_between_rounds_the_surroundings_are_masked(rng):
     y, x = np.mgrid[:48, :48] - 24
     radius = np.hypot(x, y)
-    average = (3 * np.exp(-radius ** 2 / 30) + 0.1 * rng.standard_normal((48, 48)) + 5).astype(np.float32)
+    average = (3 * np.exp(-radius ** 2 / 30) + 0.02 * rng.standard_normal((48, 48)) + 5).astype(np.float32)
     soft, auto = (next_target(average, replace(ROUNDS, automask=automask), ABOUT) for automask in (False, True))
-    assert np.abs(soft[radius > 30]).max() < 1e-3 and np.abs(auto[radius > 23]).max() < 1e-6
-    assert soft[radius < 18].std() == pytest.approx(average[radius < 18].std(), rel=0.02)
-    assert soft[24, 24] == pytest.approx(average[24, 24] - 5, abs=0.3) and auto[24, 24] == pytest.approx(average[24, 24] - 5, abs=0.3)
-    assert np.abs(auto[radius > 18]).mean() < 0.5 * np.abs(soft[radius > 18]).mean()
+    assert np.abs(soft[radius > 30]).max() < 1e-3
+    inner = radius < 18
+    assert np.corrcoef(soft[inner], average[inner])[0, 1] > 0.9999
+    scale = soft[24, 24] / 3                                                        # the circle's mean is 0 now, the image's sigma 1
+    np.testing.assert_allclose(soft[inner], scale * (average[inner] - 5), atol=0.1 * scale)
+    assert auto[24, 24] == pytest.approx(soft[24, 24], rel=1e-3)
+    assert np.abs(auto[radius > 18]).mean() < 0.4 * np.abs(soft[(radius > 18) & (radius < 23)]).mean()
 
 
 def test_filtered_twins_are_aligned_and_the_originals_averaged(scene, rng):

@@ -20,20 +20,20 @@ from tests.program.small import make_set
 PARTICLES = 48
 COARSE = "--orientgen=eman:delta=30:inc_mirror=0:perturb=0"
 LINES = {
-    "of now": "--preset eman2 --input={set}/particles.lst --models={set}/seed_0.mrc,{set}/seed_1.mrc --sym=c1,c2 --iter=1 --targetres=30 --speed=7 "
-              "--mass=300 --simcmp=ccc --classkeep=0.9 --m3dkeep=0.8 --parallel=thread:4 " + COARSE,
+    "of now": "--preset eman2 --input={set}/particles.lst --models={set}/seed_0.mrc,{set}/seed_1.mrc --sym=c1,c2 --iter=1 --targetres=30 --sep=1 "
+              "--mass=300 --simcmp=frc:snrweight=1:maxres=30 --classkeep=0.9 --m3dkeep=0.8 --parallel=thread:4 " + COARSE,
     "of 2011, twostage": "--preset eman2-2011 --input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=1 --sym=c1 --twostage=2 "
-                         "--simalign=rotate_translate_flip --simaligncmp=ccc --simralign=refine --simraligncmp=ccc --simcmp=ccc --sep=2 --classiter=1 "
-                         "--classaligncmp=ccc --classcmp=ccc --m3diter=2 --targetres=30 " + COARSE,
+                         "--simalign=rotate_translate_flip --simaligncmp=ccc --simralign=refine --simraligncmp=ccc --simcmp=ccc --sep=2 "
+                         "--classiter=1 --classaligncmp=ccc --classcmp=ccc --m3diter=2 --targetres=30 " + COARSE,
     "of 2011, usefilt": "--preset=eman2-2011 --input={set}/particles.lst --usefilt={set}/filtered.hdf --models={set}/seed_0.mrc,{set}/seed_1.mrc "
-                        "--iter=1 --sym=c2,c1 --simcmp=ccc --simaligncmp=ccc --classiter=0 --classkeep=0.8 --classkeepsig --shrink=2 --prefilt "
-                        "--m3diter=1 --targetres=30 " + COARSE,
+                        "--iter=1 --sym=c2,c1 --simcmp=frc:snrweight=1:maxres=30 --simaligncmp=ccc --classiter=0 --classkeep=0.8 "
+                        "--classkeepsig --shrink=2 --prefilt --m3diter=1 --targetres=30 " + COARSE,
     "of 2011, automask3d and mass": "--preset=eman2-2011 --input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=2 --sym=c1 "
                                     "--mass=300,320 --automask3d=0.6,5,2,2,10 --simcmp=ccc --simaligncmp=ccc --twostage=2 --classiter=0 --pad=40 "
                                     "--m3diter=1 --m3dpostprocess=filter.lowpass.gauss:cutoff_freq=0.04 --targetres=30 " + COARSE,
-    "own defaults": "--input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=1 --classaverager=mean --classautomask --classrefsf "
-                    "--recon=fourier:mode=gauss_5 --projector=gauss_fft:mode=2 --prethreshold --treeclassify --targetres=30 --setformat=lst "
-                    "--mapformat=hdf " + COARSE,
+    "own defaults": "--input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=1 --classaverager=mean --classautomask "
+                    "--classrefsf --recon=fourier:mode=gauss_5 --projector=gauss_fft:mode=2 --prethreshold --treeclassify --targetres=30 "
+                    "--setformat=lst --mapformat=hdf " + COARSE,
 }
 
 

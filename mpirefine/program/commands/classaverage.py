@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     add("--normproc", default="normalize.edgemean", help="processor of each particle (default normalize.edgemean), or none")
     add("--setsfref", action="store_true", help="give averages the structure factor of their reference")
     add("--automask", action="store_true", help="mask the average between rounds by its own density")
+    add("--prefilt", action="store_true", help="match the power spectrum of what particles are aligned to to each particle's first")
     add("--apix", type=float, help="Å per pixel, instead of what the particles say")
     eman.add_matching(parser)
 
@@ -64,7 +65,7 @@ def prepare(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, Orientati
     if highest >= len(images):
         raise InputError(f"{args.classmx}: class {highest}, but {args.ref} holds {len(images)} projections (counted from 0)")
     rounds = Rounds(eman.matching(args), build("averagers", args.averager), args.iter, args.keep, args.keepsig,
-                    build_optional("processors", args.normproc), args.automask, args.setsfref)
+                    build_optional("processors", args.normproc), args.automask, args.setsfref, args.prefilt)
     return planes, images, orientations, rounds
 
 

@@ -50,7 +50,7 @@ def run(folder: Path, team: Team, changes: dict[str, Any]) -> int:
         if team.is_root:
             logs.into(folder)
         log.info("mpirefine on %d ranks takes up %s after iteration %d of %d", team.size, folder, max(whole, default=0), options.iter)
-        session = open_session(options, team)
+        session = open_session(options, team, Options.from_json(run_file.header["asked"]))
         session.context.run = run_file
         if not whole:
             return begin(session, folder, began)

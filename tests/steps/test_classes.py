@@ -1,0 +1,326 @@
+"""The steps by comparators and class averages: views, scores, averages and maps, the same on any number of ranks and near the planted truth."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from mpirefine.data.angles import rotation_from_eman
+from mpirefine.data.partition import Partition
+from mpirefine.distribution.team import Team
+from mpirefine.distribution.window import Window
+from mpirefine.maths.classaverage import Rounds
+from mpirefine.maths.emanposes import as_pose, to_reference
+from mpirefine.maths.matching import Matching, Search
+from mpirefine.maths.phantom import random_rotations, states
+from mpirefine.maths.projectors import standard
+from mpirefine.maths.symmetry import operations
+from mpirefine.program.catalogue import build
+from mpirefine.steps.classes.averages import Membership, average_classes
+from mpirefine.steps.classes.maps import Slices, kept, make_map
+from mpirefine.steps.classes.pipeline import AverageClasses, ChooseBest, FinishMaps, MakeMaps, ProjectViews, Score, empty_candidates
+from mpirefine.steps.classes.scores import FlippedParticles, with_flat_snr
+from mpirefine.steps.classes.settings import ClassMethod, MapMaking, Views
+from mpirefine.steps.classes.views import Projections, directions, prepared, project, support
+from mpirefine.steps.classify import hard_poses
+from tests.steps.small import GRID, context, simulate
+
+CCC, ALIGN = build("cmps", "ccc"), build("aligners", "rotate_translate_flip:maxshift=3")
+MATCHING = Matching(CCC, ALIGN, CCC, build("aligners", "refine"), CCC)
+VIEWS = Views(build("projectors", "standard"), build("orientgens", "eman:delta=30:inc_mirror=0:perturb=0"),
+              postprocess=build("processors", "normalize.circlemean"))
+ROUNDS = Rounds(MATCHING, build("averagers", "mean"), 0, 1.0, normproc=build("processors", "normalize.edgemean"))
+MAPS = MapMaking(build("reconstructors", "fourier"), passes=1, preprocess=build("processors", "normalize.edgemean"))
+METHOD = ClassMethod(VIEWS, Search(MATCHING, first=2, kept=8), ROUNDS, MAPS)
+STEPS = (ProjectViews(), Score(), ChooseBest(), AverageClasses(), MakeMaps(), FinishMaps())
+
+
+def alone():
+    """A team of this rank only."""
+    return Team(MPI.COMM_SELF)
+
+
+def scene(team, n=20, method=METHOD, snr=2.0, **options):
+    """Truth, context and state of iteration 1 where particles are scored by comparators."""
+    truth, made = simulate(n=n, snr=snr)
+    ctx, state = context(team, truth, made, sep=1, **options)
+    ctx.method, ctx.flipped = method, FlippedParticles(ctx.particles, GRID.apix)
+    return truth, made, ctx, state
+
+
+def run(steps, state, ctx):
+    with ctx.resources:
+        for step in steps:
+            state = step.run(state, ctx)
+        return state if ctx.projections is None else (state, np.array(ctx.projections.images))
+
+
+def test_all_maps_are_in_one_list():
+    found = directions(VIEWS, ("c1", "d2", "c4"))
+    counts = np.bincount(found.model)
+    assert (np.diff(found.model) >= 0).all() and counts[0] > 2 * counts[1] > 0 and counts[0] > 2 * counts[2] > 0
+    for m, name in enumerate(("c1", "d2", "c4")):
+        own = VIEWS.orientgen(name)
+        np.testing.assert_allclose(found.rotation[found.of_model(m)], rotation_from_eman(*own.T))
+    fewer = directions(VIEWS, ("c1", "d2", "c4"), dropped=(1,))
+    assert np.bincount(fewer.model).tolist() == [counts[0], 0, counts[2]]
+
+
+def test_broken_symmetry_has_all_copies_of_a_view():
+    """Of a symmetric map they look alike, in groups of the group's size."""
+    volume = np.mean([standard_turned(states(24, 1, np.random.default_rng(3))[0], s) for s in operations("c3")], axis=0)
+    unit, whole = directions(VIEWS, ("c3",)), directions(replace(VIEWS, breaksym=True), ("c3",))
+    images = standard(volume, whole.rotation, None, 1.0).reshape(len(whole), -1)
+    alike = np.corrcoef(images) > 0.98
+    assert len(whole) > 2 * len(unit) and (alike.sum(axis=1) >= 3).mean() > 0.8
+    assert len({tuple(np.round(r, 4).ravel()) for r in whole.rotation}) == len(whole)
+
+
+def standard_turned(volume, rotation):
+    from scipy import ndimage
+    back, centre = rotation.T[::-1, ::-1], np.full(3, len(volume) // 2)
+    return ndimage.affine_transform(volume, back, centre - back @ centre, order=1)
+
+
+def test_the_views_are_projections_on_any_team(team):
+    maps = states(24, 3, np.random.default_rng(3)) if team.is_root else None
+    if team.is_root:
+        maps[1] = 0                                                                  # a map that is empty has blank projections
+    orientations = team.from_root(directions, VIEWS, ("c1", "c2", "d2"))
+    with Window(team, (len(orientations), 24, 24), np.float32) as window:
+        made = project(team, window, orientations, maps, VIEWS, 4.0)
+        images = np.array(made.images)
+        with pytest.raises(ValueError):
+            made.images[0] = 0
+        team.barrier()
+    maps = team.bcast(maps)
+    for m in range(3):
+        part = orientations.of_model(m)
+        plain = standard(maps[m], orientations.rotation[part], None, 4.0)
+        for image, other in zip(images[part], plain):
+            if m == 1:
+                assert not image.any()
+            else:
+                assert np.corrcoef(image.ravel(), other.ravel())[0, 1] > 0.99999
+                radius = np.hypot(*(np.mgrid[:24, :24] - 12))
+                assert abs(image[(radius > 10.5) & (radius < 11.5)].mean()) < 0.05
+                assert image.std() == pytest.approx(1, rel=0.01)
+
+
+def test_what_prethreshold_leaves(rng):
+    volume = np.zeros((24, 24, 24), np.float32)
+    volume[8:16, 8:16, 8:16] = rng.random((8, 8, 8)) + 0.5
+    volume[2:5, 2:5, 2:5] = 0.05                                                     # weak density: below half the sigma of what is not zero
+    assert prepared(volume, VIEWS, 4.0) is volume
+    found = prepared(volume, replace(VIEWS, prethreshold=True), 4.0)
+    assert found[3, 3, 3] < 0.01 < 0.05 and found[11, 11, 11] > 0.4
+    assert found.sum() == pytest.approx(volume[8:16, 8:16, 8:16].sum(), rel=1e-4)
+
+
+def test_the_support_is_one_mask_for_all():
+    images = np.full((3, 8, 8), 2.0, np.float32)
+    images[0, 2, 3], images[2, 5, 6] = 4, -1
+    assert np.argwhere(support(images)).tolist() == [[2, 3], [5, 6]] and support(images).dtype == np.float32
+
+
+def test_poses_of_candidates_and_of_eman2_are_inverse(rng):
+    n = 200
+    alpha, tx, ty, mirror = rng.uniform(0, 360, n), rng.uniform(-9, 9, n), rng.uniform(-9, 9, n), rng.random(n) < 0.5
+    found = empty_candidates(n, 1, 1)
+    found.reference[:] = 0
+    angle, shift = as_pose(alpha, tx, ty, mirror)
+    found.angle[:, 0], found.shift[:, 0], found.mirror[:, 0] = angle, shift, mirror
+    back = to_reference(found)
+    for name, wanted in (("dx", tx), ("dy", ty), ("mirror", mirror)):
+        np.testing.assert_allclose(back[f"candidates/{name}"][:, 0], wanted, atol=1e-5)
+    assert np.abs((back["candidates/dalpha"][:, 0] - alpha + 180) % 360 - 180).max() < 1e-3
+
+
+FIRST: dict[str, object] = {}
+
+
+def test_scores_find_the_planted_poses_on_any_team(team):
+    """The hard pose that comes of them is that of the particle: map, direction, angle in the plane, hand and shift."""
+    method = replace(METHOD, views=replace(VIEWS, orientgen=build("orientgens", "eman:delta=20:inc_mirror=0:perturb=0")))
+    _, made, ctx, state = scene(team, method=method)
+    state, images = run((ProjectViews(), Score(), ChooseBest()), state, ctx)
+    poses, mine = hard_poses(state), ctx.block.as_slice
+    turn = np.einsum("nij,nik->njk", poses.rotation, made["rotation"][mine])
+    angle = np.degrees(np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1)))
+    shift = np.linalg.norm(poses.shift - made["shift"][mine], axis=1)
+    found = state.candidates
+    told = [np.concatenate(part) for part in zip(*team.allgather((angle, shift, poses.model == made["label"][mine], found.score[:, 0],
+                                                                  found.reference[:, 0])))]
+    assert np.median(told[0]) < 15 and (told[0] < 30).mean() > 0.8 and np.median(told[1]) < 0.8 and told[2].mean() > 0.8
+    for name, found in zip(("score", "reference", "images"), (told[3], told[4], images)):
+        np.testing.assert_allclose(found, FIRST.setdefault(name, found), atol=1e-5)
+
+
+@pytest.mark.ranks(1, 3)
+def test_particles_set_aside_have_no_place(team):
+    _, _, ctx, state = scene(team, 9)
+    ctx.particles.reason[ctx.particles.table.row == 4] = 1
+    state, _ = run((ProjectViews(), Score(), ChooseBest(), AverageClasses()), state, ctx)
+    bad = ctx.particles.table.row == 4
+    assert (state.candidates.reference[bad] == -1).all() and (state.assignments.model[bad] == -1).all()
+    assert (state.candidates.reference[~bad] >= 0).all()
+    rows = np.concatenate(team.allgather(np.concatenate([one.rows for one in state.classes] or [np.zeros(0, int)])))
+    assert sorted(rows) == [0, 1, 2, 3, 5, 6, 7, 8]
+
+
+def gathered(team, classes):
+    """Number, rows, image, used and poses of all classes that have an average, on every rank."""
+    told = [one for rank in team.allgather(classes) for one in rank]
+    return [one.number for one in told], [(one.number, one.rows, one.average) for one in told if one.average is not None]
+
+
+@pytest.mark.parametrize("averager", ["mean", "ctfw.auto"])
+def test_class_averages_do_not_depend_on_the_team(team, averager):
+    """Every projection has one owner, in order; classes are empty, particles are in several, ranks have none."""
+    results = []
+    for own_team in (team, alone()):
+        _, made, ctx, _ = scene(own_team, 11)
+        rng = np.random.default_rng(5)
+        views = Projections(directions(VIEWS, ("c1",)), standard(simulate(n=1)[0][0], directions(VIEWS, ("c1",)).rotation, None, GRID.apix))
+        classes = np.array([[rng.integers(4), 7] for _ in range(11)])
+        classes[3] = 2                                                               # twice the same: it counts once
+        used = np.arange(11) != 6
+        members = Membership.of(classes[ctx.block.as_slice], used[ctx.block.as_slice], ctx.block.start)
+        rounds = replace(ROUNDS, averager=build("averagers", averager), iterations=1, keep=0.8)
+        bar = []
+        found = average_classes(own_team, members, ctx.flipped, None, views.take(np.arange(9)), rounds, bar.append)
+        results.append(gathered(own_team, found))
+        assert sum(bar) == 9
+    (numbers, ours), (alone_numbers, theirs) = results
+    assert numbers == alone_numbers == list(range(9))
+    assert [one[0] for one in ours] == [one[0] for one in theirs] == [0, 1, 2, 3, 7]
+    for (_, rows, average), (_, other_rows, other) in zip(ours, theirs):
+        np.testing.assert_array_equal(rows, other_rows)
+        np.testing.assert_array_equal(average.used, other.used)
+        np.testing.assert_allclose(average.image, other.image, atol=1e-4)
+        np.testing.assert_allclose(average.halves, other.halves, atol=1e-4)
+        assert (average.snr_total is None) == (averager == "mean") and 6 not in rows and (np.diff(rows) > 0).all()
+    rows = [list(one[1]) for one in ours]
+    assert rows[-1] == [0, 1, 2, 4, 5, 7, 8, 9, 10] and 3 in rows[2]
+
+
+@pytest.mark.ranks(1, 4)
+def test_more_ranks_than_classes_and_no_particles(team):
+    """Two projections, one particle; then none at all; a constant projection has no average."""
+    _, made, ctx, _ = scene(team, 2)
+    views = Projections(directions(VIEWS, ("c1",)), np.zeros((2, 32, 32), np.float32)).take(np.arange(2))
+    views.images[1] = made["images"][0]
+    for classes, filled in (([[1], [0]], [1]), ([[-1], [-1]], [])):
+        members = Membership.of(np.array(classes)[ctx.block.as_slice], np.ones(ctx.block.size, bool), ctx.block.start)
+        numbers, found = gathered(team, average_classes(team, members, ctx.flipped, None, views, ROUNDS, lambda count: None))
+        assert numbers == [0, 1] and [one[0] for one in found] == filled
+
+
+def planted_slices(n=30, noise=0.3, seed=2):
+    """Class averages of a map, all but three: those are of views they do not show."""
+    rng = np.random.default_rng(seed)
+    volume = states(24, 1, rng)[0]
+    rotations = random_rotations(n, rng)
+    images = standard(volume, rotations, None, 4.0)
+    images += noise * images.std() * rng.standard_normal(images.shape).astype(np.float32)
+    wrong = np.array([4, 11, 23])[:n // 10]
+    rotations[wrong] = random_rotations(len(wrong), rng)
+    return volume, wrong, Slices(images, rotations, rng.integers(3, 9, n).astype(float), np.arange(100, 100 + n))
+
+
+def share(team, slices):
+    block = Partition.even(len(slices.weight), team.size)[team.rank]
+    return slices.take(np.arange(block.start, block.stop))
+
+
+@pytest.mark.parametrize("keep, sigma, out", [(0.9, False, [104, 111, 123]), (1.5, True, None), (1.0, False, [])])
+def test_class_averages_that_disagree_are_left_out(team, keep, sigma, out):
+    """By share: the int(0.9 · 30) best; by sigma those below the mean less 1.5 sigma; and the map is better for it."""
+    volume, wrong, slices = planted_slices()
+    how = replace(MAPS, passes=2, keep=keep, keep_sigma=sigma)
+    made = make_map(team, share(team, slices), 24, "c1", 4.0, how)
+    out = list(wrong + 100) if out is None else out
+    assert list(made.left_out) == out and list(made.used) == [n for n in range(100, 130) if n not in out]
+    assert made.weight == pytest.approx(slices.weight[~np.isin(slices.number, out)].sum())
+    once = make_map(team, share(team, slices), 24, "c1", 4.0, replace(how, passes=1))
+    assert len(once.left_out) == 0 and len(once.used) == 30
+    if team.is_root:
+        alike = [np.corrcoef(one.volume.ravel(), volume.ravel())[0, 1] for one in (made, once)]
+        assert alike[0] > 0.87 and (not out or alike[0] > alike[1] + 0.02)
+        np.testing.assert_allclose(made.volume, FIRST.setdefault(f"map {keep}", made.volume), atol=1e-5 * np.abs(made.volume).max())
+    else:
+        assert made.volume is None
+
+
+def test_what_is_kept_of_qualities():
+    """Relative to ten neighbours in weight before and nine after: a class of few particles is not judged by those of many."""
+    number, weight = np.arange(40), 3.0 ** np.arange(40)
+    quality = np.linspace(0.2, 0.8, 40)
+    quality[[3, 30]] *= 0.6                                                          # 30 is still better than those of small classes
+    chosen = kept(weight, quality, number, replace(MAPS, keep=0.95))
+    assert np.flatnonzero(~chosen).tolist() == [3, 30]
+    order = np.random.default_rng(0).permutation(40)
+    assert (kept(weight[order], quality[order], number[order], replace(MAPS, keep=0.95)) == chosen[order]).all()
+    assert kept(weight, quality, number, replace(MAPS, keep=0.5)).sum() == 20
+    assert np.flatnonzero(~kept(weight, quality, number, replace(MAPS, keep=2.0, keep_sigma=True))).tolist() == [3, 30]
+    assert kept(weight[:1], quality[:1], number[:1], MAPS).tolist() == [True] and len(kept(weight[:0], quality[:0], number[:0], MAPS)) == 0
+
+
+@pytest.mark.ranks(1, 4)
+def test_few_and_blank_class_averages(team):
+    """Two of three are blank or without weight; and a map of none is zero everywhere."""
+    _, _, slices = planted_slices(3)
+    images, weight = slices.images.copy(), slices.weight.copy()
+    images[1], weight[2] = 0, 0
+    made = make_map(team, share(team, replace(slices, images=images, weight=weight)), 24, "c1", 4.0, replace(MAPS, passes=2))
+    assert list(made.used) == [100] and list(made.left_out) == [] and made.weight == weight[0]
+    nothing = make_map(team, slices.take(np.zeros(0, int)), 24, "c1", 4.0, replace(MAPS, passes=2))
+    assert len(nothing.used) == 0 and nothing.weight == 0
+    assert not team.is_root or (made.volume.any() and not nothing.volume.any() and nothing.volume.shape == (24, 24, 24))
+
+
+@pytest.mark.ranks(1, 2)
+def test_padding_symmetry_and_what_comes_after(team):
+    """The map has the images' box, its symmetry, the structure factor that is set, and is post-processed."""
+    volume, _, slices = planted_slices(40, 0.05)
+    plain, padded, half_turn = (make_map(team, share(team, slices), 24, *more) for more in (
+        ("c1", 4.0, MAPS), ("c1", 4.0, replace(MAPS, pad=36)), ("c2", 4.0, MAPS)))
+    masked = make_map(team, share(team, slices), 24, "c1", 4.0, replace(MAPS, postprocess=build("processors", "mask.sharp:outer_radius=6")))
+    curve = np.stack([np.linspace(0, 0.13, 40), np.exp(-np.linspace(0, 6, 40))], -1)
+    shaped = make_map(team, share(team, slices), 24, "c1", 4.0, replace(MAPS, structure_factor=curve))
+    if not team.is_root:
+        return
+    assert padded.volume.shape == plain.volume.shape == (24, 24, 24)
+    alike = [np.corrcoef(one.volume.ravel(), volume.ravel())[0, 1] for one in (plain, padded)]
+    assert alike[1] > alike[0] - 0.01 and alike[0] > 0.9
+    turned = np.roll(half_turn.volume[:, ::-1, ::-1], (1, 1), axis=(1, 2))
+    np.testing.assert_allclose(turned[:, 1:, 1:], half_turn.volume[:, 1:, 1:], atol=0.02 * half_turn.volume.max())
+    radius = np.sqrt((np.indices((24, 24, 24)) - 12.0) ** 2).sum(axis=0)
+    assert not masked.volume[radius > 12].any() and masked.volume[12, 12, 12] == pytest.approx(plain.volume[12, 12, 12])
+    assert np.corrcoef(shaped.volume.ravel(), plain.volume.ravel())[0, 1] < 0.999
+
+
+@pytest.mark.ranks(1, 2, 4)
+def test_an_iteration_makes_the_maps(team):
+    """From the low-passed truth to maps that are as near to it, each in its own class; half-maps agree; the same on any team."""
+    truth, made, ctx, state = scene(team, 40, snr=4.0)
+    state, _ = run(STEPS, state, ctx)
+    assert state.summary["particles"] == 40 and sum(used for used, _ in state.summary["class_averages"]) > 20
+    model = np.concatenate(team.allgather(state.assignments.model))
+    assert (model == made["label"]).mean() > 0.8
+    if not team.is_root:
+        return
+    mask = ctx.masks[0]
+    alike = np.array([[np.corrcoef((v * mask).ravel(), (t * mask).ravel())[0, 1] for t in truth] for v in state.volumes])
+    assert alike.diagonal().min() > 0.75 and (alike.diagonal() > alike[[0, 1], [1, 0]]).all()
+    assert state.halves.shape == (2, 2, 32, 32, 32) and state.curves["half_fsc"][:, 1:4].min() > 0.7
+    np.testing.assert_allclose(state.volumes, FIRST.setdefault("maps", state.volumes), atol=2e-3 * np.abs(state.volumes).max())
+
+
+def test_a_ctf_without_snr_gets_one():
+    from mpirefine.data.emanctf import EmanCTF
+    bare, told = EmanCTF(1.5, apix=4.0), EmanCTF(1.5, apix=4.0, snr=(1.0, 2.0), dsbg=0.1)
+    assert with_flat_snr(told) is told
+    made = with_flat_snr(bare)
+    assert len(made.snr) == len(made.background) and made.dsbg * (len(made.snr) - 1) == pytest.approx(1 / 8)
+    assert made.snr[0] == pytest.approx(0.01, rel=0.05) and 0.9 < max(made.snr) <= 1.01 and min(made.snr) < 0.01   # CTF², 10 % amplitude contrast
