@@ -95,9 +95,13 @@ def carry_out(decided: dict[str, Any], state: State, ctx: Context) -> np.ndarray
     return volumes
 
 
-def exchange(state: State, live: Sequence[int]) -> tuple[int, int]:
-    """On rank 0. Which of the `live` maps is given up, the smaller of the two most alike, and which is made two of, the largest of the others."""
+def exchange(state: State, live: Sequence[int], rings: int) -> tuple[int, int]:
+    """On rank 0. Which of the `live` maps is given up, the smaller of the two most alike, and which is made two of, the largest of the others.
+
+    How alike maps are is told by the `rings` they were matched on: finer ones hold what their particles' noise put there.
+    """
     share = state.summary["soft"]
+    state = replace(state, rings=tuple(min(own, rings) for own in state.rings))
     pairs = [(a, b) for i, a in enumerate(live) for b in live[i + 1:]]
     alike = max(pairs, key=lambda pair: likeness(state, *pair))
     others = [m for m in live if m not in alike]

@@ -78,7 +78,7 @@ class Converge:
             decided = coarse.decide([*state.history, summary], len(live), ctx.temperature(state.iteration), ctx.options.iter)
             summary.update(ctx.team.agree(decided, "how coarse matching goes on"))
             if summary.get("trial"):
-                summary["exchange"] = ctx.team.from_root(coarse.exchange, state, live)
+                summary["exchange"] = ctx.team.from_root(coarse.exchange, state, live, ctx.first_rings)
             rings = tuple(min(r, ctx.first_rings) for r in rings) if summary["coarse"] else rings
         free = [h for h in (*state.history, summary) if "coarse" not in h]
         reason = ctx.team.agree(verdict(free, ctx.options.patience), "whether to stop")

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mpirefine.maths.filters import apply_radial
 from mpirefine.steps.coarse import TRIAL, Exchange, Phase, decide, exchange, settled
 from tests.steps.small import context, simulate
 
@@ -46,8 +47,13 @@ def test_the_maps_most_alike_become_one_and_the_largest_becomes_two(team):
     ctx, state = context(team, [truth[0], truth[0], truth[1], truth[2]], made)
     ctx.first_rings = 5
     state = replace(state, summary=dict(soft=[0.1, 0.2, 0.3, 0.4]), curves={"half_fsc": np.full((4, 17), 0.9)} if team.is_root else {})
-    found = team.from_root(exchange, state, range(4))
+    found = team.from_root(exchange, state, range(4), 5)
     assert found == (0, 3)
+    if team.is_root:            # what lies beyond the rings in use says nothing of them
+        fine = np.random.default_rng(1).standard_normal(state.volumes[1].shape)
+        fine = apply_radial(fine, lambda r: 40.0 * (r > 7))
+        other = replace(state, volumes=np.stack([state.volumes[0], state.volumes[1] + fine, *state.volumes[2:]]))
+        assert exchange(other, range(4), 5) == (0, 3)
     trial = replace(state, history=(dict(coarse=True, trial=True, exchange=found),))
     volumes = Exchange().run(trial, ctx).volumes
     if team.is_root:
