@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
+from mpirefine.maths.averagers import Averaged
 from mpirefine.maths.comparerings import ring_correlation
 from mpirefine.maths.matching import Matching
 from mpirefine.maths.pairs import About, transform
@@ -44,6 +45,7 @@ class ClassAverage:
 
     image: np.ndarray
     halves: np.ndarray
+    half_count: tuple[int, int]          # particles in each
     used: np.ndarray                     # (n,) bool
     alignment: Alignment                 # (n,) takes each particle onto the average
     quality: np.ndarray                  # (n,) of the comparator, smaller is better
@@ -51,6 +53,7 @@ class ClassAverage:
     class_quality: float
     snr_total: np.ndarray | None = None  # of CTF averagers
     wiener_filtered: bool | None = None
+    half_snr: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,10 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
     curve = np.nan_to_num(correlation(transform(whole.image[None]), transform(reference[None]))[0])
     good = class_quality(whole.image, reference, about.apix)
     finish = like_reference(whole.image, reference, how, about)
-    pair = np.stack([like_reference(half, reference, how, about) for half in halves])
-    return ClassAverage(finish, pair, used, found, quality, ssnr(curve), good, whole.snr_total, whole.wiener_filtered)
+    pair = np.stack([like_reference(half.image, reference, how, about) for half in halves])
+    counts = (int((used & (members.half == 0)).sum()), int((used & (members.half == 1)).sum()))
+    return ClassAverage(finish, pair, counts, used, found, quality, ssnr(curve), good, whole.snr_total, whole.wiener_filtered,
+                        (halves[0].snr_total, halves[1].snr_total))
 
 
 def of_average(about: About, used: np.ndarray) -> About:
@@ -122,13 +127,14 @@ def normalised(images: np.ndarray, how: Rounds, about: About) -> np.ndarray:
     return images if how.normproc is None else np.stack([apply(how.normproc, image, about.apix)[0] for image in images])
 
 
-def averages(placed: np.ndarray, members: ClassMembers, used: np.ndarray, how: Rounds, about: About):
-    """The average of the particles used, and those of its halves (2, y, x); a half without particles is blank."""
-    def of(rows: np.ndarray):
+def averages(placed: np.ndarray, members: ClassMembers, used: np.ndarray, how: Rounds, about: About) -> tuple[Averaged, list[Averaged]]:
+    """The average of the particles used, and those of its halves; a half without particles is blank."""
+    def of(rows: np.ndarray) -> Averaged:
         ctfs = None if members.ctfs is None else [members.ctfs[i] for i in np.flatnonzero(rows)]
         return how.averager(placed[rows], ctfs, about.apix)
-    halves = [of(rows).image if rows.any() else np.zeros(placed.shape[1:], np.float32) for rows in (used & (members.half == h) for h in (0, 1))]
-    return of(used), np.stack(halves)
+    whole = of(used)
+    blank = Averaged(np.zeros_like(whole.image), None if whole.snr_total is None else np.zeros_like(whole.snr_total), whole.wiener_filtered)
+    return whole, [of(rows) if rows.any() else blank for rows in (used & (members.half == h) for h in (0, 1))]
 
 
 def next_target(average: np.ndarray, how: Rounds, about: About) -> np.ndarray:

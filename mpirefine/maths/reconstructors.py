@@ -120,17 +120,21 @@ class Reconstructor:
         """
         spectra = spectra_of(images, shifts, mirror)
         numerator, weight = merged(self.numerator), merged(self.weight) if leave_out else self.weight
+        own: list[np.ndarray] = [np.zeros_like(sums) for sums in (numerator, weight)] if leave_out else []
         found = []
         for i, spectrum in enumerate(spectra):
             values, where, radius = self._compared(spectrum, rotations[i], leave_out)
             index, mate = self._nearest(where)
             map_values, map_weights = numerator.ravel()[index], weight.ravel()[index]
             if leave_out and weights[i]:
-                own = np.zeros_like(numerator), np.zeros_like(weight)
                 one = slice(i, i + 1)
                 shares = self._weighted(spectra[one], weights[one], None if snr is None else snr[one], None if filtered is None else filtered[one])
-                self._add(*shares, rotations[one], len(spectrum), *own)
-                map_values, map_weights = map_values - merged(own[0]).ravel()[index], map_weights - merged(own[1]).ravel()[index]
+                touched: list[np.ndarray] = []
+                self._add(*shares, rotations[one], len(spectrum), own[0], own[1], touched)
+                map_values, map_weights = map_values - merged_at(own[0], index), map_weights - merged_at(own[1], index)
+                for sums in own:
+                    for places in touched:
+                        sums.reshape(-1)[places] = 0
             map_values = np.where(mate, map_values.conj(), map_values)
             found.append(_compare(values, map_values, map_weights, (radius > COARSEST) & (radius < apix * len(spectrum) / LOWEST_RESOLUTION)))
         return Agreement(*np.array(found).reshape(-1, 4).T)
@@ -170,20 +174,23 @@ class Reconstructor:
             return snr[np.minimum(np.rint(frequency * 2 * (len(snr) - 1)).astype(int), len(snr) - 1)]
         return np.interp(frequency * 2 * len(snr), np.arange(len(snr)), snr)
 
-    def _add(self, values: np.ndarray, weights: np.ndarray, rotations: np.ndarray, n: int, numerator: np.ndarray, total: np.ndarray) -> None:
-        """Add coefficients (i, m) of images of n pixels to sums, at all their symmetry copies."""
+    def _add(self, values: np.ndarray, weights: np.ndarray, rotations: np.ndarray, n: int, numerator: np.ndarray, total: np.ndarray,
+             touched: list[np.ndarray] | None = None) -> None:
+        """Add coefficients (i, m) of images of n pixels to sums, at all their symmetry copies; `touched` gets the flat places that got something."""
         _, u, v = (of[self._used(n)] for of in plane(n))
         copies = len(self.operations)
         step = max(1, SHARES // (len(u) * self.kernel.many ** 3))
+        real, imaginary, weight = (*np.moveaxis(numerator.reshape(-1, 1).view(np.float64), 1, 0), total.reshape(-1))
         for start in range(0, len(values) * copies, step):
             image, copy = np.divmod(np.arange(start, min(start + step, len(values) * copies)), copies)
             turned = (rotations[image] @ self.operations[copy])[:, None] * (self.box / n)
             where = (u[:, None] * turned[:, :, 0] + v[:, None] * turned[:, :, 1]).reshape(-1, 3)
             index, mate, share = self._shares(where)
             numbers = values[image].reshape(-1)
-            for part, of in ((numbers.real, numerator.real), (np.where(mate, -numbers.imag, numbers.imag), numerator.imag),
-                             (weights[image].reshape(-1), total)):
-                of += np.bincount(index, (share * part.reshape(-1, 1, 1, len(where))).reshape(-1), total.size).reshape(total.shape)
+            for part, of in ((numbers.real, real), (np.where(mate, -numbers.imag, numbers.imag), imaginary), (weights[image].reshape(-1), weight)):
+                accumulate(of, index, (share * part.reshape(-1, 1, 1, len(where))).reshape(-1))
+            if touched is not None:
+                touched.append(index)
 
     def _shares(self, where: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The neighbours of places (m, 3) x, y, z: flat indices (all,), whether it is the Friedel mate that is stored (x neighbours, m), and shares.
@@ -259,6 +266,25 @@ def merged(sums: np.ndarray) -> np.ndarray:
     for x in (0, *([sums.shape[2] - 1] if len(sums) % 2 == 0 else [])):
         out[:, :, x] += np.roll(sums[::-1, ::-1, x], 1, axis=(0, 1)).conj()
     return out
+
+
+def accumulate(sums: np.ndarray, index: np.ndarray, values: np.ndarray) -> None:
+    """Add values at flat places, which may come more than once; by whole arrays where most places get something."""
+    if 2 * len(index) > len(sums):
+        sums += np.bincount(index, values, len(sums))
+    else:
+        np.add.at(sums, index, values)
+
+
+def merged_at(sums: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """What `merged` has at flat places."""
+    box, half = len(sums), sums.shape[2]
+    flat, x = sums.reshape(-1), index % half
+    values = flat[index]
+    shared = np.flatnonzero((x == 0) | ((x == half - 1) & (box % 2 == 0)))
+    z, y = np.divmod(index[shared] // half, box)
+    values[shared] += flat[x[shared] + half * (-y % box + box * (-z % box))].conj()
+    return values
 
 
 def _outer(axes: np.ndarray, combine: np.ufunc) -> np.ndarray:

@@ -70,6 +70,8 @@ def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
                 automask_values(options.automask3d)
             elif check == "mass" and options.mass:
                 mass = tuple(float(value) for value in per_model(str(options.mass), models, "--mass"))
+                if not all(0 < value < float("inf") for value in mass):
+                    raise InputError(f"--mass {options.mass}: each must be more than 0 kDa")
         except (InputError, ParameterError) as error:
             problems.append(str(error))
         except ValueError:

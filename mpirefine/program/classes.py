@@ -13,13 +13,14 @@ from mpirefine.maths.classaverage import Rounds
 from mpirefine.maths.matching import Matching, Search
 from mpirefine.program.catalogue import build, build_optional, load, registry
 from mpirefine.program.options import Options, flag_of
+from mpirefine.program.rehearsal import complaints
 from mpirefine.steps.classes.settings import ClassMethod, MapMaking, Views
 
 STRUCTURE_FACTOR = "strucfac.txt"
 DEFAULT_SPEED = 5
 PADDING = 1.25
 KEPT_LEAST, KEPT_PER_SEP = 32, 4         # projections that the first search leaves to the full alignment
-LARGE_BOX, MIDDLE_BOX = 256, 96          # from which on the first search is at a quarter and at half of the sampling
+LARGE_BOX = 256            # pixels, from which on the first search is at a quarter of the sampling, not at half
 SMALL_PRIMES = (2, 3, 5, 7)
 FLIP, CCC = "rotate_translate_flip", "ccc"
 COMPONENTS = {"projector": "projectors", "orientgen": "orientgens", "simcmp": "cmps", "simalign": "aligners", "simaligncmp": "cmps",
@@ -101,7 +102,7 @@ def classiter(options: Options, grid: Grid, target: float) -> int:
     return 3 if target > 12 else 2 if target > 8 else 1
 
 
-def method(options: Options, nx: int, ctf: bool) -> ClassMethod:
+def method(options: Options, grid: Grid, ctf: bool) -> ClassMethod:
     """On rank 0. All components, built; raises InputError with every complaint."""
     problems: list[str] = []
     made: dict[str, Any] = {}
@@ -114,9 +115,12 @@ def method(options: Options, nx: int, ctf: bool) -> ClassMethod:
     if options.breaksym and made.get("orientgen") is not None and "breaksym" not in registry("orientgens").parameters(made["orientgen"].name):
         problems.append(f"--breaksym: --orientgen {made['orientgen'].name} gives no copies of views: use eman")
     problems += without_snr(made, ctf)
+    if not problems:
+        flags = {name: flag_of(name) for name in COMPONENTS}
+        problems += complaints(made, flags, grid.nx, grid.apix, options.sym.split(",")[0], ctf)
     mask, factor = None, None
     try:
-        mask = None if options.simmask is None else image_mask(options.simmask, nx)
+        mask = None if options.simmask is None else image_mask(options.simmask, grid.nx)
         factor = structure_factor() if options.m3dsetsf else None
     except InputError as error:
         problems += error.problems

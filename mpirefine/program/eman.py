@@ -111,3 +111,9 @@ def positive(name: str, value: float) -> None:
     """ParameterError when an option is not positive."""
     if not value > 0:
         raise ParameterError(f"--{name} {value}: must be more than 0")
+
+
+def share(name: str, value: float, sigma: bool) -> None:
+    """ParameterError when an option that is a share, or with `sigma` counts standard deviations, is none."""
+    if not sigma and not 0 < value <= 1:
+        raise ParameterError(f"--{name} {value:g}: a share is more than 0 and at most 1; with --{name}sig it counts sigma")

@@ -1,6 +1,6 @@
 """The options of EMAN2's e2refinemulti that the likelihood needs not: any of them, or --preset, asks for its way of scoring and averaging.
 
-The names are EMAN2's, of 2011 and of now; None stands for an automatic choice, which `automatic.eman` replaces.
+The names are EMAN2's, of 2011 and of now; None stands for an automatic choice, which `classes.resolve` replaces.
 """
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class EmanOptions:
     usefilt: str | None = opt(None, "filtered twin of --input, for scores and alignment; the particles of --input are averaged", classes=True)
     treeclassify: bool = opt(False, "search projections by a tree; the first search of all of them answers for it", classes=True)
     classiter: int | None = opt(None, "rounds of aligning and averaging a class; 0: to the projection only", least=0, classes=True)
-    classkeep: float | None = opt(None, "share of a class's particles that is averaged; with --classkeepsig: how many sigma below the mean",
+    classkeep: float | None = opt(None, "share of a class's particles that is averaged; with --classkeepsig: how many sigma from the mean quality",
                                   classes=True)
     classkeepsig: bool = opt(False, "--classkeep counts standard deviations", classes=True)
     classcmp: str | None = opt(None, "comparator that tells which particles to keep", classes=True)
@@ -56,7 +56,7 @@ class EmanOptions:
     m3dpostprocess: str | None = opt(None, "processor of the maps after it, or none", classes=True)
     model: str | None = opt(None, "one starting map, of which --nmodels seeds are made (2)")
     mapfragment: bool = opt(False, "seeds of --model: each lacks another part of the map; as --seeds-from fragments")
-    randphase: bool = opt(False, "seeds of --model: random phases beyond 50 Å; as --seeds-from phase-randomised")
+    randphase: bool = opt(False, "seeds of --model: random phases of the fine features; as --seeds-from phase-randomised")
     randclassify: bool = opt(False, "seeds of --model: particles handed out at random in the first iteration; as --seeds-from random-subsets")
     speed: int | None = opt(None, "1 to 7: coarser steps of direction, faster (5)", least=1, most=7)
     breaksym: bool = opt(False, "search all copies of a symmetric view, and reconstruct without symmetry")

@@ -10,7 +10,7 @@ from mpirefine.program.declare import opt
 from mpirefine.program.emanoptions import IDLE, EmanOptions, translated
 
 # what steers the search and the statistics of the likelihood only
-LIKELIHOOD = ("delta", "maxshift", "temperature", "held_out", "tau2_fudge", "local", "fixed_poses", "keep_simmx", "block_mb", "threads")
+LIKELIHOOD = ("assign", "delta", "maxshift", "temperature", "held_out", "tau2_fudge", "local", "fixed_poses", "keep_simmx", "block_mb", "threads")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,20 @@ class Options(EmanOptions):
     def not_by_classes(self) -> tuple[str, ...]:
         """Options that were given and have no meaning where particles are scored by comparators."""
         return tuple(one.name for one in fields(self) if one.name in LIKELIHOOD and getattr(self, one.name) not in (one.default, None))
+
+    @property
+    def useless(self) -> tuple[str, ...]:
+        """A line for each option that was given beside another one that leaves it nothing to do."""
+        def off(name: str) -> bool:
+            return str(getattr(self, name)).lower() in ("0", "none", "")
+        pairs = [("shrinks1", self.twostage == 0, "--twostage 0 has no first search"),
+                 ("m3dkeep", self.m3diter == 1, "--m3diter 1 leaves nothing out"),
+                 ("m3dkeepsig", self.m3diter == 1, "--m3diter 1 leaves nothing out"),
+                 *((f"{kind}raligncmp", getattr(self, f"{kind}ralign") is not None and off(f"{kind}ralign"), f"--{kind}ralign none refines nothing")
+                   for kind in ("sim", "class")),
+                 ("twostage", bool(self.twostage and self.shrinks1 and self.twostage != self.shrinks1), "--shrinks1 says the factor")]
+        return tuple(f"{flag_of(name)} does nothing: {reason}" for name, applies, reason in pairs
+                     if applies and getattr(self, name) not in (None, False, 0))
 
     @property
     def idle(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -19,10 +20,11 @@ from mpirefine.storage.images import write_images
 from mpirefine.storage.particlefile import ParticleInput, in_format
 
 
-def write_maps(folder: Path, iteration: int, volumes: np.ndarray, grid: Grid, mass: tuple[float, ...] | None, suffix: str) -> None:
+def write_maps(folder: Path, iteration: int, volumes: np.ndarray, grid: Grid, mass: tuple[float, ...] | None, suffix: str,
+               headers: Sequence[dict[str, Any]] = ()) -> None:
     """On rank 0. `threed_II_MM` with the suffix of the format; with masses each map is scaled so that density above level 1 encloses its mass."""
     for m, volume in enumerate(volumes):
-        write_map(rundir.map_path(folder, iteration, m, suffix), volume, grid, mass[m] if mass else None)
+        write_map(rundir.map_path(folder, iteration, m, suffix), volume, grid, mass[m] if mass else None, headers[m] if headers else {})
 
 
 def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float, ...] | None) -> None:
@@ -39,12 +41,12 @@ def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float,
     with ctx.team.together("writing maps"):
         if ctx.team.is_root:
             for m, volume in enumerate(state.volumes):
-                write_map(rundir.hard_map_path(folder, state.iteration, m, ctx.options.map_suffix), volume, ctx.grid, mass[m] if mass else None)
+                write_map(rundir.hard_map_path(folder, state.iteration, m, ctx.options.map_suffix), volume, ctx.grid, mass[m] if mass else None, {})
 
 
-def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None) -> None:
-    """On rank 0. With a mass (kDa) the map is scaled so that density above level 1 encloses it."""
-    write_images(path, [by_mass(volume, grid, mass) if mass and np.any(volume) else volume], grid.apix)
+def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None, header: dict[str, Any]) -> None:
+    """On rank 0. With a mass (kDa) the map is scaled so that density above level 1 encloses it. HDF files keep the header."""
+    write_images(path, [by_mass(volume, grid, mass) if mass and np.any(volume) else volume], grid.apix, [header])
 
 
 def write_halves(folder: Path, iteration: int, halves: np.ndarray, grid: Grid, suffix: str) -> None:

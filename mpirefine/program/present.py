@@ -30,7 +30,8 @@ class Presenter:
         ctx = self.session.context
         with ctx.team.together("writing maps"):
             if ctx.team.is_root:
-                outputs.write_maps(self.folder, state.iteration, state.volumes, ctx.grid, self.session.resolved.mass, ctx.options.map_suffix)
+                outputs.write_maps(self.folder, state.iteration, state.volumes, ctx.grid, self.session.resolved.mass, ctx.options.map_suffix,
+                                   state.map_headers)
                 outputs.write_curves(self.folder, state, ctx.grid)
                 self._page(state)
         now = time.monotonic()

@@ -99,12 +99,12 @@ def own_particles(team: Team, source: ParticleInput | None, partition: Partition
 
 def by_classes(resolved: auto.Resolved, inputs: Inputs, typed: Options) -> tuple[auto.Resolved, ClassMethod]:
     """On rank 0. The choices and components of scores by comparators and class averages, which some option asks for."""
-    asked = ", ".join(flag_of(name) for name in typed.by_classes)
+    asked = "--preset" if typed.preset else ", ".join(flag_of(name) for name in typed.by_classes)
     ctf = inputs.particles.table.ctf is not None
     options, told = classes.resolve(resolved.options, inputs.particles.grid, ctf)
-    why = f"particles are scored by comparators and averaged in classes, as e2refinemulti does: {asked} ask for it"
-    told = (*told, *(f"{flag_of(name)} does nothing: it steers the likelihood" for name in typed.not_by_classes))
-    return replace(resolved, options=options, reasons=(*resolved.reasons, why, *told)), classes.method(options, inputs.particles.grid.nx, ctf)
+    why = f"particles are scored by comparators and averaged in classes, as e2refinemulti does ({asked}); the split is not tested"
+    told = (*told, *typed.useless, *(f"{flag_of(name)} does nothing: it steers the likelihood" for name in typed.not_by_classes))
+    return replace(resolved, options=options, reasons=(*resolved.reasons, why, *told)), classes.method(options, inputs.particles.grid, ctf)
 
 
 def read_twins(options: Options, particles: ParticleInput) -> ParticleInput:

@@ -71,6 +71,7 @@ class State:
     trust: np.ndarray | None = None              # (p,) own particles: 1, or less for those that fit far worse than their group; None: all 1
     grey: np.ndarray | None = None               # (p,) own particles: grey scale relative to their group's; None: all 1
     classes: "tuple[OneClass, ...]" = ()         # own class averages, where maps are made of those
+    map_headers: tuple[dict[str, Any], ...] = ()       # EMAN2's, of each map made of class averages
     slab: "Slab | None" = None                   # own kz planes of the sums, maps × halves
     curves: dict[str, np.ndarray] = field(default_factory=dict)    # rank 0: FSC and other curves of this iteration
     summary: dict[str, Any] = field(default_factory=dict)          # all ranks: shares, resolutions, moves

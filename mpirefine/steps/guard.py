@@ -58,7 +58,7 @@ class Guard:
     @staticmethod
     def _same(state: State, ctx: Context) -> list[tuple[int, int]]:
         """On rank 0. Pairs of maps that agree within noise, as they came from the particles."""
-        live = [m for m in range(ctx.models) if m not in state.dropped]
+        live = [m for m in range(ctx.models) if m not in state.dropped and state.volumes[m].any()]
         return [(a, b) for i, a in enumerate(live) for b in live[i + 1:] if likeness(state, a, b) >= -SAME_MARGIN]
 
 

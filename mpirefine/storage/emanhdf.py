@@ -5,6 +5,7 @@ str, bool, int and float arrays, and (3, 4) arrays for EMAN2's Transforms.
 """
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, Iterable
@@ -12,9 +13,12 @@ from typing import Any, Iterable
 import h5py
 import numpy as np
 
+from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import FormatError, InputError
 
+log = logging.getLogger(__name__)
 ROOT = "/MDF/images"
+MOST_BYTES = 60_000        # of an attribute: HDF5 has room for 64 KB in all of an object's header
 PREFIX = "EMAN."
 TRANSFORM: np.dtype = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])
 ENOUGH_FOR_INT = 2 ** 31
@@ -56,6 +60,8 @@ class EmanHdf:
         try:
             return self._images[f"{index}/image"]
         except KeyError:
+            if not 0 <= index < self.count:
+                raise InputError(f"{self.path}: image {index} (from 0) of {self.count}") from None
             raise FormatError(f"{self.path}: image {index} is missing of {self.count}: the file was not written whole") from None
 
     def header(self, index: int) -> dict[str, Any]:
@@ -115,6 +121,8 @@ def stored_as(value: Any) -> np.ndarray:
         return np.array([value], np.int32)
     if isinstance(value, (float, np.floating)):
         return np.array([value], np.float64)
+    if isinstance(value, dict) and value.get("__class__") == "EMAN2Ctf":       # as lists and JSON hold it
+        value = EmanCTF.from_fields(value).to_text()
     if isinstance(value, str):
         text = value.encode()
         return np.array(text, dtype=f"S{len(text) + 1}")
@@ -151,7 +159,15 @@ def _write_image(group: h5py.Group, image: np.ndarray, header: dict[str, Any], a
     own = {"nx": nx, "ny": ny, "nz": nz, **statistics(image)}
     spacing = {f"apix_{axis}": float(apix) for axis in "xyz"}
     for key, value in {**kept, **own, **spacing}.items():
-        group.attrs[PREFIX + key] = stored_as(value)
+        try:
+            stored = stored_as(value)
+        except ValueError as error:
+            log.warning("header %s is left out: %s", key, error)
+            continue
+        if stored.nbytes > MOST_BYTES:
+            log.warning("header %s is left out: %d bytes are more than HDF5 keeps in an attribute", key, stored.nbytes)
+            continue
+        group.attrs[PREFIX + key] = stored
 
 
 def statistics(image: np.ndarray) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -25,8 +26,15 @@ class EmanParticles:
     path: Path
     table: ParticleTable
     grid: Grid
+    headers: tuple[dict[str, Any], ...] = ()         # what the list itself says of each image
 
     suffix = ".lst"
+
+    def subset(self, path: str | os.PathLike[str], rows: np.ndarray) -> None:
+        """Write some rows as they came."""
+        names = names_from_here(self.table)
+        lst.write_lst(path, [lst.Entry(int(self.table.image[row]), names[self.table.file[row]], self.headers[row] if self.headers else {})
+                             for row in rows])
 
     def with_table(self, table: ParticleTable) -> "EmanParticles":
         """The same file with what is known otherwise of its rows."""
@@ -39,7 +47,7 @@ class EmanParticles:
     def write(self, path: str | os.PathLike[str], *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray,
               rows: np.ndarray | None = None) -> None:
         """As `write_list`."""
-        write_list(path, self.table, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, rows=rows)
+        write_list(path, self.table, self.headers, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, rows=rows)
 
 
 def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False) -> EmanParticles:
@@ -57,6 +65,7 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
         table_file = np.array([places[entry[0]] for entry in entries], np.int32)
         table_image = np.array([entry[1] for entry in entries], np.int64)
         box, pixel = _grid(path, images, places, table_file, table_image, apix, problems)
+        problems.stop_if_any()                             # before the headers of all images are read
         found = _ctf(path, images, problems) if ctf else []
         rotation, shift = _poses(path, images, problems) if poses else (None, None)
         micrographs = [images.value(row, "ptcl_source_image") or str(entry[0]) for row, entry in enumerate(entries)]
@@ -65,7 +74,7 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
     rows = np.arange(len(entries))
     table = ParticleTable(tuple(str(file.resolve()) for file in places), table_file, table_image, rows, group, names, (rows % 2).astype(np.int8),
                           to_params(found, flipped=True) if found else None, rotation, shift, optics_of, *each_once(found))
-    return EmanParticles(path, table, Grid(box, pixel))
+    return EmanParticles(path, table, Grid(box, pixel), tuple(entry[2] for entry in entries))
 
 
 def _grid(path: Path, images, places: dict[Path, int], file: np.ndarray, image: np.ndarray, apix: float | None,
@@ -125,24 +134,30 @@ def each_once(ctfs: list[EmanCTF]) -> tuple[tuple[EmanCTF, ...] | None, np.ndarr
 
 
 def _poses(path: Path, images, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation (n, 3, 3) and shift (n, 2) in pixels from the box centre to the particle."""
+    """Rotation (n, 3, 3) and shift (n, 2) in pixels from the box centre to the particle; a mirrored view is the one from behind."""
     found = [images.value(row, "xform.projection") for row in range(images.count)]
     missing = np.array([row for row, value in enumerate(found) if value is None], int)
     problems.rows(path, missing, "--fixed-poses needs xform.projection in the list or header: refine the particles first")
     matrix = np.array([np.eye(3, 4) if value is None else value for value in found], np.float64)
-    return matrix[:, :, :3], matrix[:, :2, 3]
+    rotation = matrix[:, :, :3].copy()
+    rotation[np.linalg.det(rotation) < 0, 2] *= -1
+    return rotation, matrix[:, :2, 3]
 
 
-def write_list(path: str | os.PathLike[str], table: ParticleTable, *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray,
-               shift_xy: np.ndarray, rows: np.ndarray | None = None) -> None:
-    """Write an EMAN2 list: of each particle its file, and `xform.projection`, `class` (from 1, 0 for those set aside), `score` (minus the
-    probability of its map: smaller is better). `rows` writes only some."""
+def names_from_here(table: ParticleTable) -> list[str]:
+    """The stacks as EMAN2 wants them in lists: from the current folder where they lie in it."""
     here = Path.cwd()
-    names = [os.path.relpath(file, here) if Path(file).is_relative_to(here) else file for file in table.files]
-    entries = []
+    return [os.path.relpath(file, here) if Path(file).is_relative_to(here) else file for file in table.files]
+
+
+def write_list(path: str | os.PathLike[str], table: ParticleTable, own: Sequence[dict[str, Any]] = (), *, model: np.ndarray,
+               posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray, rows: np.ndarray | None = None) -> None:
+    """Write an EMAN2 list: of each particle its file, and `xform.projection`, `class` (from 1, 0 for those set aside), `score` (minus the
+    probability of its map: smaller is better), over what its list said (`own`). `rows` writes only some."""
+    names, entries = names_from_here(table), []
     for row in range(len(table)) if rows is None else rows:
         matrix = np.zeros((3, 4), np.float32)
         matrix[:, :3], matrix[:2, 3] = rotation[row], shift_xy[row]
-        header = {"class": int(model[row]) + 1, "score": -round(float(posterior[row]), 6), "xform.projection": matrix}
+        header = {**(own[row] if own else {}), "class": int(model[row]) + 1, "score": -round(float(posterior[row]), 6), "xform.projection": matrix}
         entries.append(lst.Entry(int(table.image[row]), names[table.file[row]], header))
     lst.write_lst(path, entries)

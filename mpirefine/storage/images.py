@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Protocol, Sequence
 
@@ -41,6 +42,15 @@ class ImageFile(Protocol):
 
     def __exit__(self, *failure: object) -> None:
         ...
+
+
+@dataclass(frozen=True)
+class StackHeader:
+    """What is told of a stack: `shape` (images, rows, columns), and Å per pixel, 0 where the file does not say."""
+
+    path: str
+    shape: tuple[int, int, int]
+    apix: float
 
 
 class MrcImages:
@@ -156,6 +166,16 @@ def open_images(path: str | os.PathLike[str]) -> ImageFile:
     raise InputError(f"{name}: '{suffix}' is no format that is read: {', '.join(MAPS + STACK + HDF + LIST)}")
 
 
+def stack_header(path: str | os.PathLike[str]) -> StackHeader:
+    """Of a stack in any format; what is no HDF is taken for MRC. InputError when it cannot be read."""
+    if Path(path).suffix.lower() not in HDF:
+        header = mrc.read_header(path)
+        return StackHeader(header.path, header.shape, header.apix)
+    with EmanHdf(path) as file:
+        ny, nx = file.shape[-2:]
+        return StackHeader(file.path, (file.count, ny, nx), file.apix)
+
+
 def read_volumes(path: str | os.PathLike[str]) -> tuple[list[np.ndarray], float]:
     """All cubic maps (z, y, x) of a file and their Å per voxel (0 when unknown). InputError when one is not cubic."""
     with open_images(path) as file:
@@ -168,11 +188,23 @@ def read_volumes(path: str | os.PathLike[str]) -> tuple[list[np.ndarray], float]
         return volumes, file.apix
 
 
+def check_writable(path: str | os.PathLike[str], *, headers: bool = False) -> None:
+    """InputError when no file of this name can be written: its suffix is of no format, or of one without `headers`, or its folder is not there."""
+    suffix, folder = Path(path).suffix.lower(), Path(path).absolute().parent
+    if suffix not in HDF + MAPS + STACK:
+        raise InputError(f"{path}: '{suffix}' is no format that is written: {', '.join(MAPS + STACK + HDF[:1])}")
+    if headers and suffix not in HDF:
+        raise InputError(f"{path}: '{suffix}' files keep no headers, which hold views and maps: write .hdf")
+    if not folder.is_dir():
+        raise InputError(f"{path}: there is no folder {folder}")
+
+
 def write_images(path: str | os.PathLike[str], images: Sequence[np.ndarray], apix: float, headers: Sequence[dict[str, Any]] | None = None) -> None:
     """Write images or maps in the format of the suffix; MRC files hold no headers, and one map only.
 
     Raises InputError for a suffix that is not written.
     """
+    check_writable(path)
     suffix = Path(path).suffix.lower()
     if suffix in HDF:
         write_hdf(path, images, headers if headers is not None else [{}] * len(images), apix)
@@ -180,7 +212,5 @@ def write_images(path: str | os.PathLike[str], images: Sequence[np.ndarray], api
         if len(images) > 1:
             raise InputError(f"{path}: an MRC file holds one map, not {len(images)}: write .hdf, or one file each")
         mrc.write_volume(path, images[0], apix)
-    elif suffix in MAPS + STACK:
-        mrc.write_stack(path, np.stack(images), apix)
     else:
-        raise InputError(f"{path}: '{suffix}' is no format that is written: {', '.join(MAPS + STACK + HDF[:1])}")
+        mrc.write_stack(path, np.stack(images), apix)

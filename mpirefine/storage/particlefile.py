@@ -15,6 +15,7 @@ from mpirefine.storage.star import StarTable
 
 STAR = ".star"
 LISTS = {"lst": ".lst", "star": STAR}
+OPTICS_COLUMNS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")      # which RELION looks for in the table of optics groups
 
 
 class ParticleInput(Protocol):
@@ -32,6 +33,10 @@ class ParticleInput(Protocol):
 
     @property
     def grid(self) -> Grid:
+        ...
+
+    def subset(self, path: str | os.PathLike[str], rows: np.ndarray) -> None:
+        """Write some rows as they came."""
         ...
 
     def with_table(self, table: ParticleTable) -> "ParticleInput":
@@ -67,14 +72,20 @@ def in_format(source: ParticleInput, name: str | None) -> ParticleInput:
 
 
 def as_star(table: ParticleTable, grid: Grid) -> dict[str, StarTable]:
-    """RELION 3.1 tables of particles that came from elsewhere."""
+    """RELION 3.1 tables of particles that came from elsewhere, an optics group for each microscope."""
     names = [f"{image + 1:06d}@{table.files[file]}" for file, image in zip(table.file, table.image)]
-    columns = {"rlnImageName": names, "rlnOpticsGroup": ["1"] * len(table)}
-    optics = {"rlnOpticsGroupName": ["all"], "rlnOpticsGroup": ["1"], "rlnImagePixelSize": [f"{grid.apix:.6f}"], "rlnImageSize": [str(grid.nx)],
-              "rlnImageDimensionality": ["2"]}
+    group, columns, optics = np.zeros(len(table), int), {"rlnImageName": names}, {}
     if table.ctf is not None:
-        columns.update(ctf_columns(table.ctf))
-        optics["rlnCtfDataArePhaseFlipped"] = [str(int(bool(np.any(table.ctf.flipped))))]
+        cells = ctf_columns(table.ctf)
+        microscopes, group = np.unique(np.stack([cells.pop(name) for name in OPTICS_COLUMNS], axis=1), axis=0, return_inverse=True)
+        columns.update(cells)
+        optics = {**dict(zip(OPTICS_COLUMNS, microscopes.T.tolist())),
+                  "rlnCtfDataArePhaseFlipped": [str(int(bool(np.any(table.ctf.flipped))))] * len(microscopes)}
+    columns["rlnOpticsGroup"] = [str(number + 1) for number in group]
+    count = int(group.max(initial=0)) + 1
+    optics = {"rlnOpticsGroupName": [f"group{number + 1}" for number in range(count)], "rlnOpticsGroup": [str(number + 1) for number in range(count)],
+              "rlnImagePixelSize": [f"{grid.apix:.6f}"] * count, "rlnImageSize": [str(grid.nx)] * count, "rlnImageDimensionality": ["2"] * count,
+              **optics}
     return {"optics": StarTable("", "optics", list(optics), [list(row) for row in zip(*optics.values())]),
             "particles": StarTable("", "particles", list(columns), [list(row) for row in zip(*columns.values())])}
 

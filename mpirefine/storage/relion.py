@@ -14,8 +14,8 @@ from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage import mrc
 from mpirefine.storage.complaints import Complaints
+from mpirefine.storage.images import StackHeader, stack_header
 from mpirefine.storage.star import StarTable, read_star, write_star
 
 PIXEL_TOLERANCE = 0.01
@@ -48,6 +48,11 @@ class ParticleInput:
               rows: np.ndarray | None = None) -> None:
         """As `write_particles`."""
         write_particles(path, self, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, rows=rows)
+
+    def subset(self, path: str | os.PathLike[str], rows: np.ndarray) -> None:
+        """Write some rows as they came; image names resolve from the current folder."""
+        table = self.particles.with_columns(_resolving_names(self)).take(rows)
+        write_star(path, [table if name == self.name else other for name, other in self.tables.items()])
 
     def with_table(self, table: ParticleTable) -> "ParticleInput":
         """The same file with what is known otherwise of its rows."""
@@ -113,18 +118,18 @@ def _find(star: Path, stack: str) -> Path:
     return here if here.is_absolute() or here.exists() else (star.parent / stack if (star.parent / stack).exists() else here)
 
 
-def _headers(path: Path, files: list[Path], file: np.ndarray, problems: Complaints) -> list[mrc.MrcHeader | None]:
-    headers: list[mrc.MrcHeader | None] = []
+def _headers(path: Path, files: list[Path], file: np.ndarray, problems: Complaints) -> list[StackHeader | None]:
+    headers: list[StackHeader | None] = []
     for number, stack in enumerate(files):
         try:
-            headers.append(mrc.read_header(stack))
+            headers.append(stack_header(stack))
         except InputError as error:
             problems.rows(path, np.flatnonzero(file == number), f"column _rlnImageName: {error}")
             headers.append(None)
     return headers
 
 
-def _check_indices(path: Path, headers: list[mrc.MrcHeader | None], file: np.ndarray, image: np.ndarray, problems: Complaints) -> None:
+def _check_indices(path: Path, headers: list[StackHeader | None], file: np.ndarray, image: np.ndarray, problems: Complaints) -> None:
     for number, header in enumerate(headers):
         if header is not None:
             beyond = np.flatnonzero((file == number) & (image >= header.shape[0]))
@@ -132,7 +137,7 @@ def _check_indices(path: Path, headers: list[mrc.MrcHeader | None], file: np.nda
                                         f"{header.shape[0]}: wrong stack, or not copied whole")
 
 
-def _box(path: Path, headers: list[mrc.MrcHeader | None], problems: Complaints) -> int:
+def _box(path: Path, headers: list[StackHeader | None], problems: Complaints) -> int:
     """The common edge of all images."""
     sizes = {header.shape[1:]: header.path for header in headers if header is not None}
     if len(sizes) > 1:
@@ -144,7 +149,7 @@ def _box(path: Path, headers: list[mrc.MrcHeader | None], problems: Complaints) 
     return next(iter(sizes), (16, 16))[1]
 
 
-def _pixel(path: Path, particles: StarTable, optics: StarTable | None, headers: list[mrc.MrcHeader | None], problems: Complaints) -> float:
+def _pixel(path: Path, particles: StarTable, optics: StarTable | None, headers: list[StackHeader | None], problems: Complaints) -> float:
     """Å per pixel from the file, else from the stacks' headers; they must agree."""
     where, values = path, np.zeros(0)
     for table, column in ((optics, "rlnImagePixelSize"), (particles, "rlnImagePixelSize"), (optics, "rlnMicrographPixelSize")):

@@ -18,6 +18,7 @@ from mpirefine.maths.processing.catalogue import PROCESSORS
 from mpirefine.maths.processing.spectrum import radial_power, transform
 from mpirefine.maths.projectors import standard
 from mpirefine.maths.transform2d import Alignment, moved
+from mpirefine.registry import Component
 
 NX, APIX = 32, 4.0
 ABOUT = About(APIX)
@@ -167,6 +168,24 @@ def test_between_rounds_the_surroundings_are_masked(rng):
     np.testing.assert_allclose(soft[inner], scale * (average[inner] - 5), atol=0.1 * scale)
     assert auto[24, 24] == pytest.approx(soft[24, 24], rel=1e-3)
     assert np.abs(auto[radius > 18]).mean() < 0.4 * np.abs(soft[(radius > 18) & (radius < 23)]).mean()
+
+
+def test_an_average_that_drifts_is_brought_back_to_the_projection(scene, rng):
+    """The second of three alignments goes wrong by two pixels for all particles; the last one is to the average of it."""
+    image, reference = scene
+    own, true = members(image, rng, 12, noise=0.5)
+    calls = []
+
+    def drifting(*args):
+        found = ROUNDS.matching.align(*args)
+        calls.append(len(args[0]))
+        matrix = found.matrix()
+        matrix[:, 0, 2] += 2.0 * (len(calls) == 2)
+        return Alignment.from_matrix(matrix)
+    matching = Matching(CCC, Component("drifting", drifting), CCC)
+    made = average_class(own, reference, replace(ROUNDS, matching=matching, iterations=2), ABOUT)
+    assert calls == [12, 12, 12, 1]
+    assert np.median(np.hypot(made.alignment.tx - true.tx, made.alignment.ty - true.ty)) < 0.8 and likeness(made.image, image) > 0.95
 
 
 def test_filtered_twins_are_aligned_and_the_originals_averaged(scene, rng):

@@ -47,8 +47,8 @@ def test_own_choices_without_a_preset():
 @pytest.mark.parametrize("given, first", [(dict(), 2), (dict(twostage=3), 3), (dict(twostage=1), 1), (dict(twostage=2, shrinks1=4), 4)])
 def test_the_first_search(given, first):
     options, _ = resolved(classkeep=0.9, **given)
-    assert classes.method(options, 128, True).search.first == first
-    assert classes.method(resolved(preset="eman2-2011", iter=2)[0], 128, True).search.first == 0
+    assert classes.method(options, GRID, True).search.first == first
+    assert classes.method(resolved(preset="eman2-2011", iter=2)[0], GRID, True).search.first == 0
 
 
 @pytest.mark.parametrize("given, told", [
@@ -59,6 +59,9 @@ def test_the_first_search(given, first):
     (dict(m3dsetsf=True), "--m3dsetsf: no strucfac.txt"),
     (dict(recon="wiener_fourier", classaverager="mean"), "--recon wiener_fourier: needs the SNR of class averages"),
     (dict(orientgen="saff:delta=9", breaksym=True), "--breaksym: --orientgen saff gives no copies"),
+    (dict(orientgen="eman:delta=0"), "--orientgen"), (dict(orientgen="eman:delta=400"), "--orientgen: a step of 400 degrees"),
+    (dict(recon="fourier:mode=gauss_7"), "--recon: unknown reconstruction mode 'gauss_7'"), (dict(projector="gauss_fft:mode=5"), "--projector"),
+    (dict(classnormproc="mask.soft:outer_radius=-5:to=x"), "--classnormproc: mask.soft has no parameter 'to'"),
     (dict(ctf=False, simcmp="frc:snrweight=1"), "--simcmp frc: weighting by SNR or CTF needs particles with a CTF"),
     (dict(ctf=False, classaverager="ctf.auto"), "--classaverager ctf.auto: the particles have no CTF")])
 def test_what_cannot_be_is_told_before_any_work(tmp_path, monkeypatch, given, told):
@@ -66,20 +69,20 @@ def test_what_cannot_be_is_told_before_any_work(tmp_path, monkeypatch, given, to
     ctf = given.get("ctf", True)
     options, _ = resolved(**given)
     with pytest.raises(InputError) as error:
-        classes.method(options, 128, ctf)
+        classes.method(options, GRID, ctf)
     assert told in str(error.value)
 
 
 def test_all_complaints_at_once():
     with pytest.raises(InputError) as error:
-        classes.method(resolved(simcmp="a", recon="b", m3dpreprocess="c")[0], 128, True)
+        classes.method(resolved(simcmp="a", recon="b", m3dpreprocess="c")[0], GRID, True)
     assert len(error.value.problems) == 3
 
 
 def test_a_mask_must_fit(tmp_path):
     write_images(tmp_path / "m.hdf", [np.ones((64, 64), np.float32)], 2.0)
     with pytest.raises(InputError, match="64 x 64 pixels, the particles have 128 x 128"):
-        classes.method(resolved(simmask=str(tmp_path / "m.hdf"))[0], 128, True)
+        classes.method(resolved(simmask=str(tmp_path / "m.hdf"))[0], GRID, True)
 
 
 def test_the_structure_factor_of_the_project(tmp_path, monkeypatch):
@@ -87,7 +90,7 @@ def test_the_structure_factor_of_the_project(tmp_path, monkeypatch):
     np.savetxt("strucfac.txt", [[0.01, 5.0], [0.2, 1.0]])
     now, told = resolved(preset="eman2")
     assert now.m3dsetsf and any("strucfac.txt" in line for line in told)
-    assert classes.method(now, 128, True).maps.structure_factor.tolist() == [[0.01, 5.0], [0.2, 1.0]]
+    assert classes.method(now, GRID, True).maps.structure_factor.tolist() == [[0.01, 5.0], [0.2, 1.0]]
     assert not resolved(classkeep=0.9)[0].m3dsetsf
 
 
@@ -98,6 +101,20 @@ def test_the_structure_factor_of_the_project(tmp_path, monkeypatch):
 def test_values_out_of_range(given, told):
     with pytest.raises(ParameterError, match=told):
         validate(Options.typed({"input": "p.lst", "models": "a.hdf", **given}))
+
+
+@pytest.mark.parametrize("given, told", [
+    (dict(twostage=0, shrinks1=4), "--shrinks1 does nothing: --twostage 0"), (dict(m3diter=1, m3dkeep=0.5), "--m3dkeep does nothing"),
+    (dict(simralign="none", simraligncmp="frc"), "--simraligncmp does nothing"), (dict(twostage=2, shrinks1=4), "--twostage does nothing: --shrinks1")])
+def test_options_that_others_leave_nothing_to_do(given, told):
+    line, = Options.typed(dict(input="p", models="a", **given)).useless
+    assert line.startswith(told)
+
+
+@pytest.mark.parametrize("mass", ["-5", "100,nan", "0,300"])
+def test_masses_are_positive(mass):
+    with pytest.raises(InputError, match="each must be more than 0 kDa"):
+        auto.resolve(Options.typed(dict(input="p", models="a,b", mass=mass)), GRID, 2)
 
 
 def test_options_that_do_nothing_say_so():

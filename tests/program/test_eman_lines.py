@@ -76,9 +76,20 @@ def labels(folder, suffix):
     return np.array([int(line.split()[column]) for line in found.splitlines() if "@" in line]) - 1
 
 
-@pytest.mark.ranks(1, 2)
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.ranks(1)
+@pytest.mark.parametrize("name", ["of now", "of 2011, twostage", "own defaults"])
 def test_lines_that_users_type(team, shared_tmp, name):
+    check_line(team, shared_tmp, name)
+
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("name", ["of 2011, usefilt", "of 2011, automask3d and mass"])
+def test_lines_on_two_ranks(team, shared_tmp, name):
+    check_line(team, shared_tmp, name)
+
+
+def check_line(team, shared_tmp, name):
+    """Collective. A run to its end, its labels and files."""
     folder, run = team.from_root(eman_set, shared_tmp / "set"), shared_tmp / "run"
     wanted = options(LINES[name].format(set=folder), path=str(run))
     assert wanted.by_classes

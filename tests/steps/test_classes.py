@@ -7,8 +7,10 @@ from mpi4py import MPI
 
 from mpirefine.data.angles import rotation_from_eman
 from mpirefine.data.partition import Partition
+from mpirefine.data.poses import Assignments, Orientations
 from mpirefine.distribution.team import Team
 from mpirefine.distribution.window import Window
+from mpirefine.maths.align3d import Move
 from mpirefine.maths.classaverage import Rounds
 from mpirefine.maths.emanposes import as_pose, to_reference
 from mpirefine.maths.matching import Matching, Search
@@ -32,7 +34,6 @@ VIEWS = Views(build("projectors", "standard"), build("orientgens", "eman:delta=3
 ROUNDS = Rounds(MATCHING, build("averagers", "mean"), 0, 1.0, normproc=build("processors", "normalize.edgemean"))
 MAPS = MapMaking(build("reconstructors", "fourier"), passes=1, preprocess=build("processors", "normalize.edgemean"))
 METHOD = ClassMethod(VIEWS, Search(MATCHING, first=2, kept=8), ROUNDS, MAPS)
-STEPS = (ProjectViews(), Score(), ChooseBest(), AverageClasses(), MakeMaps(), FinishMaps())
 
 
 def alone():
@@ -139,10 +140,11 @@ def test_poses_of_candidates_and_of_eman2_are_inverse(rng):
 FIRST: dict[str, object] = {}
 
 
+@pytest.mark.ranks(1, 3)
 def test_scores_find_the_planted_poses_on_any_team(team):
     """The hard pose that comes of them is that of the particle: map, direction, angle in the plane, hand and shift."""
     method = replace(METHOD, views=replace(VIEWS, orientgen=build("orientgens", "eman:delta=20:inc_mirror=0:perturb=0")))
-    _, made, ctx, state = scene(team, method=method)
+    _, made, ctx, state = scene(team, 12, method)
     state, images = run((ProjectViews(), Score(), ChooseBest()), state, ctx)
     poses, mine = hard_poses(state), ctx.block.as_slice
     turn = np.einsum("nij,nik->njk", poses.rotation, made["rotation"][mine])
@@ -151,7 +153,7 @@ def test_scores_find_the_planted_poses_on_any_team(team):
     found = state.candidates
     told = [np.concatenate(part) for part in zip(*team.allgather((angle, shift, poses.model == made["label"][mine], found.score[:, 0],
                                                                   found.reference[:, 0])))]
-    assert np.median(told[0]) < 15 and (told[0] < 30).mean() > 0.8 and np.median(told[1]) < 0.8 and told[2].mean() > 0.8
+    assert np.median(told[0]) < 15 and (told[0] < 30).mean() > 0.7 and np.median(told[1]) < 0.8 and told[2].mean() > 0.8
     for name, found in zip(("score", "reference", "images"), (told[3], told[4], images)):
         np.testing.assert_allclose(found, FIRST.setdefault(name, found), atol=1e-5)
 
@@ -174,24 +176,35 @@ def gathered(team, classes):
     return [one.number for one in told], [(one.number, one.rows, one.average) for one in told if one.average is not None]
 
 
+def first_views(count):
+    """Of one map."""
+    found = directions(VIEWS, ("c1",))
+    return Orientations(found.rotation[:count], found.model[:count])
+
+
+def averaged(team, averager):
+    """Collective. Eleven particles in nine classes: one set aside, all in class 7 too, one in class 2 twice, where it counts once."""
+    truth, _, ctx, _ = scene(team, 11)
+    seen, rng = first_views(9), np.random.default_rng(5)
+    views = Projections(seen, standard(truth[0], seen.rotation, None, GRID.apix))
+    classes = np.array([[rng.integers(4), 7] for _ in range(11)])
+    classes[3] = 2
+    used, mine = np.arange(11) != 6, ctx.block.as_slice
+    rounds = replace(ROUNDS, averager=build("averagers", averager), iterations=int(averager == "mean"), keep=0.8)
+    bar = []
+    found = average_classes(team, Membership.of(classes[mine], used[mine], ctx.block.start), ctx.flipped, None, views, rounds, bar.append)
+    assert sum(bar) == 9
+    return gathered(team, found)
+
+
+@pytest.mark.ranks(1, 2, 4)
 @pytest.mark.parametrize("averager", ["mean", "ctfw.auto"])
 def test_class_averages_do_not_depend_on_the_team(team, averager):
     """Every projection has one owner, in order; classes are empty, particles are in several, ranks have none."""
-    results = []
-    for own_team in (team, alone()):
-        _, made, ctx, _ = scene(own_team, 11)
-        rng = np.random.default_rng(5)
-        views = Projections(directions(VIEWS, ("c1",)), standard(simulate(n=1)[0][0], directions(VIEWS, ("c1",)).rotation, None, GRID.apix))
-        classes = np.array([[rng.integers(4), 7] for _ in range(11)])
-        classes[3] = 2                                                               # twice the same: it counts once
-        used = np.arange(11) != 6
-        members = Membership.of(classes[ctx.block.as_slice], used[ctx.block.as_slice], ctx.block.start)
-        rounds = replace(ROUNDS, averager=build("averagers", averager), iterations=1, keep=0.8)
-        bar = []
-        found = average_classes(own_team, members, ctx.flipped, None, views.take(np.arange(9)), rounds, bar.append)
-        results.append(gathered(own_team, found))
-        assert sum(bar) == 9
-    (numbers, ours), (alone_numbers, theirs) = results
+    numbers, ours = averaged(team, averager)
+    if averager not in FIRST:
+        FIRST[averager] = averaged(alone(), averager)
+    alone_numbers, theirs = FIRST[averager]
     assert numbers == alone_numbers == list(range(9))
     assert [one[0] for one in ours] == [one[0] for one in theirs] == [0, 1, 2, 3, 7]
     for (_, rows, average), (_, other_rows, other) in zip(ours, theirs):
@@ -208,7 +221,7 @@ def test_class_averages_do_not_depend_on_the_team(team, averager):
 def test_more_ranks_than_classes_and_no_particles(team):
     """Two projections, one particle; then none at all; a constant projection has no average."""
     _, made, ctx, _ = scene(team, 2)
-    views = Projections(directions(VIEWS, ("c1",)), np.zeros((2, 32, 32), np.float32)).take(np.arange(2))
+    views = Projections(first_views(2), np.zeros((2, 32, 32), np.float32))
     views.images[1] = made["images"][0]
     for classes, filled in (([[1], [0]], [1]), ([[-1], [-1]], [])):
         members = Membership.of(np.array(classes)[ctx.block.as_slice], np.ones(ctx.block.size, bool), ctx.block.start)
@@ -300,21 +313,50 @@ def test_padding_symmetry_and_what_comes_after(team):
     assert np.corrcoef(shaped.volume.ravel(), plain.volume.ravel())[0, 1] < 0.999
 
 
-@pytest.mark.ranks(1, 2, 4)
+@pytest.mark.ranks(1, 3)
 def test_an_iteration_makes_the_maps(team):
-    """From the low-passed truth to maps that are as near to it, each in its own class; half-maps agree; the same on any team."""
-    truth, made, ctx, state = scene(team, 40, snr=4.0)
-    state, _ = run(STEPS, state, ctx)
-    assert state.summary["particles"] == 40 and sum(used for used, _ in state.summary["class_averages"]) > 20
+    """From the low-passed truth to maps that are near to it, each in its own class; half-maps agree; the same on any team."""
+    truth, made, ctx, state = scene(team, 32, snr=4.0)
+    state, _ = run((ProjectViews(), Score(), ChooseBest(), AverageClasses(), MakeMaps()), state, ctx)
+    assert state.summary["particles"] == 32 and sum(used for used, _ in state.summary["class_averages"]) > 14
     model = np.concatenate(team.allgather(state.assignments.model))
     assert (model == made["label"]).mean() > 0.8
     if not team.is_root:
         return
     mask = ctx.masks[0]
     alike = np.array([[np.corrcoef((v * mask).ravel(), (t * mask).ravel())[0, 1] for t in truth] for v in state.volumes])
-    assert alike.diagonal().min() > 0.75 and (alike.diagonal() > alike[[0, 1], [1, 0]]).all()
+    assert alike.diagonal().min() > 0.65 and (alike.diagonal() > alike[[0, 1], [1, 0]]).all()
     assert state.halves.shape == (2, 2, 32, 32, 32) and state.curves["half_fsc"][:, 1:4].min() > 0.7
     np.testing.assert_allclose(state.volumes, FIRST.setdefault("maps", state.volumes), atol=2e-3 * np.abs(state.volumes).max())
+
+
+@pytest.mark.ranks(1, 2)
+def test_particles_go_with_a_map_that_is_brought_to_the_frame_of_the_first(team):
+    """It was turned, shifted and mirrored: after the step its projections at the particles' poses are what they were before."""
+    truth, _, ctx, state = scene(team, 6, replace(METHOD, maps=replace(MAPS, postprocess=build("processors", "threshold.belowtozero:minval=-1e9"))))
+    ctx.symmetries, ctx.masks = ("c2", "c1"), np.ones((1, 32, 32, 32), np.float32)
+    move = Move(rotation_from_eman(75.0, 0.0, 0.0), np.array([1.0, -2.0, 2.0]), True)
+    rng = np.random.default_rng(6)
+    rotations, mirror, angle, shift = random_rotations(6, rng), rng.random(6) < 0.5, rng.uniform(-3, 3, 6), rng.uniform(-1, 1, (6, 2))
+    moved, mine = move(truth[0]), ctx.block.as_slice
+    found = replace(empty_candidates(6, 1, 2), reference=np.arange(6)[:, None].astype(np.int32), angle=angle[:, None].astype(np.float32),
+                    shift=shift[:, None].astype(np.float32), mirror=mirror[:, None])
+    found = replace(found, **{name: getattr(found, name)[mine] for name in ("reference", "angle", "shift", "mirror")})
+    own = len(ctx.particles)
+    last = Assignments(np.ones((own, 1)), np.ones((own, 2)), np.ones(own, np.int32), np.zeros(own, np.int32))
+    halves = np.stack([np.stack([v, v]) for v in (truth[0], moved)])
+    state = replace(state, volumes=np.stack([truth[0], moved]) if team.is_root else None, halves=halves if team.is_root else None, candidates=found,
+                    assignments=last, orientations=Orientations(rotations, np.ones(6, np.int32)), curves={"half_fsc": np.ones((2, 17))})
+    before = hard_poses(state)
+    state = FinishMaps().run(state, ctx)
+    after = hard_poses(state)
+    volume = team.bcast(state.volumes[1] if team.is_root else None)
+    assert np.corrcoef(volume.ravel(), truth[0].ravel())[0, 1] > 0.93 > np.corrcoef(moved.ravel(), truth[0].ravel())[0, 1] + 0.2
+    pair = [standard(v, poses.rotation, poses.shift, 6.0) for v, poses in ((moved, before), (volume, after))]
+    for one, other in zip(*pair):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.97
+    assert own == 0 or np.abs(before.shift - after.shift).max() > 0.5
+    assert not team.is_root or np.corrcoef(state.halves[1, 0].ravel(), truth[0].ravel())[0, 1] > 0.93
 
 
 def test_a_ctf_without_snr_gets_one():

@@ -7,7 +7,7 @@ import numpy as np
 
 from mpirefine.data.poses import Orientations
 from mpirefine.distribution.team import Team
-from mpirefine.errors import InputError
+from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.classaverage import Rounds
 from mpirefine.program import eman, logs
 from mpirefine.program.catalogue import build, build_optional
@@ -15,6 +15,7 @@ from mpirefine.program.launcher import check_launcher
 from mpirefine.steps.classes.averages import Membership, OneClass, average_classes
 from mpirefine.steps.classes.store import results, stack_of
 from mpirefine.steps.classes.views import Projections
+from mpirefine.storage.images import check_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -53,14 +54,22 @@ def main(args: argparse.Namespace) -> int:
         members = Membership.of(np.rint(planes[0][block.as_slice]).astype(int), ~particles.particles.set_aside, block.start)
         with logs.progress(len(images), "averaging") as bar:
             found = average_classes(team, members, particles, twins, Projections(orientations, images), rounds, bar.update)
-        collect(team, found, args, planes, orientations, particles.apix)
+        collect(team, found, args, planes, Projections(orientations, images), particles.apix)
     return 0
 
 
 def prepare(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, Orientations, Rounds]:
     """On rank 0. The matrix, the references, and how to average."""
+    for name in (args.output, *([args.resultmx] if args.resultmx else [])):
+        check_writable(name, headers=True)
+    if args.iter < 0:
+        raise ParameterError(f"--iter {args.iter}: must be 0 or more")
+    eman.share("keep", args.keep, args.keepsig)
     planes = eman.read_matrix(args.classmx, 1)
     images, orientations, _ = eman.read_projections(args.ref)
+    odd = planes[0][planes[0] != np.rint(planes[0])]
+    if len(odd):
+        raise InputError(f"{args.classmx}: class {odd[0]:g} is no whole number: is this the matrix that 'classify' writes?")
     highest = int(planes[0].max(initial=-1))
     if highest >= len(images):
         raise InputError(f"{args.classmx}: class {highest}, but {args.ref} holds {len(images)} projections (counted from 0)")
@@ -69,11 +78,9 @@ def prepare(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, Orientati
     return planes, images, orientations, rounds
 
 
-def collect(team: Team, found: list[OneClass], args: argparse.Namespace, planes: np.ndarray, orientations: Orientations, apix: float) -> None:
+def collect(team: Team, found: list[OneClass], args: argparse.Namespace, planes: np.ndarray, views: Projections, apix: float) -> None:
     """Collective. Write averages and, if asked for, the matrix of results."""
-    nx = next((one.average.image.shape[-1] for one in found if one.average), 0)
-    nx = max(team.allgather(nx))
-    made = stack_of(team, found, args.input, args.ref, orientations, nx)
+    made = stack_of(team, found, args.input, args.ref, views.orientations, views.images.shape[-1])
     eman.write(team, args.output, made[0] if made else None, apix, made[1] if made else None)
     if made:
         filled = sum(header["ptcl_repr"] > 0 for header in made[1])

@@ -8,7 +8,8 @@ import numpy as np
 from mpirefine.errors import ParameterError
 from mpirefine.maths.assign import best_references
 from mpirefine.program import eman, logs
-from mpirefine.storage.images import write_images
+from mpirefine.program.launcher import launched_rank
+from mpirefine.storage.images import check_writable, write_images
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -19,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """No MPI: the work is reading the file."""
+    """No MPI: the work is reading the file, which the first rank does."""
+    if launched_rank() > 0:
+        return 0
+    check_writable(args.output, headers=True)
     planes = eman.read_matrix(args.simmx, 1)
     if not 1 <= args.sep <= planes.shape[2]:
         raise ParameterError(f"--sep {args.sep}: must be 1 to {planes.shape[2]}, the number of references")

@@ -20,7 +20,7 @@ from mpirefine.program.commands import refine
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options, add_to, validate
 from mpirefine.storage.images import read_volumes
-from mpirefine.storage.particlefile import read_particles
+from mpirefine.storage.particlefile import LISTS, STAR, read_particles
 
 log = logging.getLogger(__name__)
 HALVES = ("even", "odd")
@@ -39,25 +39,33 @@ def main(args: argparse.Namespace) -> int:
         raise ParameterError("eotest refines one map: give one in --models, without --nmodels and --runs")
     with Team.world() as team:
         check_launcher(team.size)
-        folder, inputs = team.from_root(split, options)
-        for name, half in zip(HALVES, inputs):
-            refine.run(replace(options, input=str(half), path=str(folder / name)), team)
+        if options.check:
+            return refine.run(options, team)
+        folder = team.from_root(split, options)
+        for name in HALVES:
+            twins = half_path(folder, name, options.usefilt) if options.usefilt else None
+            refine.run(replace(options, path=str(folder / name), input=half_path(folder, name, options.input), usefilt=twins), team)
         team.from_root(compare, folder, options.map_suffix)
     return 0
 
 
-def split(options: Options) -> tuple[Path, list[Path]]:
-    """On rank 0. The folder, and a particle file of each half in it."""
+def split(options: Options) -> Path:
+    """On rank 0. The folder, with the particles of each half in its sets, and their filtered twins."""
     source = read_particles(options.input, options.apix, ctf=not options.no_ctf)
     folder = rundir.of_many(options.path)
     rundir.made(folder)
-    count = len(source.table)
-    blank = dict(model=np.full(count, -1), posterior=np.zeros(count), rotation=np.broadcast_to(np.eye(3), (count, 3, 3)),
-                 shift_xy=np.zeros((count, 2)))
-    inputs = [folder / "sets" / f"{name}{source.suffix}" for name in HALVES]
-    for half, path in enumerate(inputs):
-        source.write(path, **blank, rows=np.flatnonzero(source.table.half == half))
-    return folder, inputs
+    rows = [np.flatnonzero(source.table.half == half) for half in (0, 1)]
+    twins = [(options.usefilt, read_particles(options.usefilt, options.apix, ctf=False))] if options.usefilt else []
+    for path, particles in [(options.input, source), *twins]:
+        for name, half in zip(HALVES, rows):
+            particles.subset(half_path(folder, name, path), half)
+    return folder
+
+
+def half_path(folder: Path, name: str, source: str) -> str:
+    """The particles of one half of a file."""
+    suffix = STAR if Path(source).suffix.lower() == STAR else LISTS["lst"]
+    return str(folder / "sets" / f"{Path(source).stem}_{name}{suffix}")
 
 
 def compare(folder: Path, suffix: str) -> float:

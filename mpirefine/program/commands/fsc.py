@@ -10,6 +10,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError
 from mpirefine.maths.fsc import fsc, resolution_at
 from mpirefine.program import logs
+from mpirefine.program.launcher import launched_rank
 from mpirefine.storage.images import read_volumes
 
 
@@ -23,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """No MPI."""
+    """No MPI; by the first rank."""
+    if launched_rank() > 0:
+        return 0
     maps = [read_volumes(name) for name in (args.first, args.second, *([args.mask] if args.mask else []))]
     for name, (volumes, _) in zip((args.first, args.second, args.mask), maps):
         if len(volumes) != 1 or volumes[0].shape != maps[0][0][0].shape:

@@ -13,7 +13,8 @@ from mpirefine.program.catalogue import build, build_optional, load
 from mpirefine.program.launcher import check_launcher
 from mpirefine.steps.classes.maps import MadeMap, Slices, make_map
 from mpirefine.steps.classes.settings import MapMaking
-from mpirefine.storage.images import open_images
+from mpirefine.steps.classes.store import map_header
+from mpirefine.storage.images import check_writable, open_images
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -45,15 +46,18 @@ def main(args: argparse.Namespace) -> int:
         nx = slices.images.shape[-1]
         mine = Partition.even(len(slices.images), team.size)[team.rank]
         made = make_map(team, slices.take(np.arange(mine.start, mine.stop)), nx, symmetry, apix, how)
-        eman.write(team, args.output, [sized(made, args.outsize)] if team.is_root else None, apix, [header_of(made, args.input)])
+        eman.write(team, args.output, [sized(made, args.outsize)] if team.is_root else None, apix, [map_header(made, args.input)])
         logs.say(f"{len(made.used)} class averages in {args.output}, {len(made.left_out)} left out")
     return 0
 
 
 def prepare(args: argparse.Namespace) -> tuple[Slices, float, MapMaking, str]:
     """On rank 0. All averages that are asked for, Å per pixel, and how to reconstruct."""
-    for name in ("iter", "keep"):
-        eman.positive(name, getattr(args, name))
+    check_writable(args.output)
+    eman.positive("iter", args.iter)
+    eman.share("keep", args.keep, args.keepsig)
+    if args.outsize is not None:
+        eman.positive("outsize", args.outsize)
     symmetry, = auto.check_symmetries([args.sym])
     factor = load(args.setsf) if args.setsf else None
     how = MapMaking(build("reconstructors", args.recon), args.pad, args.iter, args.keep, args.keepsig, build_optional("processors", args.preprocess),
@@ -75,12 +79,6 @@ def prepare(args: argparse.Namespace) -> tuple[Slices, float, MapMaking, str]:
     shift = -matrix[:, :2, 3]
     return (Slices(images, matrix[:, :, :3], weight, np.array(chosen), np.stack(snr) if known else None, filtered if known else None,
                    shift if shift.any() else None), apix, how, symmetry)
-
-
-def header_of(made: MadeMap, source: str) -> dict[str, object]:
-    """EMAN2's header of a map."""
-    return {"ptcl_repr": made.weight, "threed_ptcl_idxs": made.used if len(made.used) else None,
-            "threed_excl_ptcl_idxs": made.left_out if len(made.left_out) else None, "threed_ptcl_src": source}
 
 
 def sized(made: MadeMap, box: int | None) -> np.ndarray:

@@ -9,13 +9,13 @@ import numpy as np
 from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
-from mpirefine.errors import ParameterError
+from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.processing.catalogue import apply
 from mpirefine.program import eman, logs
 from mpirefine.program.catalogue import build
 from mpirefine.program.launcher import check_launcher
 from mpirefine.registry import Component
-from mpirefine.storage.images import open_images
+from mpirefine.storage.images import check_writable, open_images
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -54,10 +54,13 @@ def main(args: argparse.Namespace) -> int:
 
 def prepare(args: argparse.Namespace) -> tuple[list[Component], int, float]:
     """On rank 0. The processors, how many images there are, Å per pixel."""
+    check_writable(args.output)
     processors = [build("processors", text) for text in args.process]
     if args.clip is not None:
         eman.positive("clip", args.clip)
     with open_images(args.input) as file:
+        if file.value(0, "is_complex"):
+            raise InputError(f"{args.input}: holds transforms, not images: processors take images")
         last = file.count - 1 if args.last is None else args.last
         if not 0 <= args.first <= last < file.count:
             raise ParameterError(f"--first {args.first} --last {last}: {args.input} holds images 0 to {file.count - 1}")

@@ -16,6 +16,7 @@ from mpirefine.program.session import read_maps
 from mpirefine.steps.classes.settings import Views
 from mpirefine.steps.classes.store import projection_headers
 from mpirefine.steps.classes.views import directions, project
+from mpirefine.storage.images import check_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -47,6 +48,7 @@ def main(args: argparse.Namespace) -> int:
 
 def prepare(args: argparse.Namespace) -> tuple[np.ndarray, float, tuple[str, ...], Views]:
     """On rank 0. Maps (m, z, y, x), Å per voxel, symmetries, and how to project."""
+    check_writable(args.outfile, headers=True)
     problems: list[str] = []
     maps, apix, names = read_maps(",".join(args.maps), problems)
     if len({len(volume) for volume in maps}) > 1:

@@ -14,6 +14,7 @@ from mpirefine.program.catalogue import load
 from mpirefine.program.launcher import check_launcher
 from mpirefine.steps.classes.scores import score_rows
 from mpirefine.steps.classes.store import similarity_images
+from mpirefine.storage.images import check_writable
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -42,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         score = np.full((count, len(images)), np.inf)
         poses = [np.zeros((count, len(images))) for _ in range(5)]
         references = ReferenceStack(images, search)
-        with logs.progress(count, "scoring") as bar:
+        with logs.progress(count, "scoring") as bar, team.together("scoring"):
             for row, found in score_rows(particles, np.arange(count), references, images.shape[-1], bar.update):
                 score[row] = found.score
                 one = found.alignment
@@ -55,13 +56,14 @@ def main(args: argparse.Namespace) -> int:
             pose = Alignment.of(*(np.ravel(plane) for plane in whole[1:]))
             planes = similarity_images(filled, pose if args.saveali else None)
         header = {"projection_file": args.references, "particle_file": args.particles}
-        eman.write(team, args.output, planes, 1.0, [header, *[{}] * 5][:len(planes)] if planes else None)
+        eman.write(team, args.output, planes, 1.0, [header] * len(planes) if planes else None)
         logs.say(f"{partition.n} particles against {len(images)} references in {args.output}")
     return 0
 
 
 def prepare(args: argparse.Namespace) -> tuple[np.ndarray, Search]:
     """On rank 0. The references, and how to score."""
+    check_writable(args.output, headers=True)
     for name in ("shrink", "kept"):
         eman.positive(name, getattr(args, name))
     if args.twostage < 0:

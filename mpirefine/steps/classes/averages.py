@@ -60,13 +60,14 @@ def average_classes(team: Team, members: Membership, particles: FlippedParticles
         images = np.concatenate(reduce.exchange(team, [read(particles, members.own[p], box) for p in picked]))
         twins = images if scored is None else np.concatenate(reduce.exchange(team, [read(scored, members.own[p], box) for p in picked]))
         mine = part[team.rank]
-        for at in range(block.start + mine.start, block.start + mine.stop):
-            rows = np.flatnonzero(number == at)
-            rows = rows[np.argsort(row[rows], kind="stable")]           # so that sums do not depend on the number of ranks
-            own = [ctfs[i] for i in rows] if ctfs else None
-            group = images[rows]
-            gathered = ClassMembers(group, group if scored is None else twins[rows], own, half[rows])
-            found.append(OneClass(at, row[rows], one(gathered, projections.images[at], how, particles.apix)))
+        with team.together("averaging"):
+            for at in range(block.start + mine.start, block.start + mine.stop):
+                rows = np.flatnonzero(number == at)
+                rows = rows[np.argsort(row[rows], kind="stable")]           # so that sums do not depend on the number of ranks
+                own = [ctfs[i] for i in rows] if ctfs else None
+                group = images[rows]
+                gathered = ClassMembers(group, group if scored is None else twins[rows], own, half[rows])
+                found.append(OneClass(at, row[rows], one(gathered, projections.images[at], how, particles.apix)))
         progress(block.size)
     return found
 

@@ -54,7 +54,8 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
         made = how.recon(box, symmetry)
         weights = np.where(keep, slices.weight, 0)
         images = slices.images * scale[:, None, None].astype(np.float32)
-        made.insert(images, slices.rotation, weights, snr=slices.snr, filtered=slices.filtered, shifts=slices.shift)
+        with team.together("inserting class averages"):
+            made.insert(images, slices.rotation, weights, snr=slices.snr, filtered=slices.filtered, shifts=slices.shift)
         for sums in made.sums:
             reduce.sum_in_place(team, sums)
         if number + 1 < how.passes:

@@ -17,7 +17,7 @@ from mpirefine.steps.base import Context, State
 from mpirefine.steps.classes.averages import Membership, average_classes
 from mpirefine.steps.classes.maps import Slices, make_map
 from mpirefine.steps.classes.scores import score_rows
-from mpirefine.steps.classes.store import StoreClasses
+from mpirefine.steps.classes.store import StoreClasses, map_header
 from mpirefine.steps.classes.views import directions, project, support
 from mpirefine.steps.classify import counted, handed_out
 from mpirefine.steps.postprocess import HALF_MAP_FSC, solvent
@@ -34,7 +34,8 @@ class ProjectViews:
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
         views, nx = ctx.method.views, ctx.grid.nx
-        orientations = ctx.team.from_root(directions, views, ctx.symmetries, state.dropped)
+        seed = int(np.random.default_rng([ctx.options.seed, state.iteration]).integers(2 ** 31))
+        orientations = ctx.team.from_root(directions, views, ctx.symmetries, state.dropped, seed)
         window = ctx.resources.enter_context(Window(ctx.team, (len(orientations), nx, nx), np.float32))
         ctx.projections = project(ctx.team, window, orientations, state.volumes, views, ctx.grid.apix)
         return replace(state, orientations=orientations)
@@ -51,7 +52,7 @@ class Score:
         search = replace(method.search, mask=support(images)) if method.automask else method.search
         references = ReferenceStack(images, search)
         found = empty_candidates(len(ctx.particles), ctx.options.sep, ctx.models)
-        rows = np.arange(len(ctx.particles))
+        rows = np.flatnonzero(~ctx.particles.set_aside)
         with ctx.progress(len(rows), f"iteration {state.iteration}: matching") as bar:
             for row, scores in score_rows(ctx.twins or ctx.flipped, rows, references, ctx.grid.nx, bar.update):
                 keep_best(found, row, scores, state.orientations.model)
@@ -111,15 +112,14 @@ class AverageClasses:
 
 def slices_of(state: State, model: int, half: int | None = None) -> Slices:
     """Own class averages of a map, or of one half of its particles."""
-    nx = state.orientations.rotation.shape[-1]
     own = [one for one in state.classes if one.average is not None and state.orientations.model[one.number] == model]
     number = np.array([one.number for one in own], int)
     images = [one.average.image if half is None else one.average.halves[half] for one in own]
-    weight = np.array([float(one.average.used.sum()) for one in own])
-    snr = [one.average.snr_total for one in own]
+    weight = np.array([float(one.average.used.sum() if half is None else one.average.half_count[half]) for one in own])
+    snr = [one.average.snr_total if half is None else one.average.half_snr[half] for one in own]
     known = bool(own) and all(curve is not None for curve in snr)
     filtered = np.array([bool(one.average.wiener_filtered) for one in own]) if known else None
-    stack = np.stack(images) if own else np.zeros((0, nx, nx), np.float32)
+    stack = np.stack(images) if own else np.zeros((0, 0, 0), np.float32)
     return Slices(stack, state.orientations.rotation[number], weight, number, np.stack(snr) if known else None, filtered)
 
 
@@ -131,7 +131,7 @@ class MakeMaps:
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
         how, grid = ctx.method.maps, ctx.grid
-        maps, halves, rows = [], [], []
+        maps, halves, rows, headers = [], [], [], []
         curves: dict[str, list[np.ndarray]] = {}
         for m, symmetry in enumerate(ctx.symmetries):
             symmetry = "c1" if ctx.method.views.breaksym else symmetry
@@ -142,6 +142,7 @@ class MakeMaps:
                 part = slices_of(state, m, half)
                 pair.append(make_map(ctx.team, part.take(np.isin(part.number, made.used)), grid.nx, symmetry, grid.apix, plain).volume)
             rows.append((len(made.used), len(made.left_out)))
+            headers.append(map_header(made, f"classes_{state.iteration:02d}.hdf"))
             if ctx.team.is_root:
                 for name, values in half_curves(pair, ctx.mask_of(m), np.random.default_rng([ctx.options.seed, state.iteration, m])).items():
                     curves.setdefault(name, []).append(values)
@@ -150,6 +151,7 @@ class MakeMaps:
         root = ctx.team.is_root
         summary = dict(state.summary, class_averages=rows)
         return replace(state, previous=state.volumes, volumes=np.stack(maps) if root else None, halves=np.array(halves) if root else None,
+                       map_headers=tuple(headers),
                        curves=dict(state.curves, **{name: np.array(values) for name, values in curves.items()}), summary=summary)
 
 
@@ -177,7 +179,7 @@ class FinishMaps:
         """On rank 0. Maps, half-maps, the rotation of every projection in the new frames, and where the old origins lie in them."""
         origins = np.zeros((ctx.models, 3))
         volumes, halves, rotation = state.volumes.copy(), state.halves.copy(), state.orientations.rotation.copy()
-        own_filter = ctx.method.maps.postprocess is None and ctx.method.maps.structure_factor is None
+        own_filter = ctx.method.maps.postprocess is None
         for m, volume in enumerate(volumes):
             if not volume.any():
                 continue

@@ -12,6 +12,7 @@ from mpirefine.maths.emanposes import to_reference
 from mpirefine.maths.transform2d import Alignment
 from mpirefine.steps.base import Context, State
 from mpirefine.steps.classes.averages import OneClass
+from mpirefine.steps.classes.maps import MadeMap
 from mpirefine.storage.images import write_images
 
 
@@ -47,6 +48,12 @@ def header_of(one: OneClass, source: str, reference: str, orientations: Orientat
     return {**about, **snr, "ptcl_repr": int(made.used.sum()), "class_ptcl_idxs": one.rows[made.used],
             "exc_class_ptcl_idxs": excluded if len(excluded) else None, "class_qual": made.class_quality, "class_ssnr": made.ssnr,
             "class_ptcl_qual": float(quality.mean()), "class_ptcl_qual_sigma": float(quality.std())}
+
+
+def map_header(made: MadeMap, source: str) -> dict[str, Any]:
+    """EMAN2's header of a map: how many particles, and which class averages are in it and which were left out."""
+    return {"ptcl_repr": made.weight, "threed_ptcl_idxs": made.used if len(made.used) else None,
+            "threed_excl_ptcl_idxs": made.left_out if len(made.left_out) else None, "threed_ptcl_src": source}
 
 
 def stack_of(team: Team, found: list[OneClass], source: str, reference: str, orientations: Orientations,

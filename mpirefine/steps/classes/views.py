@@ -1,7 +1,9 @@
 """Projections of all maps in one list, as real images, shared by the ranks of a node."""
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -27,26 +29,26 @@ class Projections:
     orientations: Orientations
     images: np.ndarray
 
-    def take(self, rows) -> "Projections":
-        """The given ones (slice, indices or mask)."""
-        return Projections(Orientations(self.orientations.rotation[rows], self.orientations.model[rows]), self.images[rows])
 
-
-def directions(views: Views, symmetries: tuple[str, ...], dropped: tuple[int, ...] = ()) -> Orientations:
-    """On rank 0. The views of every map over its asymmetric unit; none of maps that were dropped."""
+def directions(views: Views, symmetries: tuple[str, ...], dropped: tuple[int, ...] = (), seed: int | None = None) -> Orientations:
+    """On rank 0. The views of every map over its asymmetric unit; none of maps that were dropped. `seed` is that of what is random in them, where
+    the generator was not given one.
+    """
     rotation, model = [], []
     for m, symmetry in enumerate(symmetries):
-        made = rotation_from_eman(*generator(views)(symmetry).T)[:0 if m in dropped else None]
+        made = rotation_from_eman(*generator(views, seed)(symmetry).T)[:0 if m in dropped else None]
         rotation.append(made)
         model.append(np.full(len(made), m, np.int32))
     return Orientations(np.concatenate(rotation), np.concatenate(model))
 
 
-def generator(views: Views) -> Component:
+def generator(views: Views, seed: int | None) -> Component:
     """The orientation generator; with breaksym it gives all copies of a view."""
-    if not views.breaksym or "breaksym" in views.orientgen.parameters:
-        return views.orientgen
-    return replace(views.orientgen, parameters={**views.orientgen.parameters, "breaksym": True})
+    known = inspect.signature(views.orientgen.function).parameters
+    more: dict[str, Any] = {"breaksym": True} if views.breaksym else {}
+    if seed is not None and "seed" in known:
+        more["seed"] = seed
+    return replace(views.orientgen, parameters={**more, **views.orientgen.parameters})
 
 
 def project(team: Team, window: Window, orientations: Orientations, volumes: np.ndarray | None, views: Views, apix: float) -> Projections:
