@@ -1,6 +1,7 @@
 """Two images brought together and compared by named components, as e2simmx and e2classaverage do it."""
 from __future__ import annotations
 
+import inspect
 import threading
 from dataclasses import dataclass, replace
 
@@ -79,6 +80,16 @@ def about_shrunk(about: About, nx: int, box: int) -> About:
     return replace(about, apix=about.apix * nx / box, snr=None if about.snr is None else about.snr[..., :box // 2], intensity=intensity)
 
 
+def reach(aligner: Component, nx: int) -> tuple[float, bool]:
+    """The largest shift in pixels of a box of nx, and whether mirrored poses are tried, of an aligner."""
+    defaults = {name: p.default for name, p in inspect.signature(aligner.function).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    known = {**defaults, **aligner.parameters}
+    name = aligner.name
+    flip = "flip" in name or name.startswith("rtf") or (name == "rotate_translate_tree" and bool(known["flip"]))
+    moves = "translat" in name or name.startswith(("rtf", "refine"))
+    return limited(known.get("maxshift") or -1, nx // 4, nx) if moves else 0.0, flip
+
+
 class ReferenceStack:
     """Projections (r, y, x) ready to be matched to one particle after another."""
 
@@ -117,9 +128,10 @@ class ReferenceStack:
         return -self._first_search().highest(self._prepared[rows], particle) / self.norm[rows]
 
     def _first_search(self) -> PoseSearch:
-        """The search of this thread, with its buffers."""
-        nx = self.small.shape[-1]
-        return search_of(nx, limited(-1, nx // 4, nx), True, threading.get_ident())
+        """The search of this thread, with its buffers: over the poses that the aligner can reach."""
+        nx, aligner = self.small.shape[-1], self.search.matching.align
+        maxshift, flip = reach(aligner, nx)
+        return search_of(nx, maxshift * nx / self._nx if maxshift else 0.0, flip, threading.get_ident())
 
     def _full(self, particle: np.ndarray, rows: np.ndarray, about: About) -> tuple[Alignment, np.ndarray]:
         """What takes the particle onto each reference, and the scores."""

@@ -6,7 +6,7 @@ from mpirefine.data.angles import rotation_from_eman
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.maths.align import ALIGNERS
 from mpirefine.maths.compare import CMPS, About
-from mpirefine.maths.matching import FAILED, LEAST_BOX, NOT_COMPUTED, Matching, ReferenceStack, Search, matched, shrunk, shrunk_box
+from mpirefine.maths.matching import FAILED, LEAST_BOX, NOT_COMPUTED, Matching, ReferenceStack, Search, matched, reach, shrunk, shrunk_box
 from mpirefine.maths.phantom import states
 from mpirefine.maths.processing.spectrum import radial_power, transform
 from mpirefine.maths.projectors import standard
@@ -148,3 +148,10 @@ def test_a_matched_reference_has_the_power_of_the_particle(references, rng):
     assert (found[disc == 0] == 0).all()
     power = [radial_power(transform(image), image.shape)[2:10].mean() for image in (found[0], disc[0], particle)]
     assert 0.3 < power[0] / power[2] < 1.1 and not 0.3 < power[1] / power[2] < 1.1
+
+
+@pytest.mark.parametrize("name, shift, flip", [
+    ("rotate_translate_flip", 16, True), ("rotate_translate:maxshift=3", 3, False), ("rotational", 0, False), ("rotate_flip", 0, True),
+    ("rtf_exhaustive", 16, True), ("rotate_translate_tree:flip=0", 16, False)])
+def test_the_first_search_reaches_what_the_aligner_does(name, shift, flip):
+    assert reach(ALIGNERS.build(name), 64) == (shift, flip)

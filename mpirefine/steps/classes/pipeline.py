@@ -50,12 +50,13 @@ class Score:
         """Collective."""
         method, images = ctx.method, ctx.projections.images
         search = replace(method.search, mask=support(images)) if method.automask else method.search
-        references = ReferenceStack(images, search)
+        alike = ctx.options.seeds_from == "random-subsets" and ctx.options.nmodels and state.iteration == 1
+        references = ReferenceStack(images[state.orientations.of_model(0)] if alike else images, search)      # of maps that are alike one is enough
         found = empty_candidates(len(ctx.particles), ctx.options.sep, ctx.models)
         rows = np.flatnonzero(~ctx.particles.set_aside)
         with ctx.progress(len(rows), f"iteration {state.iteration}: matching") as bar:
             for row, scores in score_rows(ctx.twins or ctx.flipped, rows, references, ctx.grid.nx, bar.update):
-                keep_best(found, row, scores, state.orientations.model)
+                keep_best(found, row, scores, state.orientations.model[:len(scores.score)])
         return replace(state, candidates=found)
 
 
