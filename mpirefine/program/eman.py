@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
@@ -53,6 +53,17 @@ def own_particles(team: Team, name: str, apix: float | None, box: int | None = N
     with team.together("reading pixels"):
         particles = OwnParticles(table, ParticleStack(table), grid.nx, keep_pixels=False)
     return FlippedParticles(particles, grid.apix), partition
+
+
+def from_root(team: Team, func: Callable[..., tuple], *args: Any) -> tuple:
+    """Collective. What rank 0 makes, on every rank: arrays travel as buffers of any size, the rest as small objects."""
+    made: tuple | None = None
+    with team.together(func.__name__):
+        if team.is_root:
+            made = func(*args)
+    kinds = team.bcast([isinstance(one, np.ndarray) for one in made] if made is not None else None)
+    return tuple(reduce.bcast_array(team, made[i] if made else None) if array else team.bcast(made[i] if made else None)
+                 for i, array in enumerate(kinds))
 
 
 def read_any(name: str, apix: float | None) -> ParticleInput:

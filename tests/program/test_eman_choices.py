@@ -105,7 +105,8 @@ def test_values_out_of_range(given, told):
 
 @pytest.mark.parametrize("given, told", [
     (dict(twostage=0, shrinks1=4), "--shrinks1 does nothing: --twostage 0"), (dict(m3diter=1, m3dkeep=0.5), "--m3dkeep does nothing"),
-    (dict(simralign="none", simraligncmp="frc"), "--simraligncmp does nothing"), (dict(twostage=2, shrinks1=4), "--twostage does nothing: --shrinks1")])
+    (dict(simralign="none", simraligncmp="frc"), "--simraligncmp does nothing"),
+    (dict(twostage=2, shrinks1=4), "--twostage does nothing: --shrinks1")])
 def test_options_that_others_leave_nothing_to_do(given, told):
     line, = Options.typed(dict(input="p", models="a", **given)).useless
     assert line.startswith(told)

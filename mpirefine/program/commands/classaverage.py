@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     with Team.world() as team:
         check_launcher(team.size)
         logs.start(team.rank, team.size, 1)
-        planes, images, orientations, rounds = team.from_root(prepare, args)
+        planes, images, orientations, rounds = eman.from_root(team, prepare, args)
         particles, partition = eman.own_particles(team, args.input, args.apix, images.shape[-1])
         twins = eman.own_particles(team, args.usefilt, args.apix, images.shape[-1])[0] if args.usefilt else None
         with team.together("reading the matrix"):

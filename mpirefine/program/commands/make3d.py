@@ -42,7 +42,8 @@ def main(args: argparse.Namespace) -> int:
     with Team.world() as team:
         check_launcher(team.size)
         logs.start(team.rank, team.size, 1)
-        slices, apix, how, symmetry = team.from_root(prepare, args)
+        apix, how, symmetry, *columns = eman.from_root(team, prepare, args)
+        slices = Slices(*columns)
         nx = slices.images.shape[-1]
         mine = Partition.even(len(slices.images), team.size)[team.rank]
         made = make_map(team, slices.take(np.arange(mine.start, mine.stop)), nx, symmetry, apix, how)
@@ -51,8 +52,8 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def prepare(args: argparse.Namespace) -> tuple[Slices, float, MapMaking, str]:
-    """On rank 0. All averages that are asked for, Å per pixel, and how to reconstruct."""
+def prepare(args: argparse.Namespace) -> tuple:
+    """On rank 0. Å per pixel, how to reconstruct, the symmetry, and the columns of Slices: all averages that are asked for."""
     check_writable(args.output)
     eman.positive("iter", args.iter)
     eman.share("keep", args.keep, args.keepsig)
@@ -77,8 +78,8 @@ def prepare(args: argparse.Namespace) -> tuple[Slices, float, MapMaking, str]:
     filtered = np.array([bool(headers[i].get("ctf_wiener_filtered", 0)) for i in chosen])
     # a view's translation moves the projection: the average goes back by it
     shift = -matrix[:, :2, 3]
-    return (Slices(images, matrix[:, :, :3], weight, np.array(chosen), np.stack(snr) if known else None, filtered if known else None,
-                   shift if shift.any() else None), apix, how, symmetry)
+    return (apix, how, symmetry, images, matrix[:, :, :3], weight, np.array(chosen), np.stack(snr) if known else None, filtered if known else None,
+            shift if shift.any() else None)
 
 
 def sized(made: MadeMap, box: int | None) -> np.ndarray:

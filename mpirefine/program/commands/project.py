@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> int:
     with Team.world() as team:
         check_launcher(team.size)
         logs.start(team.rank, team.size, 0)
-        volumes, apix, symmetries, views = team.from_root(prepare, args)
+        volumes, apix, symmetries, views = eman.from_root(team, prepare, args)
         orientations = team.from_root(directions, views, symmetries)
         nx = volumes.shape[-1]
         with Window(team, (len(orientations), nx, nx), np.float32) as window:

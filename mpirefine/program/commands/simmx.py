@@ -8,13 +8,13 @@ import numpy as np
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.matching import ReferenceStack, Search
-from mpirefine.maths.transform2d import Alignment
 from mpirefine.program import eman, logs
 from mpirefine.program.catalogue import load
 from mpirefine.program.launcher import check_launcher
 from mpirefine.steps.classes.scores import score_rows
-from mpirefine.steps.classes.store import similarity_images
 from mpirefine.storage.images import check_writable
+
+UNSCORED = 1e24            # EMAN2's value of a pair that cannot be scored
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -37,24 +37,19 @@ def main(args: argparse.Namespace) -> int:
     with Team.world() as team:
         check_launcher(team.size)
         logs.start(team.rank, team.size, 1)
-        images, search = team.from_root(prepare, args)
+        images, search = eman.from_root(team, prepare, args)
         particles, partition = eman.own_particles(team, args.particles, args.apix, images.shape[-1])
         count = partition[team.rank].size
-        score = np.full((count, len(images)), np.inf)
-        poses = [np.zeros((count, len(images))) for _ in range(5)]
+        score = np.full((count, len(images)), UNSCORED, np.float32)
+        poses = [np.zeros((count, len(images)), np.float32) for _ in range(5 if args.saveali else 0)]
         references = ReferenceStack(images, search)
         with logs.progress(count, "scoring") as bar, team.together("scoring"):
             for row, found in score_rows(particles, np.arange(count), references, images.shape[-1], bar.update):
-                score[row] = found.score
                 one = found.alignment
-                for plane, values in zip(poses, (one.alpha, one.tx, one.ty, one.mirror, one.scale)):
+                score[row] = np.where(np.isfinite(found.score), found.score, UNSCORED)
+                for plane, values in zip(poses, (one.tx, one.ty, one.alpha, one.mirror, one.scale)):
                     plane[row] = values
-        whole = eman.gathered(team, [score, *poses], partition)
-        planes = None
-        if whole is not None:
-            filled = np.where(np.isfinite(whole[0]), whole[0], 1e24)
-            pose = Alignment.of(*(np.ravel(plane) for plane in whole[1:]))
-            planes = similarity_images(filled, pose if args.saveali else None)
+        planes = eman.gathered(team, [score, *poses], partition)
         header = {"projection_file": args.references, "particle_file": args.particles}
         eman.write(team, args.output, planes, 1.0, [header] * len(planes) if planes else None)
         logs.say(f"{partition.n} particles against {len(images)} references in {args.output}")

@@ -27,14 +27,6 @@ def projection_headers(orientations: Orientations, names: Sequence[str]) -> list
             for rotation, model in zip(orientations.rotation, orientations.model)]
 
 
-def similarity_images(score: np.ndarray, pose: Alignment | None) -> list[np.ndarray]:
-    """EMAN2's matrix (particles, references): score, and with poses dx, dy, dalpha, mirror, scale."""
-    if pose is None:
-        return [score.astype(np.float32)]
-    planes = (pose.tx, pose.ty, pose.alpha, pose.mirror, pose.scale)
-    return [score.astype(np.float32), *(np.reshape(plane, score.shape).astype(np.float32) for plane in planes)]
-
-
 def header_of(one: OneClass, source: str, reference: str, orientations: Orientations) -> dict[str, Any]:
     """EMAN2's header of a class average; a failed or empty one has its view and no particles."""
     about: dict[str, Any] = {"xform.projection": transform_header(orientations.rotation[one.number]), "projection_image": reference,
