@@ -92,7 +92,7 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
         quality = how.matching.cmp(moved(scored, found), target, about)
         if number < how.iterations:
             ctfs = [c for c, use in zip(members.ctfs, used) if use] if members.ctfs is not None else None
-            target = next_target(how.averager(moved(images[used], found.take(used)), ctfs, about.apix).image, how, about)
+            target = next_target(how.averager(moved(scored[used], found.take(used)), ctfs, about.apix).image, how, about)
             about = replace(about, count=float(used.sum()))
         used = kept(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
     if how.iterations:

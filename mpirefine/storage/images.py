@@ -212,5 +212,7 @@ def write_images(path: str | os.PathLike[str], images: Sequence[np.ndarray], api
         if len(images) > 1:
             raise InputError(f"{path}: an MRC file holds one map, not {len(images)}: write .hdf, or one file each")
         mrc.write_volume(path, images[0], apix)
+    elif suffix in MAPS and len(images) > 1:
+        raise InputError(f"{path}: {len(images)} images would be read back as a map: write .mrcs or .hdf")
     else:
         mrc.write_stack(path, np.stack(images), apix)
