@@ -24,6 +24,7 @@ from mpirefine.maths.phantom import simulate_particles, states
 from mpirefine.maths.polar import PolarGrid
 from mpirefine.maths.rates import best_seconds, sgemm_rate
 from mpirefine.maths.search import Correlator
+from mpirefine.program.auto import PROJECTIONS
 from mpirefine.program.loop import PIPELINE
 from mpirefine.program.options import Options
 from mpirefine.program.timing import Clock
@@ -97,7 +98,7 @@ def rehearse(team: Team, threads: int) -> tuple[Clock, Job]:
     rows, zeros = np.arange(own), np.zeros(own, np.int32)
     table = ParticleTable((), zeros, rows, rows + own * team.rank, zeros, ("all",), (rows % 2).astype(np.int8), made["ctf"])
     radius = estimate_radius(truth[0], grid)
-    options = Options(iter=1, temperature=1.0, maxshift=REHEARSAL["maxshift"], threads=threads)
+    options = Options(iter=1, temperature=1.0, sep=PROJECTIONS, held_out=0.0, maxshift=REHEARSAL["maxshift"], threads=threads)
     clock = Clock(team)
     ctx = Context(team=team, options=options, grid=grid, symmetries=("c1",) * maps, partition=Partition.even(count, team.size),
                   particles=OwnParticles(table, InMemory(made["images"]), grid.nx, keep_pixels=True), clock=clock, writer=Unwritten(),

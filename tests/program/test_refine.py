@@ -169,7 +169,7 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
         return
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     assert names == {
-        "run.h5", "iterations/01.h5", "iterations/02.h5", "run.log", "timing.json", "report.html", "differences.json",
+        "0_refine_parms.json", "run.h5", "iterations/01.h5", "iterations/02.h5", "run.log", "timing.json", "report.html", "differences.json",
         "particles.star", "sets/particles_m01.star", "sets/particles_m02.star", *(f"threed_{i:02d}_{m:02d}.mrc" for i in (0, 1, 2) for m in (1, 2)),
         *(f"threed_02_{m:02d}_{kind}.mrc" for m in (1, 2) for kind in ("half1", "half2", "hard")), "set_aside.txt",
         *(f"fsc_{kind}_{i:02d}.txt" for kind in ("halves", "previous", "between") for i in (1, 2))}

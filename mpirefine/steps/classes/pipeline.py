@@ -20,6 +20,7 @@ from mpirefine.steps.classes.scores import score_rows
 from mpirefine.steps.classes.store import StoreClasses, map_header
 from mpirefine.steps.classes.views import directions, project, support
 from mpirefine.steps.classify import counted, handed_out
+from mpirefine.steps.finesearch import empty_candidates
 from mpirefine.steps.postprocess import HALF_MAP_FSC, solvent
 from mpirefine.steps.reconstruct import half_curves
 
@@ -53,18 +54,12 @@ class Score:
         alike = ctx.options.seeds_from == "random-subsets" and ctx.options.nmodels and state.iteration == 1
         references = ReferenceStack(images[state.orientations.of_model(0)] if alike else images, search)      # of maps that are alike one is enough
         found = empty_candidates(len(ctx.particles), ctx.options.sep, ctx.models)
+        found.model_evidence[:] = -np.inf
         rows = np.flatnonzero(~ctx.particles.set_aside)
         with ctx.progress(len(rows), f"iteration {state.iteration}: matching") as bar:
             for row, scores in score_rows(ctx.twins or ctx.flipped, rows, references, ctx.grid.nx, bar.update):
                 keep_best(found, row, scores, state.orientations.model[:len(scores.score)])
         return replace(state, candidates=found)
-
-
-def empty_candidates(count: int, places: int, models: int) -> Candidates:
-    """Of particles that have not been scored."""
-    shape = (count, places)
-    return Candidates(np.full(shape, -1, np.int32), np.zeros(shape, np.float32), np.full(shape, -np.inf), np.zeros(shape, np.float32),
-                      np.zeros((*shape, 2), np.float32), np.zeros(shape, bool), np.full((count, models), -np.inf), np.zeros((count, 2)))
 
 
 def keep_best(found: Candidates, row: int, scores: Scores, model: np.ndarray) -> None:
