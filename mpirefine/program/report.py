@@ -46,9 +46,10 @@ def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: fl
     if "moved" in summary:
         lines.append(f"{100 * summary['moved']:.1f} % of the particles changed map; the others' view changed by {summary['view_change']:.1f}°, "
                      f"their shift by {summary['shift_change']:.1f} Å (medians)")
-    lines.append(f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and {summary['projections_per_particle']:.1f} "
-                 "projections (means)")
-    if "class_averages" in summary:
+    if "class_averages" not in summary:                    # where particles are assigned by score there are no probabilities
+        lines.append(f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and {summary['projections_per_particle']:.1f} "
+                     "projections (means)")
+    else:
         counts = enumerate(summary["class_averages"], 1)
         lines.append("class averages: " + ", ".join(f"{used} in map {m} ({left} left out)" for m, (used, left) in counts))
     if summary.get("outliers") or summary.get("doubtful"):
