@@ -10,6 +10,7 @@ import pytest
 from mpi4py import MPI
 
 from mpirefine.distribution.team import Team
+from mpirefine.program import logs
 
 WORLD = MPI.COMM_WORLD
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +69,13 @@ def shared_tmp(team):
     team.barrier()
     if team.is_root:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def quiet():
+    """No handler of a run or command stays, and no log file open."""
+    yield
+    logs.start(0, 1, 0)
 
 
 @pytest.fixture(scope="session")

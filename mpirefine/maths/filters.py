@@ -73,3 +73,16 @@ def resample(map_zyx: np.ndarray, grid: Grid, wanted: Grid) -> np.ndarray:
     place = (np.arange(nx) - nx // 2) * wanted.apix / grid.apix + grid.nx // 2
     known = ((place >= 0) & (place <= grid.nx - 1)).astype(np.float32)
     return (density * known[:, None, None] * known[:, None] * known).astype(np.float32)
+
+
+def in_box(image: np.ndarray, box: int) -> np.ndarray:
+    """Cut or padded with zeros to a box on all axes, pixel n // 2 on pixel n // 2."""
+    out = np.zeros((box,) * image.ndim, np.float32)
+    to, of = [], []
+    for n in image.shape:
+        low = max(-(box // 2), -(n // 2))
+        high = min(box - box // 2, n - n // 2)
+        to.append(slice(box // 2 + low, box // 2 + high))
+        of.append(slice(n // 2 + low, n // 2 + high))
+    out[tuple(to)] = image[tuple(of)]
+    return out

@@ -13,13 +13,11 @@ from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.matching import Matching
-from mpirefine.maths.transform2d import Alignment
 from mpirefine.program.catalogue import build, build_optional
+from mpirefine.program.session import dealt
 from mpirefine.steps.classes.scores import FlippedParticles
-from mpirefine.steps.particles import OwnParticles
 from mpirefine.storage.images import open_images, write_images
 from mpirefine.storage.particlefile import ParticleInput, read_particles
-from mpirefine.storage.stack import ParticleStack
 
 CCC, FLIP = "ccc", "rotate_translate_flip"
 
@@ -49,10 +47,7 @@ def own_particles(team: Team, name: str, apix: float | None, box: int | None = N
                 raise InputError(f"{name}: images of {source.grid.nx} px, the references have {box}: bring them to one box first")
     grid, count = team.bcast((source.grid, len(source.table)) if source else None)
     partition = Partition.even(count, team.size)
-    table = team.scatter([source.table.take(block.as_slice) for block in partition] if source else None)
-    with team.together("reading pixels"):
-        particles = OwnParticles(table, ParticleStack(table), grid.nx, keep_pixels=False)
-    return FlippedParticles(particles, grid.apix), partition
+    return FlippedParticles(dealt(team, source, partition, grid.nx, keep_pixels=False), grid.apix), partition
 
 
 def from_root(team: Team, func: Callable[..., tuple], *args: Any) -> tuple:
@@ -89,12 +84,6 @@ def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:
     number = np.array([0 if m is None else int(m) for m in models], int)
     first = 1 if len(number) and number.min() > 0 else 0          # EMAN2 counted from 0 until 2013
     return images, Orientations(rotation, (number - first).astype(np.int32)), apix or 1.0
-
-
-def alignment_of(planes: Sequence[np.ndarray]) -> Alignment:
-    """The poses in the planes of a matrix: dx, dy, dalpha, mirror, and possibly scale, flattened."""
-    tx, ty, alpha, mirror = (np.ravel(plane).astype(float) for plane in planes[:4])
-    return Alignment.of(alpha, tx, ty, np.ravel(mirror) > 0.5, np.ravel(planes[4]).astype(float) if len(planes) > 4 else 1.0)
 
 
 def read_matrix(name: str, least: int) -> np.ndarray:

@@ -81,12 +81,16 @@ def read_maps(files: str, problems: list[str]) -> tuple[list[np.ndarray], list[f
     return maps, apix, names
 
 
-def own_particles(team: Team, source: ParticleInput | None, partition: Partition, box: int, options: Options) -> OwnParticles:
-    """Collective. Rows of the table go to their owners; each reads its own pixels."""
-    tables = [source.table.take(block.as_slice) for block in partition] if source is not None else None
-    table = team.scatter(tables)
+def dealt(team: Team, source: ParticleInput | None, partition: Partition, box: int, *, keep_pixels: bool) -> OwnParticles:
+    """Collective. The own rows of a particle file that rank 0 has read, and their pixels."""
+    table = team.scatter([source.table.take(block.as_slice) for block in partition] if source is not None else None)
     with team.together("reading particles"):
-        particles = OwnParticles(table, ParticleStack(table), box, keep_pixels=not options.lowmem)
+        return OwnParticles(table, ParticleStack(table), box, keep_pixels=keep_pixels)
+
+
+def own_particles(team: Team, source: ParticleInput | None, partition: Partition, box: int, options: Options) -> OwnParticles:
+    """Collective. As `dealt`; rank 0 says which particles are set aside."""
+    particles = dealt(team, source, partition, box, keep_pixels=not options.lowmem)
     reason = reduce.gather_rows(team, particles.reason, partition)
     if team.is_root:
         for code, text in enumerate(REASONS[1:OUTLIER], 1):

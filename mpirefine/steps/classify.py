@@ -28,6 +28,11 @@ def hard_poses(state: State) -> Poses:
     return Poses(state.assignments.model, turned, shift)
 
 
+def hands_out(state: State, ctx: Context) -> bool:
+    """Whether particles are dealt over maps at random: in the first iteration of seeds that are alike."""
+    return bool(ctx.options.seeds_from == "random-subsets" and ctx.options.nmodels and state.iteration == 1)
+
+
 def handed_out(state: State, ctx: Context) -> Candidates:
     """Candidates with every particle's map replaced by one drawn for it: the maps are alike, so its views hold for all of them."""
     found, start = state.candidates, np.array([state.orientations.of_model(m).start for m in range(ctx.models)])
@@ -58,7 +63,7 @@ class Classify:
 
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
-        if ctx.options.seeds_from == "random-subsets" and ctx.options.nmodels and state.iteration == 1:
+        if hands_out(state, ctx):
             state = replace(state, candidates=handed_out(state, ctx))
         assignments = assign(state.candidates, state.orientations.model, sep=ctx.options.sep, soft=ctx.options.assign == "soft")
         return counted(state, assignments, ctx)

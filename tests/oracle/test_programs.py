@@ -6,33 +6,22 @@ import numpy as np
 import pytest
 
 from mpirefine.maths.classaverage import class_quality
-from mpirefine.maths.transform2d import moved
-from mpirefine.program import cli, eman, logs
+from mpirefine.maths.transform2d import Alignment, moved
 from mpirefine.storage import lst
 from mpirefine.storage.emanhdf import statistics
-from mpirefine.storage.images import open_images, write_images
+from mpirefine.storage.images import write_images
+from tests.program.small import alike, read, run
 
 MATCH = ("--cmp=ccc", "--align=rotate_translate_flip", "--aligncmp=ccc", "--ralign=refine", "--raligncmp=ccc")
 
 
-@pytest.fixture(autouse=True)
-def quiet():
-    """No handler of a command stays."""
-    yield
-    logs.start(0, 1, 0)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
-def run(line, *more):
-    assert cli.main([*line.split(), *map(str, more)]) == 0
-
-
-def read(path):
-    with open_images(path) as file:
-        return file.read(range(file.count)), [file.header(i) for i in range(file.count)]
-
-
-def alike(a, b):
-    return np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]
+def alignment_of(planes):
+    """The poses in the planes of a matrix: dx, dy, dalpha, mirror, scale, flattened."""
+    tx, ty, alpha, mirror, scale = (np.ravel(plane).astype(float) for plane in planes)
+    return Alignment.of(alpha, tx, ty, mirror > 0.5, scale)
 
 
 @pytest.fixture
@@ -75,7 +64,7 @@ def test_scores_are_not_worse_than_those_of_eman2(project):
     # the transform takes the particle onto the reference, and its inverse the reference onto the particle, which is what was scored
     references, particles = read("projections.hdf")[0], read("particles/p.hdf")[0]
     row, best = np.arange(60), ours[0].argmin(axis=1)
-    found = eman.alignment_of([plane[row, best] for plane in ours[1:]])
+    found = alignment_of([plane[row, best] for plane in ours[1:]])
     scored = [-alike(a, b) for a, b in zip(particles, moved(references[best], found.inverse()))]
     np.testing.assert_allclose(scored, ours[0][row, best], atol=1e-3)
     assert min(alike(a, b) for a, b in zip(moved(particles, found), references[best])) > 0.6
@@ -120,7 +109,7 @@ def test_class_averages_of_eman2(project):
         place = [(row, list(matrix[0][row]).index(number)) for row in inside.astype(int)]
         at = tuple(np.array(place).T)
         assert (results[1][at] == 1).all()
-        mean = moved(particles[at[0]], eman.alignment_of([plane[at] for plane in results[2:]])).mean(axis=0)
+        mean = moved(particles[at[0]], alignment_of([plane[at] for plane in results[2:]])).mean(axis=0)
         assert alike(mean, ours[number]) > 0.999
     qualities = np.array([[one["class_qual"] for one in heads], [one["class_qual"] for one in told]])
     assert np.abs(qualities.mean(axis=1) @ [1, -1]) < 0.15

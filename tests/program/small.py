@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from mpirefine.program import cli
 from mpirefine.program.options import flag_of
+from mpirefine.storage.images import open_images
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTICLES = 60
@@ -39,3 +43,19 @@ def basic(folder, **changes):
               "maxshift": 2, "targetres": 30, **changes}
     flags = [(flag_of(name), value) for name, value in values.items()]
     return [word for flag, value in flags for word in ([flag] if value is True else [flag, str(value)])]
+
+
+def run(line, *more):
+    """A command in this process."""
+    assert cli.main([*line.split(), *map(str, more)]) == 0
+
+
+def read(path):
+    """Images and headers of a file."""
+    with open_images(path) as file:
+        return file.read(range(file.count)), [file.header(i) for i in range(file.count)]
+
+
+def alike(a, b):
+    """Correlation of two arrays."""
+    return np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]

@@ -9,31 +9,13 @@ from mpirefine.data.angles import rotation_from_eman
 from mpirefine.errors import RefineError
 from mpirefine.maths.phantom import random_rotations, states
 from mpirefine.maths.projectors import standard
-from mpirefine.program import cli, eman, logs
+from mpirefine.program import eman
 from mpirefine.program.catalogue import KINDS, registry
 from mpirefine.storage import lst
-from mpirefine.storage.images import open_images, write_images
-from tests.program.small import clean_environment, command, make_set
+from mpirefine.storage.images import write_images
+from tests.program.small import alike, clean_environment, command, make_set, read, run
 
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """No handler of a command stays."""
-    yield
-    logs.start(0, 1, 0)
-
-
-def run(line, *more):
-    assert cli.main([*line.split(), *map(str, more)]) == 0
-
-
-def read(path):
-    with open_images(path) as file:
-        return file.read(range(file.count)), [file.header(i) for i in range(file.count)]
-
-
-def alike(a, b):
-    return np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import pytest
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.maths.emanctf import from_params, phase_flip
-from mpirefine.program import logs
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to, validate
@@ -17,6 +16,7 @@ from mpirefine.storage.particlefile import read_particles
 from mpirefine.storage.stack import ParticleStack
 from tests.program.small import make_set
 
+pytestmark = pytest.mark.usefixtures("quiet")
 PARTICLES = 48
 COARSE = "--orientgen=eman:delta=30:inc_mirror=0:perturb=0"
 LINES = {
@@ -58,13 +58,6 @@ def options(line, **changes):
     found = Options.typed({**vars(parser.parse_args(line.split())), "verbose": 0, **changes})
     validate(found)
     return found
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """No log file stays open."""
-    yield
-    logs.start(0, 1, 0)
 
 
 def labels(folder, suffix):

@@ -11,7 +11,7 @@ import pytest
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.filters import resample
-from mpirefine.program import logs, repeated, rundir
+from mpirefine.program import repeated, rundir
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
@@ -19,19 +19,13 @@ from mpirefine.storage.mrc import write_volume
 from mpirefine.storage.star import read_star
 from tests.program.small import PARTICLES, basic, make_set
 
+pytestmark = pytest.mark.usefixtures("quiet")
 FOUND: dict[str, object] = {}
 
 
 @pytest.fixture
 def small_set(shared_tmp, team):
     return team.from_root(make_set, shared_tmp / "set")
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """No log file stays open."""
-    yield
-    logs.start(0, 1, 0)
 
 
 def options(folder, **changes):

@@ -86,5 +86,4 @@ def collect(team: Team, found: list[OneClass], args: argparse.Namespace, planes:
         filled = sum(header["ptcl_repr"] > 0 for header in made[1])
         logs.say(f"{filled} class averages of {len(made[1])} projections in {args.output}")
     if args.resultmx:
-        told = team.allgather([(one.number, one.rows, one.average.used, one.average.alignment.matrix()) for one in found if one.average])
-        eman.write(team, args.resultmx, results(planes, [one for rank in told for one in rank]) if team.is_root else None, 1.0)
+        eman.write(team, args.resultmx, results(team, found, planes), 1.0)

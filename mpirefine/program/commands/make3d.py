@@ -8,10 +8,11 @@ import numpy as np
 from mpirefine.data.partition import Partition
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError
+from mpirefine.maths.filters import in_box
 from mpirefine.program import auto, eman, logs
 from mpirefine.program.catalogue import build, build_optional, load
 from mpirefine.program.launcher import check_launcher
-from mpirefine.steps.classes.maps import MadeMap, Slices, make_map
+from mpirefine.steps.classes.maps import Slices, make_map
 from mpirefine.steps.classes.settings import MapMaking
 from mpirefine.steps.classes.store import map_header
 from mpirefine.storage.images import check_writable, open_images
@@ -47,7 +48,7 @@ def main(args: argparse.Namespace) -> int:
         nx = slices.images.shape[-1]
         mine = Partition.even(len(slices.images), team.size)[team.rank]
         made = make_map(team, slices.take(np.arange(mine.start, mine.stop)), nx, symmetry, apix, how)
-        eman.write(team, args.output, [sized(made, args.outsize)] if team.is_root else None, apix, [map_header(made, args.input)])
+        eman.write(team, args.output, [in_box(made.volume, args.outsize or nx)] if team.is_root else None, apix, [map_header(made, args.input)])
         logs.say(f"{len(made.used)} class averages in {args.output}, {len(made.left_out)} left out")
     return 0
 
@@ -80,15 +81,3 @@ def prepare(args: argparse.Namespace) -> tuple:
     shift = -matrix[:, :2, 3]
     return (apix, how, symmetry, images, matrix[:, :, :3], weight, np.array(chosen), np.stack(snr) if known else None, filtered if known else None,
             shift if shift.any() else None)
-
-
-def sized(made: MadeMap, box: int | None) -> np.ndarray:
-    """The map in another box, centre on centre."""
-    volume = made.volume
-    if box is None or box == len(volume):
-        return volume
-    out = np.zeros((box,) * 3, np.float32)
-    common = min(box, len(volume))
-    to, of = (slice(n // 2 - common // 2, n // 2 - common // 2 + common) for n in (box, len(volume)))
-    out[to, to, to] = volume[of, of, of]
-    return out

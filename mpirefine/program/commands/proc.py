@@ -10,6 +10,7 @@ from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
+from mpirefine.maths.filters import in_box
 from mpirefine.maths.processing.catalogue import apply
 from mpirefine.program import eman, logs
 from mpirefine.program.catalogue import build
@@ -71,17 +72,4 @@ def processed(image: np.ndarray, apix: float, processors: list[Component], clip:
     """An image or map after all processors, and its Å per pixel."""
     for one in processors:
         image, apix = apply(one, image, apix)
-    return clipped(image, clip) if clip else image, apix
-
-
-def clipped(image: np.ndarray, box: int) -> np.ndarray:
-    """Cut or padded with zeros to a box on all axes, pixel n // 2 on pixel n // 2."""
-    out = np.zeros((box,) * image.ndim, np.float32)
-    to, of = [], []
-    for n in image.shape:
-        low = max(-(box // 2), -(n // 2))
-        high = min(box - box // 2, n - n // 2)
-        to.append(slice(box // 2 + low, box // 2 + high))
-        of.append(slice(n // 2 + low, n // 2 + high))
-    out[tuple(to)] = image[tuple(of)]
-    return out
+    return in_box(image, clip) if clip else image, apix

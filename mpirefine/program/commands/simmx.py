@@ -7,14 +7,12 @@ import numpy as np
 
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
-from mpirefine.maths.matching import ReferenceStack, Search
+from mpirefine.maths.matching import FAILED, ReferenceStack, Search
 from mpirefine.program import eman, logs
 from mpirefine.program.catalogue import load
 from mpirefine.program.launcher import check_launcher
 from mpirefine.steps.classes.scores import score_rows
 from mpirefine.storage.images import check_writable
-
-UNSCORED = 1e24            # EMAN2's value of a pair that cannot be scored
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -40,13 +38,13 @@ def main(args: argparse.Namespace) -> int:
         images, search = eman.from_root(team, prepare, args)
         particles, partition = eman.own_particles(team, args.particles, args.apix, images.shape[-1])
         count = partition[team.rank].size
-        score = np.full((count, len(images)), UNSCORED, np.float32)
+        score = np.full((count, len(images)), FAILED, np.float32)
         poses = [np.zeros((count, len(images)), np.float32) for _ in range(5 if args.saveali else 0)]
         references = ReferenceStack(images, search)
         with logs.progress(count, "scoring") as bar, team.together("scoring"):
             for row, found in score_rows(particles, np.arange(count), references, images.shape[-1], bar.update):
                 one = found.alignment
-                score[row] = np.where(np.isfinite(found.score), found.score, UNSCORED)
+                score[row] = np.where(np.isfinite(found.score), found.score, FAILED)
                 for plane, values in zip(poses, (one.tx, one.ty, one.alpha, one.mirror, one.scale)):
                     plane[row] = values
         planes = eman.gathered(team, [score, *poses], partition)

@@ -7,6 +7,7 @@ import numpy as np
 
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
+from mpirefine.maths.filters import in_box
 from mpirefine.maths.processing.catalogue import apply
 from mpirefine.maths.processing.normalize import edge_mean
 from mpirefine.maths.processing.spectrum import set_structure_factor
@@ -48,7 +49,7 @@ class MadeMap:
 def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, how: MapMaking) -> MadeMap:
     """Collective. EMAN2's make3d: `passes` reconstructions, the scale of each image corrected and the worst left out after each but the last."""
     box = max(how.pad, nx)
-    slices = prepared(slices, nx, box, apix, how)
+    slices = prepared(slices, box, apix, how)
     scale, keep = np.ones(len(slices.weight)), slices.weight > 0
     for number in range(how.passes):
         made = how.recon(box, symmetry)
@@ -62,20 +63,19 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
             scale, keep = judged(team, made, slices, images, scale, weights, apix, how)
     volume = made.finish() if team.is_root else None
     if volume is not None:
-        volume = finished(clipped(volume, nx), apix, how)
+        volume = finished(in_box(volume, nx), apix, how)
     used, left = (np.sort(np.concatenate(team.allgather(slices.number[rows]))) for rows in (keep, ~keep & (slices.weight > 0)))
     return MadeMap(volume, used, left, float(sum(team.allgather(float(slices.weight[keep].sum())))))
 
 
-def prepared(slices: Slices, nx: int, box: int, apix: float, how: MapMaking) -> Slices:
+def prepared(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
     """Less the mean of their edges, pre-processed, padded with zeros to the box."""
     images = np.zeros((len(slices.images), box, box), np.float32)
-    start = box // 2 - nx // 2
     for out, image in zip(images, slices.images):
         image = image - np.float32(edge_mean(image))
         if how.preprocess is not None and image.any():
             image = apply(how.preprocess, image, apix)[0]
-        out[start:start + nx, start:start + nx] = image
+        out[:] = in_box(image, box)
     blank = ~images.any(axis=(1, 2)) if len(images) else np.zeros(0, bool)
     return Slices(images, slices.rotation, np.where(blank, 0, slices.weight), slices.number, slices.snr, slices.filtered, slices.shift)
 
@@ -121,13 +121,6 @@ def kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMa
         return relative >= relative.mean() - how.keep * relative.std()
     best = np.sort(relative)[::-1]
     return relative >= best[max(min(int(how.keep * len(best)), len(best)) - 1, 0)]
-
-
-def clipped(volume: np.ndarray, nx: int) -> np.ndarray:
-    """The middle of a padded map."""
-    start = len(volume) // 2 - nx // 2
-    part = slice(start, start + nx)
-    return np.ascontiguousarray(volume[part, part, part])
 
 
 def finished(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:

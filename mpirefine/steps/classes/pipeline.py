@@ -19,7 +19,7 @@ from mpirefine.steps.classes.maps import Slices, make_map
 from mpirefine.steps.classes.scores import score_rows
 from mpirefine.steps.classes.store import StoreClasses, map_header
 from mpirefine.steps.classes.views import directions, project, support
-from mpirefine.steps.classify import counted, handed_out
+from mpirefine.steps.classify import counted, handed_out, hands_out
 from mpirefine.steps.finesearch import empty_candidates
 from mpirefine.steps.postprocess import HALF_MAP_FSC, solvent
 from mpirefine.steps.reconstruct import half_curves
@@ -51,8 +51,8 @@ class Score:
         """Collective."""
         method, images = ctx.method, ctx.projections.images
         search = replace(method.search, mask=support(images)) if method.automask else method.search
-        alike = ctx.options.seeds_from == "random-subsets" and ctx.options.nmodels and state.iteration == 1
-        references = ReferenceStack(images[state.orientations.of_model(0)] if alike else images, search)      # of maps that are alike one is enough
+        # of maps that are alike one is enough
+        references = ReferenceStack(images[state.orientations.of_model(0)] if hands_out(state, ctx) else images, search)
         found = empty_candidates(len(ctx.particles), ctx.options.sep, ctx.models)
         found.model_evidence[:] = -np.inf
         rows = np.flatnonzero(~ctx.particles.set_aside)
@@ -81,7 +81,7 @@ class ChooseBest:
 
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
-        if ctx.options.seeds_from == "random-subsets" and ctx.options.nmodels and state.iteration == 1:
+        if hands_out(state, ctx):
             state = replace(state, candidates=handed_out(state, ctx))
         found = state.candidates
         used = found.reference >= 0

@@ -63,11 +63,16 @@ def stack_of(team: Team, found: list[OneClass], source: str, reference: str, ori
     return [whole[i] for i in order], [headers[i][1] for i in order]
 
 
-def results(planes: np.ndarray, told: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    """EMAN2's cls_result: class, used (1) or not (0), and the pose that takes the particle onto its average."""
+def results(team: Team, found: Sequence[OneClass], planes: np.ndarray | None) -> list[np.ndarray] | None:
+    """Collective. EMAN2's cls_result on rank 0, which has the planes of the matrix: class, used (1) or not (0), and the pose that takes the
+    particle onto its average.
+    """
+    told = team.allgather([(one.number, one.rows, one.average.used, one.average.alignment.matrix()) for one in found if one.average])
+    if not team.is_root:
+        return None
     out = np.zeros((7, *planes.shape[1:]), np.float32)
     out[0], out[6] = planes[0], 1
-    for number, rows, used, matrices in told:
+    for number, rows, used, matrices in (one for rank in told for one in rank):
         pose = Alignment.from_matrix(matrices)
         for i, row in enumerate(rows):
             place = np.flatnonzero(np.rint(planes[0][row]) == number)[:1]
@@ -86,14 +91,14 @@ class StoreClasses:
         folder, number, apix, orientations = ctx.run.folder, f"{state.iteration:02d}.hdf", ctx.grid.apix, state.orientations
         made = stack_of(ctx.team, list(state.classes), ctx.options.input, f"projections_{number}", orientations, ctx.grid.nx)
         planes = matrix(state, ctx)
-        told = ctx.team.allgather([(one.number, one.rows, one.average.used, one.average.alignment.matrix()) for one in state.classes if one.average])
+        after = results(ctx.team, state.classes, planes)
         with ctx.team.together("writing projections and class averages"):
             if ctx.team.is_root:
                 names = [f"threed_{state.iteration - 1:02d}_{m:02d}{ctx.options.map_suffix}" for m in range(1, ctx.models + 1)]
                 write_images(folder / f"projections_{number}", list(ctx.projections.images), apix, projection_headers(orientations, names))
                 write_images(folder / f"classmx_{number}", list(planes), 1.0)
                 write_images(folder / f"classes_{number}", made[0], apix, made[1])
-                write_images(folder / f"cls_result_{number}", results(planes, [one for rank in told for one in rank]), 1.0)
+                write_images(folder / f"cls_result_{number}", after, 1.0)
         return state
 
 
