@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.program.report import by_likelihood
 from mpirefine.steps.base import State
 from mpirefine.steps.postprocess import HALF_MAP_FSC
 
@@ -36,7 +37,7 @@ def write(folder: Path, state: State, grid: Grid, about: About, timing: Sequence
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         about=about, iteration=state.iteration, summary=state.summary, maps=range(len(state.volumes)), history=list(enumerate(state.history, 1)),
-        differences=differences,
+        differences=differences, by_likelihood=by_likelihood(state.summary),
         pictures=pictures(state, grid), timing=timing[-1] if timing else None)
     beside = folder / "report.html.tmp"
     beside.write_text(text, encoding="utf-8")
@@ -45,8 +46,10 @@ def write(folder: Path, state: State, grid: Grid, about: About, timing: Sequence
 
 def pictures(state: State, grid: Grid) -> dict[str, str]:
     """Every figure as a data URL."""
-    return {"slices": as_url(slices(state.volumes)), "curves": as_url(curves(state, grid)), "progress": as_url(progress(state.history)),
-            "certainty": as_url(certainty(state.summary["certainty"]))}
+    made = {"slices": as_url(slices(state.volumes)), "curves": as_url(curves(state, grid)), "progress": as_url(progress(state.history))}
+    if by_likelihood(state.summary):
+        made["certainty"] = as_url(certainty(state.summary["certainty"]))
+    return made
 
 
 def as_url(figure: "Figure") -> str:

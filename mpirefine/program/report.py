@@ -36,6 +36,11 @@ def difference_table(found: Sequence[Difference]) -> str:
     return "Is the split real? By particles that no map was made from:\n" + table(["maps", "p-value", "particles", "verdict"], difference_rows(found))
 
 
+def by_likelihood(summary: dict[str, Any]) -> bool:
+    """Whether particles have probabilities; where they are assigned by score and averaged in classes they have none."""
+    return "class_averages" not in summary
+
+
 def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: float) -> str:
     """Map, share soft and hard, particles, resolution; below it what moved."""
     rows = [[f"{m + 1}", f"{100 * soft:.1f} %", f"{100 * hard:.1f} %", f"{round(hard * summary['particles'])}", f"{matched:.1f} Å",
@@ -46,7 +51,7 @@ def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: fl
     if "moved" in summary:
         lines.append(f"{100 * summary['moved']:.1f} % of the particles changed map; the others' view changed by {summary['view_change']:.1f}°, "
                      f"their shift by {summary['shift_change']:.1f} Å (medians)")
-    if "class_averages" not in summary:                    # where particles are assigned by score there are no probabilities
+    if by_likelihood(summary):
         lines.append(f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and {summary['projections_per_particle']:.1f} "
                      "projections (means)")
     else:

@@ -112,6 +112,8 @@ def check_files(run, wanted):
     sep = wanted.sep or 1
     assert planes.shape == after.shape == (7, PARTICLES, sep) and held == PARTICLES * sep
     assert (planes[0] == after[0]).all() and (planes[1] == 1).all() and set(np.unique(after[1])) <= {0, 1} and (planes[6] == 1).all()
+    page = (run / "report.html").read_text()
+    assert page.count("data:image/png") == 3 and "hesitates" not in page
     told = json.loads((run / "0_refine_parms.json").read_text())
     assert told["input"] == wanted.input and told["orientgen"].startswith("eman:delta=30")
 
