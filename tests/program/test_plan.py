@@ -12,8 +12,9 @@ from mpirefine.program.workload import Job
 from mpirefine.steps.seed import estimate_radius
 from mpirefine.storage.mrc import read_volume
 from tests.program.small import command, make_set
-from tests.program.test_refine import options, quiet  # noqa: F401  (a fixture)
+from tests.program.test_refine import options
 
+pytestmark = pytest.mark.usefixtures("quiet")
 UNITS = dict.fromkeys(("project", "simmx", "average", "insert", "store averages", "noise", "reconstruct"), 1e-9)
 
 
