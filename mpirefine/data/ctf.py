@@ -23,6 +23,7 @@ class CTFParams:
     cs: np.ndarray               # mm
     amplitude_contrast: np.ndarray  # 0..1
     flipped: np.ndarray | None = None    # bool, phases are flipped already: the images hold the curve's absolute value; None: none are
+    premultiplied: np.ndarray | None = None      # bool, images were multiplied by their own curve: they hold its square, noise included; None: none
 
     def __len__(self) -> int:
         return len(self.defocus_u)
