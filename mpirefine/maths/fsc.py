@@ -48,8 +48,10 @@ def first_uncertain(curve: np.ndarray, threshold: float = 0.8) -> int:
 def resolution_at(curve: np.ndarray, threshold: float, grid: Grid) -> float:
     """Resolution in Å where the curve first falls below a threshold, linear between shells; Nyquist when it never does.
 
-    A curve that starts below it has no resolution: the length of the box is returned.
+    A curve that starts below it has no resolution: the length of the box is returned; nan for a curve that is not known (nan).
     """
+    if np.isnan(curve).all():
+        return float("nan")
     below = np.flatnonzero(curve[1:grid.nx // 2 + 1] < threshold)
     if not len(below):
         return grid.nyquist

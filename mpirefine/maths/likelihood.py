@@ -1,7 +1,8 @@
 """The Gaussian model of an image: X = α c P + N, with noise power σ²(k) per Fourier pixel that depends on the ring only.
 
 log-likelihood of a pose = Σ Re(X (α c P)*) / σ² − ½ Σ α² c² |P|² / σ², sums over the whole Fourier plane (both of each Friedel pair), up to a
-constant of the image. X c / σ² is formed on the Cartesian grid, where astigmatism is exact; multiplying by c brings the signal
+constant of the image. Images that were multiplied by their own curve hold α c² P + c N: their cross term is Σ Re(X (αP)*) / σ², all
+else is as it was before. X c / σ² is formed on the Cartesian grid, where astigmatism is exact; multiplying by c brings the signal
 that the contrast transfer spread out back to the particle, so that a mask round the particle then loses nothing.
 """
 from __future__ import annotations
@@ -11,6 +12,8 @@ import numpy as np
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.maths.ctf import contrast_transfer, contrast_transfer_squared_orders
+
+LEAST_NOISE = 0.02         # c² of a ring by which noise is told at least: nothing is learnt from where nothing is left
 
 
 def on_shells(profile_k: np.ndarray, grid: Grid) -> np.ndarray:
@@ -30,14 +33,38 @@ def transfer(ctf: CTFParams | None, grid: Grid) -> np.ndarray:
     return contrast_transfer(ctf, fx, fy)
 
 
+def premultiplied(ctf: CTFParams | None, values: np.ndarray, others: np.ndarray | float) -> np.ndarray:
+    """`values` (p, ...) in the rows of images that were multiplied by their curve, `others` (broadcast) in the rest."""
+    if ctf is None or ctf.premultiplied is None:
+        return np.broadcast_to(others, values.shape)
+    return np.where(ctf.premultiplied.reshape(-1, *(1,) * (values.ndim - 1)), values, others)
+
+
+def held(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
+    """What images hold of their projection, given their curve: c, or c² where they were multiplied by it."""
+    return premultiplied(ctf, curve_phk * curve_phk, curve_phk)
+
+
+def matching(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
+    """What images are multiplied by to be matched, given their curve: c, or 1 where that was done."""
+    return premultiplied(ctf, np.ones_like(curve_phk), curve_phk)
+
+
+def noise_power(ctf: CTFParams | None, count: int, rings: np.ndarray, grid: Grid) -> np.ndarray:
+    """(p, k) float64 by how much the noise power of images differs from σ²: the ring average of c² where they were multiplied by c, else 1."""
+    if ctf is None or ctf.premultiplied is None:
+        return np.ones((count, len(rings)))
+    return premultiplied(ctf, np.maximum(transfer_power(ctf, count, rings, grid), LEAST_NOISE), 1.0)
+
+
 def weighted_images(images_pyx: np.ndarray, ctf: CTFParams | None, weight_pk: np.ndarray, mask_yx: np.ndarray, grid: Grid) -> np.ndarray:
-    """Images filtered by c(k) times a radial weight, in real space, masked: (p, y, x) float32.
+    """Images filtered by c(k), unless they were already, times a radial weight, in real space, masked: (p, y, x) float32.
 
     `weight_pk` (p, nx // 2 + 1) is 1/σ² (or α/σ²) of each particle on rings 0 .. nx // 2.
     """
     from scipy import fft
     spectrum = fft.rfft2(images_pyx)
-    spectrum *= transfer(ctf, grid)
+    spectrum *= matching(transfer(ctf, grid), ctf)
     spectrum *= on_shells(weight_pk.astype(np.float32), grid).astype(np.float32)
     return fft.irfft2(spectrum, s=images_pyx.shape[1:], overwrite_x=True) * mask_yx
 

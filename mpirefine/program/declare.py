@@ -6,10 +6,11 @@ from typing import Any
 
 
 def opt(default: Any, text: str, *, unit: str = "", level: int = 1, least: float | None = None, most: float = float("inf"),
-        choices: tuple[str, ...] = (), short: str = "", classes: bool = False) -> Any:
+        choices: tuple[str, ...] = (), short: str = "", bare: str | None = None, classes: bool = False) -> Any:
     """A field of Options. `level` 0 is shown by --help, 1 by --help-all only; `least` and `most` are the smallest and largest value allowed.
 
-    `short` is a one-letter spelling; `classes` marks what asks for EMAN2's way: scores by a comparator, and class averages.
+    `short` is a one-letter spelling; `bare` what the option means without a value; `classes` marks what asks for EMAN2's way: scores by a
+    comparator, and class averages.
     """
     return field(default=default, metadata=dict(text=text, unit=unit, level=level, least=least, most=most, choices=choices, short=short,
-                                                classes=classes))
+                                                bare=bare, classes=classes))

@@ -49,6 +49,9 @@ class Options(EmanOptions):
     fixed_poses: bool = opt(False, "take angles and shifts of the particle file, choose the map only")
     temperature: float | None = opt(None, "of the first probabilities, falling to 1 (default: 1, or 4 for seeds of one map)", least=1.0)
     no_ctf: bool = opt(False, "the images carry no contrast transfer")
+    invert: str | None = opt(None, "turn the contrast of all particles; or of what is named, comma separated: optics groups by name or number, "
+                             "particles, maps, map2", bare="particles")
+    no_normalise: bool = opt(False, "take the images as they are, instead of bringing each one's background to mean 0, no slope, deviation 1")
     mapformat: str = opt("mrc", "format of the maps that are written", choices=("mrc", "hdf"))
     setformat: str | None = opt(None, "format of the particles' sets that are written (default: that of --input)", choices=("star", "lst"))
     keep_simmx: bool = opt(False, "keep the whole matrix of coarse scores in the run file")
@@ -142,8 +145,9 @@ def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...]
         if kind is bool:
             place.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
+            bare = {} if meta["bare"] is None else dict(nargs="?", const=meta["bare"])
             place.add_argument(*flags, type=kind, default=argparse.SUPPRESS, help=text, choices=meta["choices"] or None,
-                               metavar=None if meta["choices"] else kind.__name__.upper())
+                               metavar=None if meta["choices"] else kind.__name__.upper(), **bare)
 
 
 def validate(options: Options) -> None:

@@ -11,6 +11,7 @@ EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was",
 COLUMNS = ("soft", "hard", "matched_to", "resolution", "coverage")
 SIGNIFICANT = 0.05
 FEW_HELD_OUT = 30          # of the smaller map: a large p-value says nothing then
+HESITATION = 0.97          # of all maps that a particle hesitates between, in the mean, from which on nothing separates them
 LEAST_COVERAGE, FEW_PARTICLES = 0.8, 100     # a warning below this share of directions, where there are enough particles to tell
 
 
@@ -41,10 +42,20 @@ def by_likelihood(summary: dict[str, Any]) -> bool:
     return "class_averages" not in summary
 
 
+def nothing_separates(summary: dict[str, Any]) -> list[str]:
+    """A warning when nearly every particle hesitates between all maps that take part."""
+    maps = sum(share > 0 for share in summary["soft"])
+    if maps < 2 or summary["classes_per_particle"] < 1 + HESITATION * (maps - 1):
+        return []
+    why = ("finer iterations may change that" if summary.get("coarse") else
+           "are the maps those of these particles, are they different, is the contrast's sign the same (--invert)?")
+    return [f"warning: nothing separates the maps: nearly every particle hesitates between all {maps} of them; {why}"]
+
+
 def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: float) -> str:
     """Map, share soft and hard, particles, resolution; below it what moved."""
     rows = [[f"{m + 1}", f"{100 * soft:.1f} %", f"{100 * hard:.1f} %", f"{round(hard * summary['particles'])}", f"{matched:.1f} Å",
-             f"{resolution:.1f} Å", f"{100 * covered:.0f} %"]
+             "-" if resolution != resolution else f"{resolution:.1f} Å", f"{100 * covered:.0f} %"]
             for m, (soft, hard, matched, resolution, covered) in enumerate(zip(*(summary[name] for name in COLUMNS)))]
     lines = [f"Iteration {number} of {last}, {seconds:.0f} s",
              table(["map", "share (soft)", "share (hard)", "particles", "matched to", "resolution", "directions"], rows)]
@@ -54,6 +65,7 @@ def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: fl
     if by_likelihood(summary):
         lines.append(f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and {summary['projections_per_particle']:.1f} "
                      "projections (means)")
+        lines += nothing_separates(summary)
     else:
         counts = enumerate(summary["class_averages"], 1)
         lines.append("class averages: " + ", ".join(f"{used} in map {m} ({left} left out)" for m, (used, left) in counts))
@@ -63,6 +75,8 @@ def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: fl
         if covered < LEAST_COVERAGE and summary["hard"][m] * summary["particles"] >= FEW_PARTICLES:
             lines.append(f"warning: the views of map {m + 1} leave {100 * (1 - covered):.0f} % of the directions of Fourier space empty: "
                          "its resolution will differ by direction")
+    for m, half in summary.get("one_half", ()):
+        lines.append(f"warning: no particle of half {half + 1} is in map {m + 1}: its resolution is not known, since half-maps cannot be compared")
     for m, action in summary["empty"]:
         lines.append(f"warning: map {m + 1} has hardly any particles: {EMPTY[action]}")
     for a, b in summary["same"]:

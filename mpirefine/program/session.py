@@ -12,13 +12,16 @@ from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError
-from mpirefine.program import auto, classes, logs
+from mpirefine.maths.background import outside_circle
+from mpirefine.program import auto, classes, imagereport, logs
 from mpirefine.program.launcher import check_threads
 from mpirefine.program.options import Options, flag_of
+from mpirefine.program.polarity import turned
 from mpirefine.program.timing import Clock
 from mpirefine.steps.base import Context, Noise, State
 from mpirefine.steps.classes.scores import FlippedParticles
 from mpirefine.steps.classes.settings import ClassMethod
+from mpirefine.steps.halves import settle
 from mpirefine.steps.particles import OUTLIER, REASONS, OwnParticles
 from mpirefine.steps.plan import SearchPlan
 from mpirefine.steps.seed import Seeds, prepare
@@ -81,16 +84,23 @@ def read_maps(files: str, problems: list[str]) -> tuple[list[np.ndarray], list[f
     return maps, apix, names
 
 
-def dealt(team: Team, source: ParticleInput | None, partition: Partition, box: int, *, keep_pixels: bool) -> OwnParticles:
-    """Collective. The own rows of a particle file that rank 0 has read, and their pixels."""
+def dealt(team: Team, source: ParticleInput | None, partition: Partition, box: int, *, keep_pixels: bool,
+          outside: np.ndarray | None = None) -> OwnParticles:
+    """Collective. The own rows of a particle file that rank 0 has read, and their pixels; `outside` as in OwnParticles."""
     table = team.scatter([source.table.take(block.as_slice) for block in partition] if source is not None else None)
     with team.together("reading particles"):
-        return OwnParticles(table, ParticleStack(table), box, keep_pixels=keep_pixels)
+        return OwnParticles(table, ParticleStack(table), box, keep_pixels=keep_pixels, outside=outside)
 
 
-def own_particles(team: Team, source: ParticleInput | None, partition: Partition, box: int, options: Options) -> OwnParticles:
-    """Collective. As `dealt`; rank 0 says which particles are set aside."""
-    particles = dealt(team, source, partition, box, keep_pixels=not options.lowmem)
+def own_particles(team: Team, source: ParticleInput | None, partition: Partition, box: int, radius: float, options: Options) -> OwnParticles:
+    """Collective. As `dealt`, with backgrounds outside of `radius` (pixels) brought to one level; rank 0 says what was found."""
+    outside = None if options.no_normalise else outside_circle(box, radius)
+    particles = dealt(team, source, partition, box, keep_pixels=not options.lowmem, outside=outside)
+    if outside is not None:
+        found = particles.background
+        values = reduce.gather_rows(team, np.column_stack([found.level, found.slope, found.scale, particles.set_aside]), partition)
+        if team.is_root:
+            log.info("%s", imagereport.told(values[values[:, 4] == 0], box))
     reason = reduce.gather_rows(team, particles.reason, partition)
     if team.is_root:
         for code, text in enumerate(REASONS[1:OUTLIER], 1):
@@ -123,6 +133,13 @@ def read_twins(options: Options, particles: ParticleInput) -> ParticleInput:
     return twins
 
 
+def with_signs(inputs: Inputs, options: Options) -> Inputs:
+    """On rank 0. The inputs with what --invert names turned: particles when they are read, maps at once."""
+    rows, maps = turned(options.invert, inputs.particles.table, len(inputs.maps))
+    table = replace(inputs.particles.table, inverted=rows if rows.any() else None)
+    return replace(inputs, particles=inputs.particles.with_table(table), maps=[-v if t else v for v, t in zip(inputs.maps, maps)])
+
+
 @dataclass(frozen=True)
 class Session:
     """A refinement ready to loop."""
@@ -151,20 +168,22 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
     options = resolved.options
     if team.is_root:
         log.info("%d particles of %d px, %.3f Å/px; %d maps", count, grid.nx, grid.apix, len(resolved.symmetries))
-    partition = Partition.even(count, team.size, quantum=CHUNK)
-    particles = own_particles(team, inputs.particles if inputs else None, partition, grid.nx, options)
     seeds = None
     with team.together("preparing the starting maps"):
         if team.is_root:
+            inputs = with_signs(inputs, options)
             seeds = prepare(inputs.maps, inputs.apix, inputs.names, grid, copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
-                            mass=resolved.mass, targetres=options.targetres, radius=options.radius, masks=inputs.masks, seed=options.seed,
+                            targetres=options.targetres, radius=options.radius, masks=inputs.masks, seed=options.seed,
                             method=options.seeds_from, coarse=not options.by_classes)
     radius, resolution = team.bcast((seeds.radius, seeds.resolution) if team.is_root else None)
+    partition, extent = Partition.even(count, team.size, quantum=CHUNK), radius / grid.apix + options.maxshift
+    particles = own_particles(team, inputs.particles if inputs else None, partition, grid.nx, extent, options)
+    settle(team, particles, partition, options.seed)
     context = make_context(options, team, grid, resolved, partition, particles, radius, resolution, seeds)
     if method is not None:
         context.method, context.flipped = method, FlippedParticles(particles, grid.apix)
         if options.usefilt:
-            context.twins = FlippedParticles(own_particles(team, twins, partition, grid.nx, options), grid.apix)
+            context.twins = FlippedParticles(own_particles(team, twins, partition, grid.nx, extent, options), grid.apix)
     notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, describe(context)) if team.is_root else ()
     for note in notes:
         log.info("%s", note)

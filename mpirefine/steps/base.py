@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Protocol
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.data.keys import HELD_OUT, uniform
 from mpirefine.data.partition import Block, Partition
 from mpirefine.data.poses import Assignments, Candidates, Orientations
 from mpirefine.distribution.team import Team
@@ -147,18 +148,18 @@ class Context:
 
     @cached_property
     def held_period(self) -> int:
-        """One of how many rows is held out of the maps; 0 for none: not asked for, one map only, or too few to test anything."""
+        """One of how many particles is held out of the maps; 0 for none: not asked for, one map only, or too few to test anything."""
         share = self.options.held_out
         if share is None:
             share = float(np.clip(HELD_OUT_PER_MAP * self.models / max(self.partition.n, 1), *HELD_OUT_SHARES))
-        period = int(np.ceil(max(1 / share, self.partition.n / MOST_HELD_OUT))) | 1 if share else 0       # odd: rows of either half
+        period = int(np.ceil(max(1 / share, self.partition.n / MOST_HELD_OUT))) if share else 0
         return period if self.models > 1 and period and self.partition.n // period >= LEAST_PARTICLES else 0
 
     @cached_property
     def held_out(self) -> np.ndarray:
-        """(p,) bool, own particles that no map is made from before the end, chosen by their row alone."""
-        rows = self.particles.table.row
-        return rows % self.held_period == self.held_period // 2 if self.held_period else np.zeros(len(rows), bool)
+        """(p,) bool, own particles that no map is made from before the end, drawn by their images' names: copies of one go together."""
+        key = self.particles.table.key
+        return uniform(key, HELD_OUT) * self.held_period < 1 if self.held_period else np.zeros(len(key), bool)
 
     @property
     def block(self) -> Block:

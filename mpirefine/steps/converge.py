@@ -47,8 +47,8 @@ def verdict(history: list[dict[str, Any]], patience: int) -> str:
     if patience < 1 or len(history) <= patience:
         return ""
     earlier, late = history[:-patience], history[-patience:]
-    best_before = min(np.mean(h["resolution"]) for h in earlier)
-    best_now = min(np.mean(h["resolution"]) for h in late)
+    best_before, best_now = (min((float(np.nanmean(h["resolution"])) for h in part if not np.isnan(h["resolution"]).all()), default=np.inf)
+                             for part in (earlier, late))
     moves_before = min((h["moved"] for h in earlier if "moved" in h), default=1.0)
     moves_now = min(h["moved"] for h in late)
     if best_now < best_before * (1 - RESOLUTION_GAIN) or (moves_now > FEW_MOVES and moves_now < moves_before * (1 - MOVES_GAIN)):

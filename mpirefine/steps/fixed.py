@@ -8,7 +8,7 @@ import numpy as np
 from mpirefine.data.poses import Candidates
 from mpirefine.distribution import reduce
 from mpirefine.maths.assign import log_sum_exp
-from mpirefine.maths.likelihood import ring_means, transfer
+from mpirefine.maths.likelihood import matching, ring_means, transfer
 from mpirefine.maths.project import slices
 from mpirefine.maths.symmetry import operations
 from mpirefine.steps.base import Context, State, amplitude
@@ -27,10 +27,10 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray) -> Candidates:
             own = rows[span]
             ctf = table.ctf.take(own) if table.ctf is not None else None
             scale = amplitude(state, ctx, own)[:, None, None]
-            model = scale * slices(volume, table.rotation[own], points, ctx.options.threads) * transfer(ctf, ctx.grid)
-            data = centred_spectrum(ctx.particles.images(own), table.shift[own], points)
+            model, curve = scale * slices(volume, table.rotation[own], points, ctx.options.threads), transfer(ctf, ctx.grid)
+            data = centred_spectrum(ctx.particles.images(own), table.shift[own], points) * matching(curve, ctf)
             weight = pixels / state.noise.sigma2[table.group[own]]
-            for part, values in enumerate(((data * model.conj()).real, np.abs(model) ** 2)):
+            for part, values in enumerate(((data * model.conj()).real, np.abs(model * curve) ** 2)):
                 match[span, m, part] = (ring_means(values, ctx.grid) * weight).sum(axis=1)
             value[span, m] = match[span, m, 0] - 0.5 * match[span, m, 1]
     reference, angle, mirror = np.full((len(rows), maps), -1, np.int32), np.zeros((len(rows), maps), np.float32), np.zeros((len(rows), maps), bool)

@@ -24,8 +24,10 @@ def excess(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: i
 
 
 def likeness(state: State, a: int, b: int) -> float:
-    """On rank 0. `excess` of two of the state's maps: about 0 for maps of one structure, negative for different ones."""
+    """On rank 0. `excess` of two of the state's maps: about 0 for maps of one structure, negative for different ones, or where it is not known."""
     halves = state.curves["half_fsc"]
+    if np.isnan(halves[[a, b]]).any():
+        return -np.inf                                   # one half is empty: nothing is known
     return excess(fsc(state.volumes[a], state.volumes[b]), halves[a], halves[b], min(state.rings[a], state.rings[b]))
 
 

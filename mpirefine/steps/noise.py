@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from mpirefine.data.keys import SAMPLE as SAMPLED
+from mpirefine.data.keys import uniform
 from mpirefine.distribution import reduce
-from mpirefine.maths.likelihood import corner_spectrum, ring_means, transfer, transfer_power
+from mpirefine.maths.likelihood import corner_spectrum, held, noise_power, premultiplied, ring_means, transfer, transfer_power
 from mpirefine.maths.masks import soft_sphere
 from mpirefine.maths.orient import projection_directions
 from mpirefine.maths.project import slices
@@ -29,15 +31,15 @@ def sampled_rows(ctx: Context, sample: int, least: int, kind: np.ndarray, trust:
     """Collective. Own rows taken for an estimate, at least `least` of each kind of group where there are as many.
 
     `kind` (g,) says which groups belong together; particles of which `trust` is below 1 are left out. Rows are
-    chosen by their place in the whole input: the number of ranks does not matter.
+    drawn by their images' names: the number of ranks and the order of rows do not matter.
     """
     table = ctx.particles.table
     own = kind[table.group]
     counts = np.bincount(own, minlength=kind.max() + 1).astype(np.float64)
     reduce.sum_in_place(ctx.team, counts)
     wanted = np.maximum(sample * counts / max(counts.sum(), 1), least)
-    stride = np.maximum(np.floor(counts / wanted), 1).astype(np.int64)
-    return np.flatnonzero((table.row % stride[own] == 0) & trusted(ctx, trust))
+    share = np.minimum(wanted / np.maximum(counts, 1), 1)
+    return np.flatnonzero((uniform(table.key, SAMPLED) < share[own]) & trusted(ctx, trust))
 
 
 def chunk_of(ctx: Context) -> int:
@@ -82,7 +84,7 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray |
     shells, table = ctx.grid.nx // 2 + 1, ctx.particles.table
     rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, table.optics_of_group, trust)
     outside = 1 - soft_sphere(ctx.grid.nx, min(ctx.plan.full_radius, 0.45 * ctx.grid.nx), 4.0, 2)
-    sums = np.zeros((len(table.group_names), 4, shells))
+    sums = np.zeros((len(table.group_names), 5, shells))
     rings = np.arange(shells)
     for group in np.unique(table.group[rows]):
         own = rows[table.group[rows] == group]
@@ -92,16 +94,18 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray |
             ctf = table.ctf.take(part) if table.ctf is not None else None
             sums[group, 0] += len(part) * corner_spectrum(images, outside, ctx.grid)
             sums[group, 1] += len(part) * corner_spectrum(images, np.ones_like(outside), ctx.grid)
-            sums[group, 2] += transfer_power(ctf, len(part), rings, ctx.grid).sum(axis=0)
-            sums[group, 3] += len(part)
+            power = transfer_power(ctf, len(part), rings, ctx.grid)
+            sums[group, 2] += premultiplied(ctf, power ** 2, power).sum(axis=0)
+            sums[group, 3] += noise_power(ctf, len(part), rings, ctx.grid).sum(axis=0)
+            sums[group, 4] += len(part)
     reduce.sum_in_place(ctx.team, sums)
     sums = pooled(sums, table.optics_of_group)
-    noise, total, transfer2 = sums[:, 0] / sums[:, 3], sums[:, 1] / sums[:, 3], sums[:, 2] / sums[:, 3]
+    noise, total, transfer2, own_noise = np.moveaxis(sums[:, :4] / sums[:, 4:], 1, 0)
     power = reduce.bcast_array(ctx.team, map_power(ctx, volumes) if ctx.team.is_root else None)
     weight = rings * (rings <= ctx.target_rings) / noise ** 2
     excess = (weight * transfer2 * power * np.maximum(total - noise, 0)).sum(axis=1)
     expected = (weight * (transfer2 * power) ** 2).sum(axis=1)
-    return Noise(np.maximum(noise, 1e-3 * total), np.sqrt(np.maximum(excess / expected, 1e-12)))
+    return Noise(np.maximum(noise, 1e-3 * total) / own_noise, np.sqrt(np.maximum(excess / expected, 1e-12)))
 
 
 def map_power(ctx: Context, volumes: np.ndarray) -> np.ndarray:
@@ -130,7 +134,7 @@ def scales(ctx: Context, state: State, rows: np.ndarray, match: np.ndarray) -> n
 def residuals(ctx: Context, state: State, rows: np.ndarray, poses: Poses, scale: np.ndarray) -> Noise:
     """Collective. Noise of each group from what own `rows` at their `poses` (one entry per row) leave of the images, with the given grey scales."""
     table, shells = ctx.particles.table, ctx.grid.nx // 2 + 1
-    sums = np.zeros((len(table.group_names), 2, shells))
+    sums, every = np.zeros((len(table.group_names), 3, shells)), np.arange(shells)
     points, chunk = full_points(ctx), chunk_of(ctx)
     for m in range(ctx.models):
         volume = reduce.bcast_array(ctx.team, state.volumes[m] if ctx.team.is_root else None)
@@ -140,13 +144,14 @@ def residuals(ctx: Context, state: State, rows: np.ndarray, poses: Poses, scale:
             own = rows[part]
             ctf = table.ctf.take(own) if table.ctf is not None else None
             grey = scale[table.group[own]] * (1 if state.grey is None else state.grey[own])
-            model = grey[:, None, None] * slices(volume, poses.rotation[part], points, ctx.options.threads) * transfer(ctf, ctx.grid)
+            model = grey[:, None, None] * slices(volume, poses.rotation[part], points, ctx.options.threads) * held(transfer(ctf, ctx.grid), ctf)
             data = centred_spectrum(ctx.particles.images(own), poses.shift[part], points)
             np.add.at(sums[:, 0], table.group[own], ring_means(np.abs(data - model) ** 2, ctx.grid))
-            np.add.at(sums[:, 1], table.group[own], 1)
+            np.add.at(sums[:, 1], table.group[own], noise_power(ctf, len(own), every, ctx.grid))
+            np.add.at(sums[:, 2], table.group[own], 1)
     reduce.sum_in_place(ctx.team, sums)
-    residual, count = np.moveaxis(pooled(sums, table.optics_of_group), 1, 0)
-    return Noise(np.where((count > 0) & (residual > 0), residual / np.maximum(count, 1), state.noise.sigma2), scale)
+    residual, share, count = np.moveaxis(pooled(sums, table.optics_of_group), 1, 0)
+    return Noise(np.where((count > 0) & (residual > 0), residual / np.where(share > 0, share, 1), state.noise.sigma2), scale)
 
 
 def own_greys(ctx: Context, state: State, noise: Noise) -> np.ndarray:

@@ -1,30 +1,109 @@
-"""Step before the first: a few particles are matched to learn their grey scale and noise, on which all later decisions rest."""
+"""Step before the first: a few particles are matched to learn what all later decisions rest on.
+
+First each map by itself, with both signs of contrast: how strong it is in the particles, whatever grey scale it came with, and whether bright means
+the same in both. Then all maps together: noise and grey scale of each group, and whether the file's half-sets are in every map.
+"""
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from mpirefine.errors import InputError
 from mpirefine.maths.assign import assign
-from mpirefine.steps.base import Context, State
+from mpirefine.maths.contrast import Signs
+from mpirefine.steps import contrast
+from mpirefine.steps.base import Context, Noise, State
 from mpirefine.steps.classify import hard_poses
+from mpirefine.steps.halves import in_every_map
 from mpirefine.steps.noise import first_estimate, residuals, sampled_rows, scales
 from mpirefine.steps.project import Project
 from mpirefine.steps.simmx import find
 from mpirefine.steps.trust import by_power
 
+log = logging.getLogger(__name__)
 SAMPLE, GROUP_SAMPLE = 256, 64
+ALONE, ALONE_PER_MAP = 64, 16      # particles matched to each map by itself, at least
+BOTH, BOTH_GROUP, BOTH_LEAST, BOTH_MOST = 32, 24, 8, 1024      # of them with both signs: of all; of each optics group, fewer where groups are many
+ROUNDS, SETTLED = 3, 1.15          # of matching again with better scales; a change of scale that needs none
 
 
+@dataclass(frozen=True)
 class Pilot:
-    """First estimate of noise and scale from the images alone, then a better one from the best poses of a sample."""
+    """First estimate of noise and scale from the images alone, then a better one from the best poses of a sample.
 
+    `names` of the maps are for complaints.
+    """
+
+    names: tuple[str, ...] = ()
     name = "pilot"
 
     def run(self, state: State, ctx: Context) -> State:
-        """Collective."""
-        trust = by_power(ctx)
-        state = replace(state, trust=trust, noise=first_estimate(ctx, state.volumes, trust))
+        """Collective. InputError when particles and maps have opposite contrast."""
+        trust, optics = by_power(ctx), ctx.particles.table.optics_of_group
+        state = self._scaled(replace(state, trust=trust), ctx)
         state = Project().run(state, ctx)
-        rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, ctx.particles.table.optics_of_group, trust)
+        rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, optics, trust)
         sample = replace(state, candidates=find(state, ctx, rows))
         sample = replace(sample, assignments=assign(sample.candidates, state.orientations.model, sep=ctx.options.sep, soft=False))
-        return replace(state, noise=residuals(ctx, sample, rows, hard_poses(sample), scales(ctx, sample, rows, sample.candidates.match)))
+        in_every_map(ctx, rows, sample.assignments.model)
+        noise = residuals(ctx, sample, rows, hard_poses(sample), scales(ctx, sample, rows, sample.candidates.match))
+        return on_scale_of_particles(replace(state, noise=noise), ctx)
+
+    def _scaled(self, state: State, ctx: Context) -> State:
+        """Maps that are as strong as the particles show them, whatever grey scale they came with."""
+        optics = ctx.particles.table.optics_of_group
+        groups = int(optics.max()) + 1
+        group = int(np.clip(BOTH_MOST / groups, BOTH_LEAST, BOTH_GROUP))
+        rows = sampled_rows(ctx, max(ALONE, ALONE_PER_MAP * ctx.models), group, optics, state.trust)
+        both = sampled_rows(ctx, BOTH, group, optics, state.trust)
+        with ctx.team.together("levelling the starting maps"):
+            if ctx.team.is_root:
+                state = replace(state, volumes=contrast.levelled(state.volumes, ctx))
+        state = replace(state, noise=first_estimate(ctx, state.volumes, state.trust))
+        for attempt in range(ROUNDS if ctx.models > 1 else 1):
+            said = contrast.ask(state, ctx, rows, both if attempt == 0 else both[:0])
+            if attempt == 0:
+                ctx.team.from_root(self._check_signs, said, state, ctx, groups)
+            factor = contrast.scales(said) if ctx.models > 1 else np.ones(1)
+            if ctx.team.is_root:
+                state = replace(state, volumes=(state.volumes * factor[:, None, None, None]).astype(np.float32))
+            if ctx.team.agree(bool(np.abs(np.log(factor)).max() < np.log(SETTLED)), "whether the maps' scales are settled"):
+                break
+        return state
+
+    def _check_signs(self, said: contrast.Said, state: State, ctx: Context, groups: int) -> None:
+        """On rank 0."""
+        found, own = contrast.polarity(said, state.volumes, groups)
+        if not found.agree:
+            raise InputError(*self._turned(found, said, ctx))
+        if (own < 0).all():
+            log.warning("warning: particles and maps agree, but the maps look dark (protein has low values): radius, masks and --mass want bright "
+                        "ones: turn both, --invert particles,maps")
+        if not found.score.any():
+            log.info("the sign of contrast is not clear from %d particles: the first iterations must show it", len(said.optics))
+
+    def _turned(self, found: Signs, said: contrast.Said, ctx: Context) -> list[str]:
+        """A line for each optics group, or map, whose contrast is against that of the others."""
+        names, every = ctx.particles.table.group_names, bool((found.group < 0).all())
+        lines = []
+        for g in map(int, np.flatnonzero(found.group < 0)):
+            m = int(np.abs(found.score[g]).argmax())
+            flag = "--invert" if every else f"--invert {names[g]}"
+            lines.append(f"--input: particles of optics group '{names[g]}' fit the maps with their contrast turned, by a log-likelihood of "
+                         f"{abs(found.gain[g, m]):.1f} each ({found.count[g]} tried, {abs(found.score[g, m]):.0f} standard errors): protein must be "
+                         f"bright: turn them with {flag}")
+        for m in map(int, np.flatnonzero(found.map < 0)):
+            g = int(np.abs(found.score[:, m]).argmax())
+            name = self.names[m] if m < len(self.names) else f"map {m + 1}"
+            lines.append(f"--models: {name} fits the particles with its contrast turned, by a log-likelihood of {abs(found.gain[g, m]):.1f} each "
+                         f"({found.count[g]} tried): protein must be bright: turn it with --invert map{m + 1}")
+        return lines
+
+
+def on_scale_of_particles(state: State, ctx: Context) -> State:
+    """Maps whose grey scale is that of the particles: the mean scale of the groups goes into them."""
+    mean = float(state.noise.scale.mean())
+    volumes = (state.volumes * mean).astype(np.float32) if ctx.team.is_root else None
+    return replace(state, volumes=volumes, noise=Noise(state.noise.sigma2, state.noise.scale / mean))

@@ -46,6 +46,7 @@ class Postprocess:
                 resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
                 volumes = np.stack([v * solvent(v, m, ctx) for m, v in enumerate(volumes)]).astype(np.float32)
         resolution = ctx.team.bcast(resolution)
-        rings = tuple(int(np.clip(round(RING_MARGIN * ctx.grid.ring(r)), ctx.least_rings, ctx.target_rings)) for r in resolution)
+        rings = tuple(own if np.isnan(r) else int(np.clip(round(RING_MARGIN * ctx.grid.ring(r)), ctx.least_rings, ctx.target_rings))
+                      for own, r in zip(state.rings, resolution))
         used = [ctx.grid.resolution(r) for r in state.rings]
         return replace(state, volumes=volumes, rings=rings, summary=dict(state.summary, resolution=resolution, matched_to=used))

@@ -46,7 +46,7 @@ class Reconstruct:
         """Collective."""
         slab, shells = state.slab, ctx.grid.nx // 2
         radius = radial_index(slab.box, slab.block, PAD)
-        maps, halves = [], []
+        maps, halves, lone = [], [], []
         told: dict[str, list[np.ndarray]] = {}
         for m in range(ctx.models):
             weight = [slab.weight(m, h) for h in (0, 1)]
@@ -54,23 +54,36 @@ class Reconstruct:
             sums = np.stack([shell_sums(w, radius, shells) for w in weight])
             reduce.sum_in_place(ctx.team, sums)
             mean = sums[:, 0] / np.maximum(sums[:, 1], 1)
+            lone += [(m, h) for h in (0, 1) if not sums[h, 0].any() and sums[1 - h, 0].any()]
             pair = [inverse_transform(ctx, divide(numerator[h], weight[h], radius, HALF_FLOOR * mean[h]), slab.box) for h in (0, 1)]
             if ctx.team.is_root:
                 for name, values in half_curves(pair, ctx.mask_of(m), np.random.default_rng([ctx.options.seed, state.iteration, m])).items():
                     told.setdefault(name, []).append(values)
             curve = reduce.bcast_array(ctx.team, told["half_fsc"][m] if ctx.team.is_root else None)
-            known = np.clip(curve[:shells], LEAST_FSC, 1 - LEAST_FSC)
+            known = np.clip(supported(curve, state.rings[m])[:shells], LEAST_FSC, 1 - LEAST_FSC)
             floor = mean.sum(axis=0) * (1 - known) / (2 * known) / ctx.options.tau2_fudge
             whole = inverse_transform(ctx, divide(numerator[0] + numerator[1], weight[0] + weight[1], radius, floor), slab.box)
             maps.append(whole)
             halves.append(pair)
         root = ctx.team.is_root
         return replace(state, previous=state.volumes, volumes=np.stack(maps) if root else None, halves=np.array(halves) if root else None,
-                       slab=None, curves=dict(state.curves, **{name: np.array(values) for name, values in told.items()}))
+                       slab=None, summary=dict(state.summary, one_half=lone),
+                       curves=dict(state.curves, **{name: np.array(values) for name, values in told.items()}))
+
+
+def supported(curve: np.ndarray, rings: int) -> np.ndarray:
+    """A half-map FSC (shell,) to filter by; where it is not known (nan), since one half is empty, what was matched is taken to be half signal."""
+    return np.where(np.isnan(curve), np.where(np.arange(len(curve)) <= rings, 0.5, 0.0), curve)
 
 
 def half_curves(pair: list[np.ndarray], mask: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """FSC (shell,) of two half-maps: unmasked, masked, masked with random phases, and what is left without the mask's own part."""
+    """FSC (shell,) of two half-maps: unmasked, masked, masked with random phases, and what is left without the mask's own part.
+
+    All are nan where one of the two is empty: there is nothing to compare the other with, which does not say that it shows nothing.
+    """
+    if pair[0].any() != pair[1].any():
+        unknown = np.full(len(pair[0]) // 2 + 1, np.nan)
+        return {name: unknown for name in ("half_fsc_unmasked", "half_fsc_masked", "half_fsc_randomised", "half_fsc")}
     plain = np.nan_to_num(fsc(*pair))
     first = first_uncertain(plain)
     masked = np.nan_to_num(fsc(*(half * mask for half in pair)))

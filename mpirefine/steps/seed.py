@@ -1,4 +1,4 @@
-"""Step before the first: starting maps on the particles' grid and scale, masked and low-passed; what is chosen from them."""
+"""Step before the first: starting maps on the particles' grid, masked and low-passed; what is chosen from them."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,11 +10,8 @@ from mpirefine.data.grid import Grid
 from mpirefine.maths.filters import lowpass_cosine, resample
 from mpirefine.maths.fsc import randomise_phases
 from mpirefine.maths.masks import estimate_radius, soft_sphere
-from mpirefine.maths.normalize import by_mass
 from mpirefine.maths.seeds import fragment_seeds, noise_seeds
 
-SCALE_LEVEL = 99.0         # percentile of a map that stands for its density level
-SCALE_RATIO = 2.0          # maps whose levels differ by more than this are brought to one level
 COARSE_PARTS = 6           # seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
 RANDOM_FROM = 3.0          # phase-randomised seeds agree up to this many times the resolution they start with
 FRAGMENT_SIGMA = 2.0       # voxels this far above the mean are parted into fragments
@@ -41,19 +38,7 @@ def on_grid(volume: np.ndarray, apix: float, grid: Grid, name: str, note: Callab
     return resample(volume, Grid(len(volume), own), grid)
 
 
-def common_level(volumes: list[np.ndarray], mass: tuple[float, ...] | None, grid: Grid, note: Callable[[str], None]) -> list[np.ndarray]:
-    """Maps on one grey scale: by their masses when given, else by density level when those differ much."""
-    if mass:
-        note("starting maps scaled by their masses: density above level 1 encloses " + ", ".join(f"{m:g}" for m in mass) + " kDa")
-        return [by_mass(v, grid, m) for v, m in zip(volumes, mass)]
-    level = np.array([np.percentile(v, SCALE_LEVEL) for v in volumes])
-    if (level > 0).all() and level.max() / level.min() > SCALE_RATIO:
-        note("starting maps brought to one density level (" + ", ".join(f"{x:.3g}" for x in level) + ")")
-        return [v * (level[0] / x) for v, x in zip(volumes, level)]
-    return volumes
-
-
-def prepare(volumes: list[np.ndarray], apix: list[float], names: list[str], grid: Grid, *, copies: int, mass: tuple[float, ...] | None,
+def prepare(volumes: list[np.ndarray], apix: list[float], names: list[str], grid: Grid, *, copies: int,
             targetres: float, radius: float | None, masks: list[np.ndarray], seed: int, method: str = "noise",
             coarse: bool = True) -> Seeds:
     """On rank 0. `copies` > 1 makes that many seeds from one map by `method`; `masks`: none, one for all maps, or one each.
@@ -62,7 +47,6 @@ def prepare(volumes: list[np.ndarray], apix: list[float], names: list[str], grid
     """
     notes: list[str] = []
     maps = [on_grid(v, a, grid, n, notes.append) for v, a, n in zip(volumes, apix, names)]
-    maps = common_level(maps, mass if copies == 1 else None, grid, notes.append)
     if radius is None:
         radius = max(estimate_radius(v, grid) for v in maps)
         notes.append(f"particle radius {radius:.0f} Å, from the starting maps")

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from mpirefine.distribution import reduce
+from mpirefine.maths.likelihood import noise_power
 from mpirefine.steps.base import Context, State
 from mpirefine.steps.fixed import pixels_of_rings
 
@@ -19,8 +20,13 @@ MAD_TO_SIGMA = 1.4826
 
 
 def image_power(ctx: Context) -> tuple[np.ndarray, np.ndarray]:
-    """(p, k) power per Fourier pixel of own images on rings 0 .. nx // 2, and how many pixels of the plane count on each ring."""
-    return ctx.particles.power.astype(np.float64), pixels_of_rings(ctx, ctx.grid.nx // 2 - 1)
+    """(p, k) power per Fourier pixel of own images on rings 0 .. nx // 2, and how many pixels of the plane count on each ring.
+
+    What a multiplication by the CTF took of the noise is given back.
+    """
+    table = ctx.particles.table
+    share = noise_power(table.ctf, len(table), np.arange(ctx.grid.nx // 2 + 1), ctx.grid)
+    return ctx.particles.power / share, pixels_of_rings(ctx, ctx.grid.nx // 2 - 1)
 
 
 def deviations(ctx: Context, likelihood: np.ndarray, pixels: float) -> np.ndarray:
@@ -55,7 +61,7 @@ def weight_of(deviation: np.ndarray) -> np.ndarray:
 def by_power(ctx: Context) -> np.ndarray:
     """Collective. (p,) weights before any noise is known: from the power of the images, with that of the median image as noise."""
     power, pixels = image_power(ctx)
-    whole = reduce.gather_rows(ctx.team, ctx.particles.power, ctx.partition)
+    whole = reduce.gather_rows(ctx.team, power.astype(np.float32), ctx.partition)
     usual = None
     if ctx.team.is_root:
         known = whole[:, 1:].sum(axis=1) > 0

@@ -10,6 +10,7 @@ import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.grid import Grid
+from mpirefine.data.keys import halves, image_keys
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import FormatError, InputError
 from mpirefine.maths.emanctf import to_params
@@ -17,6 +18,8 @@ from mpirefine.storage import lst
 from mpirefine.storage.complaints import Complaints
 from mpirefine.storage.images import ListImages, open_images
 from mpirefine.storage.relion import noise_groups
+
+SUBSET = "half"            # a list's own header value: the half-set of a particle, 1 or 2
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,9 @@ class EmanParticles:
         return [f"{self.table.image[row]}@{self.table.files[self.table.file[row]]}" for row in rows]
 
     def write(self, path: str | os.PathLike[str], *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray,
-              rows: np.ndarray | None = None) -> None:
+              half: np.ndarray | None = None, rows: np.ndarray | None = None) -> None:
         """As `write_list`."""
-        write_list(path, self.table, self.headers, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, rows=rows)
+        write_list(path, self.table, self.headers, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, half=half, rows=rows)
 
 
 def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False) -> EmanParticles:
@@ -72,8 +75,9 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
     problems.stop_if_any()
     group, names, optics_of = noise_groups(micrographs, np.zeros(len(entries), np.int32), ("all",))
     rows = np.arange(len(entries))
-    table = ParticleTable(tuple(str(file.resolve()) for file in places), table_file, table_image, rows, group, names, (rows % 2).astype(np.int8),
-                          to_params(found, flipped=True) if found else None, rotation, shift, optics_of, *each_once(found))
+    table = ParticleTable(stacks := tuple(str(file.resolve()) for file in places), table_file, table_image, rows, group, names,
+                          halves(image_keys(stacks, table_file, table_image)), to_params(found, flipped=True) if found else None, rotation, shift,
+                          optics_of, *each_once(found), subset=_subset([entry[2].get(SUBSET) for entry in entries]))
     return EmanParticles(path, table, Grid(box, pixel), tuple(entry[2] for entry in entries))
 
 
@@ -104,6 +108,14 @@ def _grid(path: Path, images, places: dict[Path, int], file: np.ndarray, image: 
     if pixel <= 0:
         problems.add(f"{path}: no pixel size in the headers (apix_x): give --apix")
     return shape[-1], max(pixel, 1e-3)
+
+
+def _subset(told: Sequence[Any]) -> np.ndarray | None:
+    """Half-set of each image as its list has it, from 0; -1 where that is neither 1 nor 2, None where no row has any."""
+    known = {1: 0, 2: 1}
+    if not any(value in known for value in told if isinstance(value, int)):
+        return None
+    return np.array([known.get(value, -1) if isinstance(value, int) else -1 for value in told], np.int8)
 
 
 def _ctf(path: Path, images, problems: Complaints) -> list[EmanCTF]:
@@ -151,13 +163,16 @@ def names_from_here(table: ParticleTable) -> list[str]:
 
 
 def write_list(path: str | os.PathLike[str], table: ParticleTable, own: Sequence[dict[str, Any]] = (), *, model: np.ndarray,
-               posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray, rows: np.ndarray | None = None) -> None:
+               posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray, half: np.ndarray | None = None,
+               rows: np.ndarray | None = None) -> None:
     """Write an EMAN2 list: of each particle its file, and `xform.projection`, `class` (from 1, 0 for those set aside), `score` (minus the
-    probability of its map: smaller is better), over what its list said (`own`). `rows` writes only some."""
+    probability of its map: smaller is better), over what its list said (`own`); and its half-set (`half`, from 0). `rows` writes only some."""
     names, entries = names_from_here(table), []
     for row in range(len(table)) if rows is None else rows:
         matrix = np.zeros((3, 4), np.float32)
         matrix[:, :3], matrix[:2, 3] = rotation[row], shift_xy[row]
         header = {**(own[row] if own else {}), "class": int(model[row]) + 1, "score": -round(float(posterior[row]), 6), "xform.projection": matrix}
+        if half is not None:
+            header[SUBSET] = int(half[row]) + 1
         entries.append(lst.Entry(int(table.image[row]), names[table.file[row]], header))
     lst.write_lst(path, entries)

@@ -48,8 +48,11 @@ class ParticleInput(Protocol):
         ...
 
     def write(self, path: str | os.PathLike[str], *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray,
-              rows: np.ndarray | None = None) -> None:
-        """Write the particles with map (from 0, -1 for none), its probability, rotation (n, 3, 3) and shift (n, 2) in pixels; or only some `rows`."""
+              half: np.ndarray | None = None, rows: np.ndarray | None = None) -> None:
+        """Write the particles with map (from 0, -1 for none), its probability, rotation (n, 3, 3), shift (n, 2) in pixels and half-set (from 0).
+
+        Or only some `rows`.
+        """
         ...
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from mpirefine.data.angles import euler_from_rotation, rotation_from_euler
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
+from mpirefine.data.keys import halves, image_keys
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import FormatError, InputError
 from mpirefine.storage.complaints import Complaints
@@ -45,9 +46,9 @@ class ParticleInput:
     suffix = ".star"
 
     def write(self, path: str | os.PathLike[str], *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray,
-              rows: np.ndarray | None = None) -> None:
+              half: np.ndarray | None = None, rows: np.ndarray | None = None) -> None:
         """As `write_particles`."""
-        write_particles(path, self, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, rows=rows)
+        write_particles(path, self, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, half=half, rows=rows)
 
     def subset(self, path: str | os.PathLike[str], rows: np.ndarray) -> None:
         """Write some rows as they came; image names resolve from the current folder."""
@@ -90,8 +91,8 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
     params = _ctf(path, particles, optics, optics_group, problems) if ctf else None
     rotation, shift = _poses(path, particles, pixel, problems) if poses else (None, None)
     problems.stop_if_any()
-    table = ParticleTable(tuple(str(f.resolve()) for f in files), file, image, np.arange(len(particles.rows)), group, names,
-                          _halves(particles), params, rotation, shift, optics_of)
+    table = ParticleTable(stacks := tuple(str(f.resolve()) for f in files), file, image, np.arange(len(particles.rows)), group, names,
+                          halves(image_keys(stacks, file, image)), params, rotation, shift, optics_of, subset=_subset(particles))
     return ParticleInput(path, table, Grid(box, float(pixel)), tables, name)
 
 
@@ -258,21 +259,19 @@ def _check_range(path: Path, field: str, values: np.ndarray, low: float, high: f
         problems.add(f"{path}: column _{column}: {values[0]:g} and the like look like µm; the column is in Å: multiply by 10000")
 
 
-def _halves(particles: StarTable) -> np.ndarray:
-    """Half-sets: the file's when it holds both, else every other row."""
-    if "rlnRandomSubset" in particles:
-        subset = np.array(particles.column("rlnRandomSubset"))
-        if {"1", "2"} == set(subset):
-            return (subset == "2").astype(np.int8)
-    return (np.arange(len(particles.rows)) % 2).astype(np.int8)
+def _subset(particles: StarTable) -> np.ndarray | None:
+    """Half-set of each row as the file has it, from 0; -1 where it is neither 1 nor 2."""
+    if "rlnRandomSubset" not in particles:
+        return None
+    return np.array([{"1": 0, "2": 1}.get(cell, -1) for cell in particles.column("rlnRandomSubset")], np.int8)
 
 
 def write_particles(path: str | os.PathLike[str], source: ParticleInput, *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray,
-                    shift_xy: np.ndarray, rows: np.ndarray | None = None) -> None:
+                    shift_xy: np.ndarray, half: np.ndarray | None = None, rows: np.ndarray | None = None) -> None:
     """Write the input back, every column kept and every row in its order, with class, angles, origins and posterior.
 
     `model` (n,) from 0, −1 for particles set aside (class 0); `rotation` (n, 3, 3) map to image; `shift_xy` (n, 2) pixels from the centre to
-    the particle, RELION's origin is the way back. `rows` writes only some.
+    the particle, RELION's origin is the way back; `half` (n,) the half-sets that were used, from 0. `rows` writes only some.
     """
     rot, tilt, psi = euler_from_rotation(rotation)
     old = "rlnOriginX" in source.particles and "rlnOriginXAngst" not in source.particles
@@ -282,6 +281,8 @@ def write_particles(path: str | os.PathLike[str], source: ParticleInput, *, mode
     cells = {name: [f"{value:.6f}" for value in values + 0.0] for name, values in columns.items()}
     cells["rlnClassNumber"] = [str(m + 1) for m in model.tolist()]
     cells["rlnMaxValueProbDistribution"] = [f"{value:.6f}" for value in posterior]
+    if half is not None:
+        cells["rlnRandomSubset"] = [str(h + 1) for h in half.tolist()]
     cells.update(_resolving_names(source))
     table = source.particles.with_columns(cells)
     if rows is not None:

@@ -32,7 +32,7 @@ def test_two_states_differ(team):
     truth, made = simulate(n=360, snr=1.0)
     ctx, state = context(team, truth, made, held_out=0.2)
     found, = compare(iterate(ctx, state, 1), ctx)
-    assert (found.a, found.b, found.particles) == (0, 1, 72) and found.p < 0.01
+    assert (found.a, found.b, found.particles) == (0, 1, ctx.partition.n // 5 + 1) and found.p < 0.01
 
 
 @pytest.mark.ranks(1)

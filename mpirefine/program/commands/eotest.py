@@ -15,6 +15,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.distribution.team import Team
 from mpirefine.errors import ParameterError
 from mpirefine.maths.fsc import fsc, resolution_at
+from mpirefine.maths.halves import unsound
 from mpirefine.program import rundir
 from mpirefine.program.commands import refine
 from mpirefine.program.launcher import check_launcher
@@ -54,7 +55,9 @@ def split(options: Options) -> Path:
     source = read_particles(options.input, options.apix, ctf=not options.no_ctf)
     folder = rundir.of_many(options.path)
     rundir.made(folder)
-    rows = [np.flatnonzero(source.table.half == half) for half in (0, 1)]
+    table = source.table
+    own = table.subset is not None and not unsound(table.subset, table.key)
+    rows = [np.flatnonzero((table.subset if own else table.half) == half) for half in (0, 1)]
     twins = [(options.usefilt, read_particles(options.usefilt, options.apix, ctf=False))] if options.usefilt else []
     for path, particles in [(options.input, source), *twins]:
         for name, half in zip(HALVES, rows):

@@ -52,6 +52,7 @@ def run(options: Options, team: Team) -> int:
     logs.start(team.rank, team.size, options.verbose)
     log.info("mpirefine %s on %d ranks", mpirefine.__version__, team.size)
     session = open_session(options, team)
+    state = piloted(session)
     if options.check:
         log.info("everything was found and read; nothing was done (--check)")
         return 0
@@ -61,21 +62,29 @@ def run(options: Options, team: Team) -> int:
                   input_digest=digest, ranks=team.size, radius=session.context.plan.radius * session.context.grid.apix)
     with RunFile.create(folder, team, header) as run_file:
         session.context.run = run_file
-        return begin(session, folder, began)
+        return begin(session, state, folder, began)
 
 
-def begin(session: Session, folder: Path, began: float) -> int:
-    """Collective. From the starting maps to the end."""
+def piloted(session: Session) -> State:
+    """Collective. The state to begin with: what a few particles say of maps, noise and contrast. Class averages need none of it but the contrast."""
+    ctx = session.context
+    names = tuple(session.inputs.names) if session.inputs else ()
+    with ExitStack() as ctx.resources, ctx.clock.iteration(0), ctx.clock("pilot"):
+        state = Pilot(names).run(session.state, ctx)
+    if ctx.method is not None:
+        return session.state
+    scale = state.noise.scale
+    log.info("grey scale of every starting map: found from the particles%s", "" if len(scale) == 1 else
+             f"; {len(scale)} noise groups have {scale.min():.2f} to {scale.max():.2f} of the mean")
+    return state
+
+
+def begin(session: Session, state: State, folder: Path, began: float) -> int:
+    """Collective. From the starting maps, as the pilot left them, to the end."""
     ctx = session.context
     with ctx.team.together("writing the starting maps"):
         if ctx.team.is_root:
-            outputs.write_maps(folder, 0, session.seeds.volumes, ctx.grid, session.resolved.mass, ctx.options.map_suffix)
-    if ctx.method is not None:
-        return finish(session, session.state, folder, began)
-    with ExitStack() as ctx.resources, ctx.clock.iteration(0), ctx.clock("pilot"):
-        state = Pilot().run(session.state, ctx)
-    scale = state.noise.scale
-    log.info("grey scale of the maps against the particles: %.3g to %.3g in %d noise groups", scale.min(), scale.max(), len(scale))
+            outputs.write_maps(folder, 0, state.volumes, ctx.grid, session.resolved.mass, ctx.options.map_suffix)
     return finish(session, state, folder, began)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError
 from mpirefine.program import checkpoint, logs
-from mpirefine.program.commands.refine import begin, finish
+from mpirefine.program.commands.refine import begin, finish, piloted
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options, add_to, validate
 from mpirefine.program.session import open_session
@@ -53,7 +53,7 @@ def run(folder: Path, team: Team, changes: dict[str, Any]) -> int:
         session = open_session(options, team, Options.from_json(run_file.header["asked"]))
         session.context.run = run_file
         if not whole:
-            return begin(session, folder, began)
+            return begin(session, piloted(session), folder, began)
         session.context.clock.take_up(folder / "timing.json", whole[-1])
         state = checkpoint.read(run_file, whole[-1], session.state, session.context)
         if state.iteration >= options.iter or state.converged:

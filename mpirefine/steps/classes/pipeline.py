@@ -22,7 +22,7 @@ from mpirefine.steps.classes.views import directions, project, support
 from mpirefine.steps.classify import counted, handed_out, hands_out
 from mpirefine.steps.finesearch import empty_candidates
 from mpirefine.steps.postprocess import HALF_MAP_FSC, solvent
-from mpirefine.steps.reconstruct import half_curves
+from mpirefine.steps.reconstruct import half_curves, supported
 
 WIENER_STRETCH = 1.2       # e2refinemulti's sscale: maps keep features to this much beyond where the FSC falls
 
@@ -127,17 +127,19 @@ class MakeMaps:
     def run(self, state: State, ctx: Context) -> State:
         """Collective."""
         how, grid = ctx.method.maps, ctx.grid
-        maps, halves, rows, headers = [], [], [], []
+        maps, halves, rows, headers, lone = [], [], [], [], []
         curves: dict[str, list[np.ndarray]] = {}
         for m, symmetry in enumerate(ctx.symmetries):
             symmetry = "c1" if ctx.method.views.breaksym else symmetry
             made = make_map(ctx.team, slices_of(state, m), grid.nx, symmetry, grid.apix, how)
             plain = replace(how, passes=1, postprocess=None, structure_factor=None)
-            pair = []
+            pair, filled = [], []
             for half in (0, 1):
                 part = slices_of(state, m, half)
+                filled.append(sum(ctx.team.allgather(float(part.weight.sum()))) > 0)
                 pair.append(make_map(ctx.team, part.take(np.isin(part.number, made.used)), grid.nx, symmetry, grid.apix, plain).volume)
             rows.append((len(made.used), len(made.left_out)))
+            lone += [(m, half) for half in (0, 1) if filled[1 - half] and not filled[half]]
             headers.append(map_header(made, f"classes_{state.iteration:02d}.hdf"))
             if ctx.team.is_root:
                 for name, values in half_curves(pair, ctx.mask_of(m), np.random.default_rng([ctx.options.seed, state.iteration, m])).items():
@@ -145,7 +147,7 @@ class MakeMaps:
                 maps.append(made.volume)
                 halves.append(pair)
         root = ctx.team.is_root
-        summary = dict(state.summary, class_averages=rows)
+        summary = dict(state.summary, class_averages=rows, one_half=lone)
         return replace(state, previous=state.volumes, volumes=np.stack(maps) if root else None, halves=np.array(halves) if root else None,
                        map_headers=tuple(headers),
                        curves=dict(state.curves, **{name: np.array(values) for name, values in curves.items()}), summary=summary)
@@ -180,7 +182,7 @@ class FinishMaps:
             if not volume.any():
                 continue
             if own_filter:
-                volumes[m] = filtered(volume, state.curves["half_fsc"][m], ctx)
+                volumes[m] = filtered(volume, supported(state.curves["half_fsc"][m], state.rings[m]), ctx)
             volumes[m] *= solvent(volumes[m], m, ctx)
             if m and volumes[0].any():
                 move = onto(volumes[m], volumes[0], ctx.grid, ctx.symmetries[m], ctx.symmetries[0])

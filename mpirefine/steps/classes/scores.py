@@ -29,7 +29,9 @@ class FlippedParticles:
         images, ctf = self.particles.images(rows), self.particles.table.ctf
         if ctf is None:
             return images
-        raw = np.flatnonzero(~ctf.flipped[rows]) if ctf.flipped is not None else np.arange(len(rows))
+        # what was multiplied by its curve has its phases flipped
+        done = [flags[rows] for flags in (ctf.flipped, ctf.premultiplied) if flags is not None]
+        raw = np.flatnonzero(~np.any(done, axis=0)) if done else np.arange(len(rows))
         images = np.array(images)
         for i, own in zip(raw, from_params(ctf.take(rows[raw]), self.apix)):
             images[i] = phase_flip(images[i], own)

@@ -1,0 +1,104 @@
+"""What the pilot learns before anything is assigned: grey scales of maps, the sign of contrast, halves that are in every map."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mpirefine.errors import InputError
+from mpirefine.maths.assign import assign
+from mpirefine.maths.ctf import contrast_transfer
+from mpirefine.steps.pilot import Pilot
+from mpirefine.steps.project import Project
+from mpirefine.steps.simmx import find
+from tests.steps.small import GRID, context, simulate
+
+
+def piloted(team, truth, made, factors=(1.0, 1.0), names=(), **table):
+    """The state after the pilot, with the starting maps times `factors`."""
+    ctx, state = context(team, truth, made)
+    ctx.particles.table = replace(ctx.particles.table, **{name: values[ctx.block.as_slice] if isinstance(values, np.ndarray) and len(
+        values) == ctx.partition.n else values for name, values in table.items()})
+    if team.is_root:
+        state = replace(state, volumes=(state.volumes * np.array(factors)[:, None, None, None]).astype(np.float32))
+    with ctx.resources:
+        return ctx, Pilot(names).run(state, ctx)
+
+
+def labels(ctx, state):
+    with ctx.resources:
+        state = Project().run(state, ctx)
+        found = find(state, ctx, np.arange(len(ctx.particles)))
+    model = assign(found, state.orientations.model, sep=8, soft=True).model
+    return np.concatenate(ctx.team.allgather(model))
+
+
+@pytest.mark.ranks(1, 3)
+def test_grey_scales_of_starting_maps_do_not_matter(team):
+    truth, made = simulate(n=80, snr=0.4)
+    ctx, first = piloted(team, truth, made)
+    known = labels(ctx, first)
+    assert (known == made["label"]).mean() > 0.9
+    for factors in ((0.3, 0.3), (5.0, 5.0), (1.0, 2.0), (4.0, 0.5)):
+        ctx, state = piloted(team, truth, made, factors)
+        np.testing.assert_allclose(state.noise.scale, first.noise.scale, rtol=1e-3)
+        if team.is_root:
+            np.testing.assert_allclose(state.volumes, first.volumes, atol=2e-3 * first.volumes.max())
+        np.testing.assert_array_equal(labels(ctx, state), known)
+
+
+@pytest.mark.ranks(1)
+def test_maps_come_out_as_strong_as_their_particles_show_them(team):
+    truth, made = simulate(n=160, snr=0.4)
+    _, state = piloted(team, truth, made, (1.0, 3.0))
+    ctx, planted = context(team, truth, made)
+    wanted = planted.volumes * planted.noise.scale[0]
+    ratio = [(a * b).sum() / (b * b).sum() * state.noise.scale[0] for a, b in zip(state.volumes, wanted)]
+    # the references are blurred, which both pay for alike
+    assert 0.9 < ratio[0] / ratio[1] < 1.1 and 0.8 < ratio[0] < 1.4
+
+
+@pytest.mark.ranks(1, 2)
+def test_dark_particles_stop_the_run_with_the_numbers(team):
+    truth, made = simulate(n=60, snr=0.5)
+    made["images"] = -made["images"]
+    with pytest.raises(InputError, match=r"optics group 'all'.*log-likelihood of \d+.*60 tried.*--invert$"):
+        piloted(team, truth, made)
+
+
+@pytest.mark.ranks(1)
+def test_one_dark_group_and_one_dark_map_are_named(team):
+    truth, made = simulate(n=80, snr=0.5)
+    groups = dict(group=(np.arange(80) % 2).astype(np.int32), group_names=("bright", "odd ones"), optics=np.arange(2, dtype=np.int32))
+    mixed = dict(made, images=made["images"] * np.where(np.arange(80) % 2, -1, 1)[:, None, None].astype(np.float32))
+    with pytest.raises(InputError, match="optics group 'odd ones'.*--invert odd ones"):
+        piloted(team, truth, mixed, **groups)
+    with pytest.raises(InputError, match="seed_1.mrc fits.*--invert map2"):
+        piloted(team, truth, made, (1.0, -1.0), names=("seed_0.mrc", "seed_1.mrc"))
+
+
+@pytest.mark.ranks(1, 2)
+def test_half_sets_of_the_file_must_be_in_every_map(team):
+    truth, made = simulate(n=80, snr=0.5)
+    parted = made["label"].astype(np.int8)
+    ctx, _ = piloted(team, truth, made, subset=parted, half=parted)
+    assert (ctx.particles.table.half != parted[ctx.block.as_slice]).any()
+    sound = (np.arange(80) % 2).astype(np.int8)
+    ctx, _ = piloted(team, truth, made, subset=sound, half=sound)
+    np.testing.assert_array_equal(ctx.particles.table.half, sound[ctx.block.as_slice])
+
+
+@pytest.mark.ranks(1, 2)
+def test_images_multiplied_by_their_ctf_say_the_same(team):
+    truth, made = simulate(n=80, snr=0.4)
+    ctx, plain = piloted(team, truth, made)
+    known = labels(ctx, plain)
+    curve = contrast_transfer(made["ctf"], *reversed(GRID.frequencies()))
+    images = np.fft.irfft2(np.fft.rfft2(made["images"]) * curve, s=(GRID.nx, GRID.nx)).astype(np.float32)
+    half = np.arange(80) % 2 == 1
+    mixed = dict(made, images=np.where(half[:, None, None], images, made["images"]), ctf=replace(made["ctf"], premultiplied=half))
+    groups = dict(group=half.astype(np.int32), group_names=("raw", "done"), optics=np.arange(2, dtype=np.int32))
+    ctx, state = piloted(team, truth, mixed, **groups)
+    assert (labels(ctx, state) == known).mean() > 0.97
+    # the noise is that before the multiplication
+    np.testing.assert_allclose(state.noise.sigma2[1, 4:14], state.noise.sigma2[0, 4:14], rtol=0.25)
+    np.testing.assert_allclose(state.noise.scale[1] / state.noise.scale[0], 1, rtol=0.25)
