@@ -63,12 +63,7 @@ def from_root(team: Team, func: Callable[..., tuple], *args: Any) -> tuple:
 
 def read_any(name: str, apix: float | None) -> ParticleInput:
     """On rank 0. A particle file with CTF where it has one."""
-    try:
-        return read_particles(name, apix)
-    except InputError as error:
-        if any("missing CTF column" in problem for problem in error.problems):
-            return read_particles(name, apix, ctf=False)
-        raise
+    return read_particles(name, apix, ctf_needed=False)
 
 
 def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:
