@@ -46,7 +46,8 @@ def uncorrected(found: Aberrations | None, resolution: float, radius: float) -> 
     if found is None:
         return ()
     tilts, stretches = np.hypot(*found.tilt.T), stretch(found.magnification)
-    kinds = [_worst(found.names, tilt_phase(found.tilt, found.cs, found.voltage, resolution), [f"beam tilt of {x:.2g} mrad" if x else "" for x in tilts])]
+    kinds = [_worst(found.names, tilt_phase(found.tilt, found.cs, found.voltage, resolution),
+                    [f"beam tilt of {x:.2g} mrad" if x else "" for x in tilts])]
     for name, cases, odd in (("odd", found.odd, True), ("even", found.even, False)):
         phases = np.array([zernike_phase(one, resolution, odd=odd) for one in cases])
         kinds.append(_worst(found.names, phases, [f"{name} aberrations (_rln{name.title()}Zernike)" if any(one) else "" for one in cases]))

@@ -96,10 +96,11 @@ class EmanHdf:
             raise InputError(f"{self.path}: image {index} (from 0) of {self.count}")
         with self._reading(f"in which image {index} is missing of {self.count}: the file was not written whole"):
             data = self._images[f"{index}/image"]
-        if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fiu" or not data.shape or len(data.shape) not in (2, 3) or not all(
-                0 < n <= LARGEST for n in data.shape):
-            raise FormatError(f"{self.path}: image {index} (from 0) is no image, but " + (
-                f"an array of {data.dtype} and shape {data.shape}" if isinstance(data, h5py.Dataset) else "a group of others"))
+            if not isinstance(data, h5py.Dataset):
+                raise FormatError(f"{self.path}: image {index} (from 0) is no image, but a group of others")
+            kind, shape = data.dtype, data.shape or ()
+        if kind.kind not in "fiu" or len(shape) not in (2, 3) or not all(0 < n <= LARGEST for n in shape):
+            raise FormatError(f"{self.path}: image {index} (from 0) is no image, but an array of {kind} and shape {shape}")
         return data
 
     def header(self, index: int) -> dict[str, Any]:

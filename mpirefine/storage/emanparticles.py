@@ -77,7 +77,8 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
         _check_own_poses(path, entries, problems)
         rotation, shift = _poses(path, images, problems) if poses else (None, None)
         micrographs = _micrographs(path, images, entries, problems)
-    params = to_params(found, flipped=True) if found else None
+    with np.errstate(over="ignore"):                       # such values are told below
+        params = to_params(found, flipped=True) if found else None
     if params is not None:
         check_ranges(path, vars(params), dict.fromkeys(RANGES, "header ctf"), problems)
     problems.stop_if_any()
