@@ -41,10 +41,12 @@ class StarTable:
             return np.full(len(self.rows), default)
         cells = self.column(name)
         try:
-            return np.array(cells, dtype=np.float64) if cells else np.zeros(0)
+            if all(cell.isascii() and "_" not in cell for cell in cells):
+                return np.array(cells, dtype=np.float64)
         except ValueError:
-            row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
-            raise FormatError(f"{self.path}: row {row + 1}, column _{name}: '{shortened(cells[row])}' is not a number") from None
+            pass
+        row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
+        raise FormatError(f"{self.path}: row {row + 1}, column _{name}: '{shortened(cells[row])}' is not a number")
 
     def take(self, rows: Iterable[int]) -> "StarTable":
         """The given rows."""
@@ -66,12 +68,12 @@ class StarTable:
 
 
 def _is_number(cell: str) -> bool:
-    """As numpy reads columns, which is stricter than Python."""
+    """As other programs read numbers, which take no underscore and no digits of other scripts for one."""
     try:
-        np.array([cell], dtype=np.float64)
+        float(cell)
     except ValueError:
         return False
-    return True
+    return cell.isascii() and "_" not in cell
 
 
 def _cells(line: str) -> list[str]:
