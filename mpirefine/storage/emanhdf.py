@@ -41,6 +41,7 @@ class EmanHdf:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = str(path)
+        self._seen: set[int] = set()                       # images that were found to be ones
         check_file(self.path)
         try:
             self._file = h5py.File(self.path, "r")
@@ -101,6 +102,7 @@ class EmanHdf:
             kind, shape = data.dtype, data.shape or ()
         if kind.kind not in "fiu" or len(shape) not in (2, 3) or not all(0 < n <= LARGEST for n in shape):
             raise FormatError(f"{self.path}: image {index} (from 0) is no image, but an array of {kind} and shape {shape}")
+        self._seen.add(index)
         return data
 
     def header(self, index: int) -> dict[str, Any]:
@@ -110,7 +112,8 @@ class EmanHdf:
 
     def value(self, index: int, key: str) -> Any:
         """One header value of an image; None where it has none."""
-        self._dataset(index)
+        if index not in self._seen:
+            self._dataset(index)
         return self._attribute(index, PREFIX + key)
 
     def _attribute(self, index: int, name: str) -> Any:

@@ -96,9 +96,11 @@ def image(**arguments):
 
 
 @pytest.mark.parametrize("change, words", [
-    (attribute("apix_x", np.zeros(3)), ["image 0", "header apix_x: [0. 0. 0.]"]), (attribute("apix_x", np.nan), ["header apix_x: nan"]),
+    (attribute("apix_x", np.zeros(3)), ["image 0", "header apix_x: [0. 0. 0.]"]),
+    (attribute("apix_x", np.nan), ["header apix_x: nan"]),
     (attribute("apix_x", "abc"), ["header apix_x: abc"]), (attribute("apix_x", -2.0), ["header apix_x: -2"]),
-    (number(10 ** 9), ["imageid_max", "1000000001 images", "holds 3"]), (number("text"), ["imageid_max", "text"]), (number(5), ["image 3 is missing"]),
+    (number(10 ** 9), ["imageid_max", "1000000001 images", "holds 3"]), (number("text"), ["imageid_max", "text"]),
+    (number(5), ["image 3 is missing"]),
     (number(np.nan), ["imageid_max", "nan"]), (number(h5py.Empty("f4")), ["imageid_max"]),
     (image(data=h5py.Empty("f4")), ["image 0 (from 0) is no image"]), (image(data="text"), ["is no image"]), (image(data=1.0), ["is no image"]),
     (image(shape=(1 << 30, 1 << 30), dtype="f4", chunks=(64, 64)), ["is no image"]),

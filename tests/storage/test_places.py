@@ -74,8 +74,8 @@ def test_an_absolute_name_is_only_itself(project):
 
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for name, why in ((tmp_path, "a folder"), (tmp_path / "pipe", "no ordinary file"), (tmp_path / "none", "no such file"), ("a\0b", "no file can have"),
-                      ("x" * 5000, "File name too long")):
+    for name, why in ((tmp_path, "a folder"), (tmp_path / "pipe", "no ordinary file"), (tmp_path / "none", "no such file"),
+                      ("a\0b", "no file can have"), ("x" * 5000, "File name too long")):
         with pytest.raises(InputError, match=why) as error:
             check_file(name)
         assert len(str(error.value)) < 300 and "\0" not in str(error.value)
