@@ -162,6 +162,15 @@ def number_of(value: Any) -> float | None:
         return None
 
 
+def matrix_of(value: Any) -> np.ndarray | None:
+    """A header value as a Transform (3, 4) float64 of finite numbers; None when it is none."""
+    try:
+        matrix = np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return matrix if matrix.shape == (3, 4) and np.isfinite(matrix).all() else None
+
+
 def value_of(stored: Any) -> Any:
     """A header value as Python has it: arrays of one element are that element; None for an attribute that holds nothing."""
     if isinstance(stored, h5py.Empty):

@@ -16,6 +16,7 @@ from mpirefine.errors import FormatError, InputError
 from mpirefine.maths.emanctf import to_params
 from mpirefine.storage import lst
 from mpirefine.storage.complaints import Complaints
+from mpirefine.storage.emanhdf import matrix_of
 from mpirefine.storage.images import ImageFile, ListImages, open_images
 from mpirefine.storage.optics import NO_CTF, RANGES, check_ranges, noise_groups
 from mpirefine.storage.places import shortened
@@ -168,24 +169,15 @@ def each_once(ctfs: list[EmanCTF]) -> tuple[tuple[EmanCTF, ...] | None, np.ndarr
 def _check_own_poses(path: Path, entries: Sequence[tuple[Path, int, dict[str, Any]]], problems: Complaints) -> None:
     """Complaints about what a list itself gives for a Transform."""
     own = [(row, entry[2]["xform.projection"]) for row, entry in enumerate(entries) if entry[2].get("xform.projection") is not None]
-    wrong = [(row, value) for row, value in own if _matrix(value) is None]
+    wrong = [(row, value) for row, value in own if matrix_of(value) is None]
     if wrong:
         problems.rows(path, np.array([row for row, _ in wrong]), f"xform.projection: {shortened(wrong[0][1])} is no Transform of finite numbers")
-
-
-def _matrix(value: Any) -> np.ndarray | None:
-    """A Transform as (3, 4) float64, finite; None for anything else."""
-    try:
-        matrix = np.array(value, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return matrix if matrix.shape == (3, 4) and np.isfinite(matrix).all() else None
 
 
 def _poses(path: Path, images: ImageFile, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
     """Rotation (n, 3, 3) and shift (n, 2) in pixels from the box centre to the particle; a mirrored view is the one from behind."""
     told = [images.value(row, "xform.projection") for row in range(images.count)]
-    found = [_matrix(value) for value in told]
+    found = [matrix_of(value) for value in told]
     missing = np.array([row for row, value in enumerate(told) if value is None], int)
     problems.rows(path, missing, "--fixed-poses needs xform.projection in the list or header: refine the particles first")
     own = images.entries if isinstance(images, ListImages) else [(path, row, {}) for row in range(images.count)]

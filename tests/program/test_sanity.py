@@ -7,11 +7,12 @@ import pytest
 
 from mpirefine.data.aberrations import Aberrations
 from mpirefine.errors import InputError, RankFailure
+from mpirefine.program.eman import read_projections
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options
 from mpirefine.program.sanity import uncorrected
 from mpirefine.program.session import read_inputs
-from mpirefine.storage import lst, mrc
+from mpirefine.storage import emanhdf, lst, mrc
 from tests.conftest import ROOT
 from tests.program.small import basic, command, make_set
 from tests.program.test_faults import edit, told
@@ -85,6 +86,18 @@ def test_lists_without_ctf_must_say_so(small):
         assert f"{name}: no image has a CTF" in line and "or say --no-ctf if the images carry none" in line
         assert read_inputs(Options(input=name, models="seed_0.mrc", no_ctf=True)).particles.table.ctf is None
     assert command("eotest", *basic(small, input="all.lst", models="seed_0.mrc", check=True), cwd=small).returncode == 0
+
+
+@pytest.mark.parametrize("key, value", [("xform.projection", 5.0), ("xform.projection", np.arange(3.0)), ("model_id", "a"), ("model_id", np.nan)])
+def test_headers_of_projections(small, key, value):
+    emanhdf.write("p.hdf", [np.ones((16, 16))] * 2, [{"xform.projection": np.eye(3, 4)}, {"xform.projection": np.eye(3, 4), key: value}], 2.0)
+    with pytest.raises(InputError, match=f"p.hdf: image 1 .from 0., header {key}: .* is not what is kept there"):
+        read_projections("p.hdf")
+
+
+def test_headers_of_class_averages(small):
+    emanhdf.write("c.hdf", [np.ones((16, 16))], [{"xform.projection": np.eye(3, 4), "ptcl_repr": "many"}], 2.0)
+    told(command("make3d", "--input", "c.hdf", "--output", "m.hdf", cwd=small), "c.hdf: image 0 .from 0., header ptcl_repr: many")
 
 
 def lens(**changes):
