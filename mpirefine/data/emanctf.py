@@ -56,7 +56,7 @@ class EmanCTF:
             known: dict[str, Any] = {name: float(values[name]) for name in NUMBERS if name in values}
             known |= {name: tuple(map(float, values.get(name, ()))) for name in CURVES}
             return cls(**known).checked()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise FormatError(f"not a CTF of EMAN2: {str(dict(values))[:60]}") from None
 
     @classmethod

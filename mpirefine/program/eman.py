@@ -16,8 +16,10 @@ from mpirefine.maths.matching import Matching
 from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.session import dealt
 from mpirefine.steps.classes.scores import FlippedParticles
+from mpirefine.storage.emanhdf import ENOUGH_FOR_INT, matrix_of, number_of
 from mpirefine.storage.images import open_images, write_images
 from mpirefine.storage.particlefile import ParticleInput, read_particles
+from mpirefine.storage.places import shortened
 
 CCC, FLIP = "ccc", "rotate_translate_flip"
 
@@ -63,12 +65,7 @@ def from_root(team: Team, func: Callable[..., tuple], *args: Any) -> tuple:
 
 def read_any(name: str, apix: float | None) -> ParticleInput:
     """On rank 0. A particle file with CTF where it has one."""
-    try:
-        return read_particles(name, apix)
-    except InputError as error:
-        if any("missing CTF column" in problem for problem in error.problems):
-            return read_particles(name, apix, ctf=False)
-        raise
+    return read_particles(name, apix, ctf_needed=False)
 
 
 def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:
@@ -80,10 +77,18 @@ def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:
         matrices = [file.value(i, "xform.projection") for i in range(file.count)]
         models = [file.value(i, "model_id") for i in range(file.count)]
         apix = file.apix
-    rotation = np.array([np.eye(3) if m is None else m[:, :3] for m in matrices], np.float64)
-    number = np.array([0 if m is None else int(m) for m in models], int)
+    matrices = [np.eye(3, 4) if m is None else checked(name, i, "xform.projection", m, matrix_of(m)) for i, m in enumerate(matrices)]
+    rotation = np.array(matrices, np.float64).reshape(-1, 3, 4)[:, :, :3]
+    number = np.array([0 if m is None else checked(name, i, "model_id", m, number_of(m)) for i, m in enumerate(models)]).astype(int)
     first = 1 if len(number) and number.min() > 0 else 0          # EMAN2 counted from 0 until 2013
     return images, Orientations(rotation, (number - first).astype(np.int32)), apix or 1.0
+
+
+def checked(name: str, index: int, key: str, value: Any, found: Any) -> Any:
+    """What was `found` in a header value; InputError when it is None, or a number that no 32-bit integer holds."""
+    if found is None or np.ndim(found) == 0 and not abs(found) < ENOUGH_FOR_INT:
+        raise InputError(f"{name}: image {index} (from 0), header {key}: {shortened(value)} is not what is kept there")
+    return found
 
 
 def read_matrix(name: str, least: int) -> np.ndarray:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID")
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+SRUN_TASKS, SRUN_TASK, SRUN_TERMINAL = "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_PTY_PORT"
 
 
 def launched_rank() -> int:
@@ -25,6 +26,20 @@ def check_launcher(size: int) -> None:
         if told.isdigit() and int(told) != size:
             raise RankFailure(f"the launcher started {told} ranks ({name}), but MPI sees {size}: this mpirun belongs to another MPI than mpi4py; "
                               "use the mpirun of the MPI that 'python -m mpirefine selfcheck' names")
+    if not any(os.environ.get(name) for name in SIZE_VARIABLES):
+        check_srun(size)
+
+
+def check_srun(size: int) -> None:
+    """RankFailure when srun started several tasks and none knows of the others: MPI does not speak srun's PMI.
+
+    Only a job step that srun made has a number of tasks: a batch script itself has none, nor has what mpirun starts from it, which tells its own
+    size. In a shell that `srun --pty` opened, the other tasks run nothing.
+    """
+    tasks = os.environ.get(SRUN_TASKS, "")
+    if size == 1 and tasks.isdigit() and int(tasks) > 1 and os.environ.get(SRUN_TASK) and not os.environ.get(SRUN_TERMINAL):
+        raise RankFailure(f"srun started {tasks} tasks ({SRUN_TASKS}), but MPI sees 1 rank: this MPI does not understand srun, and each "
+                          "task would do the whole run: use srun --mpi=pmix (srun --mpi=list names what there is), or mpirun in the batch script")
 
 
 def check_threads(team: "Team", threads: int) -> None:

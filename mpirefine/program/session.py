@@ -17,6 +17,7 @@ from mpirefine.program import auto, classes, imagereport, logs
 from mpirefine.program.launcher import check_threads
 from mpirefine.program.options import Options, flag_of
 from mpirefine.program.polarity import turned
+from mpirefine.program.sanity import field_complaints, uncorrected
 from mpirefine.program.timing import Clock
 from mpirefine.steps.base import Context, Noise, State
 from mpirefine.steps.classes.scores import FlippedParticles
@@ -55,11 +56,12 @@ def read_inputs(options: Options) -> Inputs:
         problems += error.problems
     maps, apix, names = read_maps(options.models, problems)
     masks, _, mask_names = read_maps(options.mask or "", problems)
+    if particles is not None:
+        problems += field_complaints(options, particles, [len(volume) for volume in maps], apix, names)
+        problems += [f"--mask {name} has {mask.shape[0]} voxels, the particles {particles.grid.nx}: give it on the particles' grid"
+                     for name, mask in zip(mask_names, masks) if mask.shape[0] != particles.grid.nx]
     if problems:
         raise InputError(*problems)
-    for name, mask in zip(mask_names, masks):
-        if mask.shape[0] != particles.grid.nx:
-            raise InputError(f"--mask {name} has {mask.shape[0]} voxels, the particles {particles.grid.nx}: give it on the particles' grid")
     count = auto.count_models(options, len(maps))
     if len(masks) not in (0, 1, count):
         raise InputError(f"--mask names {len(masks)} maps for {count} models: give one for all, or one for each")
@@ -123,7 +125,8 @@ def by_classes(resolved: auto.Resolved, inputs: Inputs, typed: Options) -> tuple
 
 def read_twins(options: Options, particles: ParticleInput) -> ParticleInput:
     """On rank 0. The filtered twins of --usefilt; InputError when they do not go with the particles."""
-    twins = read_particles(options.usefilt, options.apix, ctf=not options.no_ctf and Path(options.usefilt).suffix.lower() != STAR)
+    twins = read_particles(options.usefilt, options.apix, ctf=not options.no_ctf and Path(options.usefilt).suffix.lower() != STAR,
+                           ctf_needed=False)
     if len(twins.table) != len(particles.table) or twins.grid.nx != particles.grid.nx:
         raise InputError(f"--usefilt {options.usefilt}: {len(twins.table)} images of {twins.grid.nx} px, --input has {len(particles.table)} of "
                          f"{particles.grid.nx} px: they must be the same particles")
@@ -184,7 +187,8 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
         context.method, context.flipped = method, FlippedParticles(particles, grid.apix)
         if options.usefilt:
             context.twins = FlippedParticles(own_particles(team, twins, partition, grid.nx, extent, options), grid.apix)
-    notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, describe(context)) if team.is_root else ()
+    lens = uncorrected(inputs.particles.aberrations, options.targetres, radius) if inputs else ()
+    notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, *lens, describe(context)) if team.is_root else ()
     for note in notes:
         log.info("%s", note)
     shells = grid.nx // 2 + 1

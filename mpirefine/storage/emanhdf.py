@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any, Iterable, Iterator
 
 import h5py
 import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.places import check_file, shortened
 
 log = logging.getLogger(__name__)
 ROOT = "/MDF/images"
@@ -22,6 +24,10 @@ MOST_BYTES = 60_000        # of an attribute: HDF5 has room for 64 KB in all of 
 PREFIX = "EMAN."
 TRANSFORM: np.dtype = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])
 ENOUGH_FOR_INT = 2 ** 31
+LARGEST = 1 << 16          # pixels along an axis
+MOST_BITS = 32             # of compressed pixels
+MOST_MISSING = 1000        # a file that tells of this many times the images it holds is broken; fewer may be missing, where nothing asks for them
+BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError)      # what h5py raises for damaged files
 # what is told by the dataset, or computed by EMAN2 when it reads
 OWN_KEYS = ("nx", "ny", "nz", "minimum", "maximum", "mean", "sigma", "square_sum", "stored_renderbits", "stored_rendermin", "stored_rendermax",
             "stored_truncated", "render_compress_level", "mean_nonzero", "sigma_nonzero", "changecount", "all_int", "datatype", "HostEndian",
@@ -31,21 +37,30 @@ OWN_KEYS = ("nx", "ny", "nz", "minimum", "maximum", "mean", "sigma", "square_sum
 class EmanHdf:
     """An open file for reading; a context manager. `shape` is that of image 0, (y, x) or (z, y, x); `apix` 0 where the header does not say."""
 
+    note = ""
+
     def __init__(self, path: str | os.PathLike[str]):
         self.path = str(path)
+        self._seen: set[int] = set()                       # images that were found to be ones
+        check_file(self.path)
         try:
             self._file = h5py.File(self.path, "r")
-        except OSError as error:
-            reason = "no such file" if not Path(self.path).exists() else f"no HDF5 file, or truncated: {str(error).splitlines()[0]}"
-            raise InputError(f"{self.path}: cannot be read ({reason})") from None
+        except BROKEN as error:
+            raise InputError(f"{self.path}: cannot be read (no HDF5 file, or truncated: {first_line(error)})") from None
         try:
-            self._images = self._file[ROOT]
-            self.count = int(np.ravel(self._images.attrs["imageid_max"])[0]) + 1
+            with self._reading(f"without EMAN2's {ROOT}/0/image: it holds no images of EMAN2"):
+                self._images = self._file[ROOT]
+                told = self._images.attrs["imageid_max"]
+                present = len(self._images)
+                self._images["0/image"]
+            number = number_of(value_of(told))
+            if number is None or not -1 <= number < ENOUGH_FOR_INT:
+                raise FormatError(f"{self.path}: header imageid_max of {ROOT}, the last image's number, is {shortened(told)}")
+            self.count = int(number) + 1
+            if self.count > MOST_MISSING * present:
+                raise FormatError(f"{self.path}: header imageid_max of {ROOT} tells of {self.count} images, but the file holds {present}: "
+                                  "it was not written whole")
             self.shape: tuple[int, ...] = self._dataset(0).shape
-            self.apix = float(self.header(0).get("apix_x", 0.0))
-        except KeyError:
-            self._file.close()
-            raise FormatError(f"{self.path}: an HDF5 file without EMAN2's {ROOT}/0/image: it holds no images of EMAN2") from None
         except InputError:
             self._file.close()
             raise
@@ -56,26 +71,58 @@ class EmanHdf:
     def __exit__(self, *failure: object) -> None:
         self._file.close()
 
-    def _dataset(self, index: int) -> h5py.Dataset:
+    @property
+    def apix(self) -> float:
+        """Å per pixel of image 0; FormatError when its header holds something else."""
+        value = self.value(0, "apix_x")
+        number = 0.0 if value is None else number_of(value)
+        if number is None or not 0 <= number < np.inf:
+            raise FormatError(f"{self.path}: image 0 (the first), header apix_x: {shortened(value)} is no pixel size in Å")
+        return number
+
+    @contextmanager
+    def _reading(self, missing: str) -> Iterator[None]:
+        """FormatError for what HDF5 cannot find or read."""
         try:
-            return self._images[f"{index}/image"]
+            yield
+        except InputError:
+            raise
         except KeyError:
-            if not 0 <= index < self.count:
-                raise InputError(f"{self.path}: image {index} (from 0) of {self.count}") from None
-            raise FormatError(f"{self.path}: image {index} is missing of {self.count}: the file was not written whole") from None
+            raise FormatError(f"{self.path}: an HDF5 file {missing}") from None
+        except BROKEN as error:
+            raise FormatError(f"{self.path}: cannot be read (the file is damaged: {first_line(error)})") from None
+
+    def _dataset(self, index: int) -> h5py.Dataset:
+        if not 0 <= index < self.count:
+            raise InputError(f"{self.path}: image {index} (from 0) of {self.count}")
+        with self._reading(f"in which image {index} is missing of {self.count}: the file was not written whole"):
+            data = self._images[f"{index}/image"]
+            if not isinstance(data, h5py.Dataset):
+                raise FormatError(f"{self.path}: image {index} (from 0) is no image, but a group of others")
+            kind, shape = data.dtype, data.shape or ()
+        if kind.kind not in "fiu" or len(shape) not in (2, 3) or not all(0 < n <= LARGEST for n in shape):
+            raise FormatError(f"{self.path}: image {index} (from 0) is no image, but an array of {kind} and shape {shape}")
+        self._seen.add(index)
+        return data
 
     def header(self, index: int) -> dict[str, Any]:
         """Header of an image (from 0)."""
         self._dataset(index)
-        attributes = self._images[str(index)].attrs
-        return {name.removeprefix(PREFIX): value_of(attributes[name]) for name in attributes}
+        return {name.removeprefix(PREFIX): self._attribute(index, name) for name in self._images[str(index)].attrs}
 
     def value(self, index: int, key: str) -> Any:
         """One header value of an image; None where it has none."""
-        self._dataset(index)
-        attributes = self._images[str(index)].attrs
-        name = PREFIX + key
-        return value_of(attributes[name]) if name in attributes else None
+        if index not in self._seen:
+            self._dataset(index)
+        return self._attribute(index, PREFIX + key)
+
+    def _attribute(self, index: int, name: str) -> Any:
+        try:
+            attributes = self._images[str(index)].attrs
+            return value_of(attributes[name]) if name in attributes else None
+        except BROKEN as error:
+            raise FormatError(f"{self.path}: image {index} (from 0), header {name.removeprefix(PREFIX)}: cannot be read "
+                              f"({first_line(error)})") from None
 
     def read(self, indices: Iterable[int]) -> np.ndarray:
         """(n, y, x) or (n, z, y, x) float32 images, compression undone. FormatError when shapes differ."""
@@ -86,18 +133,48 @@ class EmanHdf:
 
     def _image(self, index: int) -> np.ndarray:
         data = self._dataset(index)
-        if data.dtype.kind == "f":
-            return data[()].astype(np.float32)
-        attributes = self._images[str(index)].attrs
-        bits = int(np.ravel(attributes.get(PREFIX + "stored_renderbits", 0))[0])
-        if not bits:
-            return data[()].astype(np.float32)
-        low, high = (float(np.ravel(attributes[PREFIX + name])[0]) for name in ("stored_rendermin", "stored_rendermax"))
-        return (data[()] * ((high - low) / (2 ** bits - 1)) + low).astype(np.float32)
+        bits = 0 if data.dtype.kind == "f" else self._number(index, "stored_renderbits", 0)
+        with self._reading(f"without the pixels of image {index}"):
+            if not bits:
+                return data[()].astype(np.float32)
+            low, high = (self._number(index, name) for name in ("stored_rendermin", "stored_rendermax"))
+            return (data[()] * ((high - low) / (2 ** bits - 1)) + low).astype(np.float32)
+
+    def _number(self, index: int, key: str, default: float | None = None) -> float:
+        """A header value that pixels follow from."""
+        value = self.value(index, key)
+        number = default if value is None else number_of(value)
+        if number is None or not np.isfinite(number) or (key == "stored_renderbits" and not (0 <= number <= MOST_BITS and number == int(number))):
+            raise FormatError(f"{self.path}: image {index} (from 0), header {key}: {shortened(value)} is not what compressed pixels need")
+        return number
+
+
+def first_line(error: BaseException) -> str:
+    """What HDF5 says, without the rest of its stack."""
+    return shortened((str(error).splitlines() or [type(error).__name__])[0])
+
+
+def number_of(value: Any) -> float | None:
+    """A header value as a number; None when it is none."""
+    try:
+        return None if isinstance(value, (str, bytes)) or np.ndim(value) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def matrix_of(value: Any) -> np.ndarray | None:
+    """A header value as a Transform (3, 4) float64 of finite numbers; None when it is none."""
+    try:
+        matrix = np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return matrix if matrix.shape == (3, 4) and np.isfinite(matrix).all() else None
 
 
 def value_of(stored: Any) -> Any:
-    """A header value as Python has it: arrays of one element are that element."""
+    """A header value as Python has it: arrays of one element are that element; None for an attribute that holds nothing."""
+    if isinstance(stored, h5py.Empty):
+        return None
     if isinstance(stored, np.ndarray) and stored.dtype.names:
         return np.array([stored.ravel()[0][name] for name in TRANSFORM.names], np.float32).reshape(3, 4)
     if isinstance(stored, (bytes, np.bytes_)):

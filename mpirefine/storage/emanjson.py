@@ -9,19 +9,25 @@ from typing import Any
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.places import check_file, shortened
 
 
 def from_json(text: str) -> Any:
     """JSON with EMAN2's objects: a Transform becomes a (3, 4) float32 array; a CTF stays the dict of its fields. ValueError for what is no JSON."""
-    return json.loads(text, object_hook=_object)
+    try:
+        return json.loads(text, object_hook=_object)
+    except RecursionError:
+        raise ValueError("brackets in brackets, more than can be followed") from None
 
 
 def _object(found: dict[str, Any]) -> Any:
     if found.get("__class__") != "Transform":
         return found
     matrix = found.get("matrix", "")
-    numbers = json.loads(matrix) if isinstance(matrix, str) else matrix
-    return np.array(numbers, np.float32).reshape(3, 4)
+    try:
+        return np.array(json.loads(matrix) if isinstance(matrix, str) else matrix, np.float32).reshape(3, 4)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"a Transform needs a matrix of 3 x 4 numbers, not {shortened(matrix)}") from None
 
 
 def to_json(value: Any) -> Any:
@@ -39,6 +45,7 @@ def to_json(value: Any) -> Any:
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """A JSON file of EMAN2. Raises InputError when it cannot be read, FormatError when it is no JSON dict."""
+    check_file(path)
     try:
         found = from_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,6 +1,7 @@
 """EMAN2's particle files: lists of images and stacks with headers; and lists written with map, pose and probability of each particle."""
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,12 @@ from mpirefine.errors import FormatError, InputError
 from mpirefine.maths.emanctf import to_params
 from mpirefine.storage import lst
 from mpirefine.storage.complaints import Complaints
-from mpirefine.storage.images import ListImages, open_images
-from mpirefine.storage.relion import noise_groups
+from mpirefine.storage.emanhdf import matrix_of
+from mpirefine.storage.images import ImageFile, ListImages, open_images
+from mpirefine.storage.optics import NO_CTF, RANGES, check_ranges, noise_groups
+from mpirefine.storage.places import shortened
+
+log = logging.getLogger(__name__)
 
 SUBSET = "half"            # a list's own header value: the half-set of a particle, 1 or 2
 
@@ -30,8 +35,10 @@ class EmanParticles:
     table: ParticleTable
     grid: Grid
     headers: tuple[dict[str, Any], ...] = ()         # what the list itself says of each image
+    pixel_source: str = ""                           # where the pixel size came from, in words
 
     suffix = ".lst"
+    aberrations = None       # EMAN2's CTF has none
 
     def subset(self, path: str | os.PathLike[str], rows: np.ndarray) -> None:
         """Write some rows as they came."""
@@ -53,11 +60,12 @@ class EmanParticles:
         write_list(path, self.table, self.headers, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, half=half, rows=rows)
 
 
-def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False) -> EmanParticles:
+def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False,
+                   ctf_needed: bool = True) -> EmanParticles:
     """On rank 0. Read and check a list (.lst) or a stack (.hdf, .mrcs); `apix` (Å) overrides what the headers say.
 
-    Images whose headers hold a CTF are taken to have flipped phases, as EMAN2's refinements need them. `poses=True` reads `xform.projection`,
-    which must be there. Raises InputError with every problem found.
+    Images whose headers hold a CTF are taken to have flipped phases, as EMAN2's refinements need them; that none has one is a complaint unless
+    `ctf_needed` is False. `poses=True` reads `xform.projection`, which must be there. Raises InputError with every problem found.
     """
     path, problems = Path(path), Complaints()
     with open_images(path) as images:
@@ -67,34 +75,47 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
         places = {file: number for number, file in enumerate(dict.fromkeys(entry[0] for entry in entries))}
         table_file = np.array([places[entry[0]] for entry in entries], np.int32)
         table_image = np.array([entry[1] for entry in entries], np.int64)
-        box, pixel = _grid(path, images, places, table_file, table_image, apix, problems)
+        grid, source = _grid(path, images, places, table_file, table_image, apix, problems)
         problems.stop_if_any()                             # before the headers of all images are read
-        found = _ctf(path, images, problems) if ctf else []
+        found = _ctf(path, images, problems, needed=ctf_needed) if ctf else []
+        _check_own_poses(path, entries, problems)
         rotation, shift = _poses(path, images, problems) if poses else (None, None)
-        micrographs = [images.value(row, "ptcl_source_image") or str(entry[0]) for row, entry in enumerate(entries)]
+        micrographs = _micrographs(path, images, entries, problems)
+    with np.errstate(over="ignore"):                       # such values are told below
+        params = to_params(found, flipped=True) if found else None
+    if params is not None:
+        check_ranges(path, vars(params), dict.fromkeys(RANGES, "header ctf"), problems)
     problems.stop_if_any()
+    for note in images.listed.notes if isinstance(images, ListImages) else ():
+        log.warning("%s", note)
     group, names, optics_of = noise_groups(micrographs, np.zeros(len(entries), np.int32), ("all",))
     rows = np.arange(len(entries))
-    table = ParticleTable(stacks := tuple(str(file.resolve()) for file in places), table_file, table_image, rows, group, names,
-                          halves(image_keys(stacks, table_file, table_image)), to_params(found, flipped=True) if found else None, rotation, shift,
-                          optics_of, *each_once(found), subset=_subset([entry[2].get(SUBSET) for entry in entries]))
-    return EmanParticles(path, table, Grid(box, pixel), tuple(entry[2] for entry in entries))
+    stacks = tuple(str(file.resolve()) for file in places)
+    table = ParticleTable(stacks, table_file, table_image, rows, group, names, halves(image_keys(stacks, table_file, table_image)), params,
+                          rotation, shift, optics_of, *each_once(found), subset=_subset([entry[2].get(SUBSET) for entry in entries]))
+    return EmanParticles(path, table, grid, tuple(entry[2] for entry in entries), source)
 
 
-def _grid(path: Path, images, places: dict[Path, int], file: np.ndarray, image: np.ndarray, apix: float | None,
-          problems: Complaints) -> tuple[int, float]:
-    """Box and Å per pixel, the same in all files; and every image must be there."""
+def _grid(path: Path, images: ImageFile, places: dict[Path, int], file: np.ndarray, image: np.ndarray, apix: float | None,
+          problems: Complaints) -> tuple[Grid, str]:
+    """Box and Å per pixel, the same in all files, and where the pixel size came from; and every image must be there."""
     boxes: dict[tuple[int, ...], Path] = {}
     pixels: dict[float, Path] = {}
     for place, number in places.items():
         try:
-            with open_images(place) as one:
-                boxes.setdefault(one.shape, place)
+            one = images.file(place) if isinstance(images, ListImages) else images
+            boxes.setdefault(one.shape, place)
+            beyond = np.flatnonzero((file == number) & (image >= one.count))
+            problems.rows(path, beyond, f"image {int(image[beyond].max(initial=0))} of {place}, which holds {one.count} (counted from 0)")
+            if one.note:
+                log.warning("%s", one.note)
+            if apix is None:
                 pixels.setdefault(round(one.apix, 4), place)
-                beyond = np.flatnonzero((file == number) & (image >= one.count))
-                problems.rows(path, beyond, f"image {int(image[beyond].max(initial=0))} of {place}, which holds {one.count} (counted from 0)")
         except InputError as error:
-            problems.add(*error.problems)
+            if isinstance(images, ListImages):
+                problems.rows(path, np.flatnonzero(file == number), "; ".join(error.problems))
+            else:
+                problems.add(*error.problems)
     if len(boxes) > 1:
         problems.add(f"{path}: images of different sizes: " + ", ".join(f"{' x '.join(map(str, s))} ({p})" for s, p in boxes.items())
                      + ": bring them to one box first")
@@ -102,12 +123,12 @@ def _grid(path: Path, images, places: dict[Path, int], file: np.ndarray, image: 
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] % 2 or shape[0] < 16:
         problems.add(f"{path}: images of {' x '.join(map(str, shape[::-1]))} pixels, but the box must be square, even and at least 16: "
                      "clip or pad them")
-    if apix is None and len(pixels) > 1:
+    if len(pixels) > 1:
         problems.add(f"{path}: pixel sizes differ: " + ", ".join(f"{v:g} Å ({p})" for v, p in pixels.items()) + ": decide with --apix")
-    pixel = float(apix or next(iter(pixels), 0.0))
-    if pixel <= 0:
+    pixel, source = (apix, "--apix") if apix else (next(iter(pixels), 0.0), "the headers")
+    if pixel <= 0 and not problems.found:
         problems.add(f"{path}: no pixel size in the headers (apix_x): give --apix")
-    return shape[-1], max(pixel, 1e-3)
+    return Grid(shape[-1], max(float(pixel), 1e-3)), source
 
 
 def _subset(told: Sequence[Any]) -> np.ndarray | None:
@@ -118,7 +139,7 @@ def _subset(told: Sequence[Any]) -> np.ndarray | None:
     return np.array([known.get(value, -1) if isinstance(value, int) else -1 for value in told], np.int8)
 
 
-def _ctf(path: Path, images, problems: Complaints) -> list[EmanCTF]:
+def _ctf(path: Path, images: ImageFile, problems: Complaints, *, needed: bool) -> list[EmanCTF]:
     """The CTF of every image; empty where none has one."""
     found: list[EmanCTF] = []
     missing = []
@@ -131,10 +152,22 @@ def _ctf(path: Path, images, problems: Complaints) -> list[EmanCTF]:
                 found.append(EmanCTF.from_header(value))
         except FormatError as error:
             problems.add(f"{path}: row {row + 1}: {error}")
-    if not found:
+    if not found and len(missing) == images.count:
+        if needed:
+            problems.add(f"{path}: no image has a CTF (header ctf): " + NO_CTF.format("EMAN2's e2ctf_auto.py or e2ctf.py"))
         return []
     problems.rows(path, np.array(missing, int), "no CTF in the header, but others have one: run CTF estimation for all, or say --no-ctf")
     return found
+
+
+def _micrographs(path: Path, images: ImageFile, entries: Sequence[tuple[Path, int, dict[str, Any]]], problems: Complaints) -> list[str]:
+    """The micrograph of every image, or the file it lies in."""
+    found = [images.value(row, "ptcl_source_image") for row in range(images.count)]
+    wrong = [row for row, value in enumerate(found) if value is not None and not isinstance(value, str)]
+    if wrong:
+        problems.rows(path, np.array(wrong), f"ptcl_source_image: {shortened(found[wrong[0]])} is no name of a micrograph")
+        return []
+    return [name or str(entry[0]) for name, entry in zip(found, entries)]
 
 
 def each_once(ctfs: list[EmanCTF]) -> tuple[tuple[EmanCTF, ...] | None, np.ndarray | None]:
@@ -145,12 +178,25 @@ def each_once(ctfs: list[EmanCTF]) -> tuple[tuple[EmanCTF, ...] | None, np.ndarr
     return tuple(place), np.array([place[ctf] for ctf in ctfs], np.int32)
 
 
-def _poses(path: Path, images, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
+def _check_own_poses(path: Path, entries: Sequence[tuple[Path, int, dict[str, Any]]], problems: Complaints) -> None:
+    """Complaints about what a list itself gives for a Transform."""
+    own = [(row, entry[2]["xform.projection"]) for row, entry in enumerate(entries) if entry[2].get("xform.projection") is not None]
+    wrong = [(row, value) for row, value in own if matrix_of(value) is None]
+    if wrong:
+        problems.rows(path, np.array([row for row, _ in wrong]), f"xform.projection: {shortened(wrong[0][1])} is no Transform of finite numbers")
+
+
+def _poses(path: Path, images: ImageFile, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
     """Rotation (n, 3, 3) and shift (n, 2) in pixels from the box centre to the particle; a mirrored view is the one from behind."""
-    found = [images.value(row, "xform.projection") for row in range(images.count)]
-    missing = np.array([row for row, value in enumerate(found) if value is None], int)
+    told = [images.value(row, "xform.projection") for row in range(images.count)]
+    found = [matrix_of(value) for value in told]
+    missing = np.array([row for row, value in enumerate(told) if value is None], int)
     problems.rows(path, missing, "--fixed-poses needs xform.projection in the list or header: refine the particles first")
-    matrix = np.array([np.eye(3, 4) if value is None else value for value in found], np.float64)
+    own = images.entries if isinstance(images, ListImages) else [(path, row, {}) for row in range(images.count)]
+    wrong = [row for row, value in enumerate(told) if value is not None and found[row] is None and "xform.projection" not in own[row][2]]
+    if wrong:
+        problems.rows(path, np.array(wrong), f"header xform.projection: {shortened(told[wrong[0]])} is no Transform of finite numbers")
+    matrix = np.array([np.eye(3, 4) if value is None else value for value in found], np.float64).reshape(-1, 3, 4)
     rotation = matrix[:, :, :3].copy()
     rotation[np.linalg.det(rotation) < 0, 2] *= -1
     return rotation, matrix[:, :2, 3]

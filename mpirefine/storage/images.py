@@ -1,6 +1,7 @@
 """Images and maps of any format, by the suffix of the file: MRC maps and stacks, EMAN2's HDF, and lists of images in other files."""
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,25 @@ from mpirefine.storage import lst, mrc
 from mpirefine.storage.emanhdf import EmanHdf
 from mpirefine.storage.emanhdf import write as write_hdf
 
+log = logging.getLogger(__name__)
 HDF, LIST, STACK, MAPS = (".hdf", ".h5"), (".lst",), (".mrcs", ".st"), (".mrc", ".map", ".ccp4", ".rec")
 SPLITTING = ":"            # EMAN2's file:bits and file:selection
 
 
 class ImageFile(Protocol):
-    """What all formats offer. `shape` is that of one image, (y, x) or (z, y, x); `apix` in Å, 0 where the file does not say."""
+    """What all formats offer. `shape` is that of one image, (y, x) or (z, y, x); `apix` in Å, 0 where the file does not say.
+
+    `note` says what is odd about a file that can be read all the same.
+    """
 
     path: str
     count: int
     shape: tuple[int, ...]
-    apix: float
+    note: str
+
+    @property
+    def apix(self) -> float:
+        ...
 
     def read(self, indices: Iterable[int]) -> np.ndarray:
         """(n, y, x) or (n, z, y, x) float32."""
@@ -51,15 +60,16 @@ class StackHeader:
     path: str
     shape: tuple[int, int, int]
     apix: float
+    note: str = ""           # as of ImageFile
 
 
 class MrcImages:
-    """An MRC file: one map, or, by its suffix, the sections of a stack."""
+    """An MRC file: one map, or, by its suffix or because it stands for a file of that suffix (`stack`), the sections of a stack."""
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], stack: bool = False):
         self._header = mrc.read_header(path)
-        self.path, self.apix = self._header.path, self._header.apix
-        self._map = self._header.shape[0] > 1 and Path(path).suffix.lower() not in STACK
+        self.path, self.apix, self.note = self._header.path, self._header.apix, self._header.note
+        self._map = self._header.shape[0] > 1 and not stack and Path(path).suffix.lower() not in STACK
         self.count = 1 if self._map else self._header.shape[0]
         self.shape: tuple[int, ...] = self._header.shape if self._map else self._header.shape[1:]
 
@@ -90,19 +100,26 @@ class MrcImages:
 class ListImages:
     """The images that an EMAN2 list names, each with the list's header values over its own."""
 
+    note = ""
+
     def __init__(self, path: str | os.PathLike[str]):
         self.path = str(path)
-        self._entries = lst.resolve(path)
+        self.listed = lst.resolve(path)
+        self._entries = self.listed.entries
         if not self._entries:
             raise InputError(f"{self.path}: the list is empty")
         self._open: dict[Path, ImageFile] = {}
         self.count = len(self._entries)
         try:
-            first = self.file(self._entries[0][0])
-            self.shape, self.apix = first.shape, first.apix
-        except InputError:
+            self.shape = self.file(self._entries[0][0]).shape
+        except InputError as error:
             self.__exit__()
-            raise
+            raise InputError(*(f"{self.path}: row 1: {problem}" for problem in error.problems)) from None
+
+    @property
+    def apix(self) -> float:
+        """As ImageFile, of the first image."""
+        return self.file(self._entries[0][0]).apix
 
     @property
     def entries(self) -> list[tuple[Path, int, dict[str, Any]]]:
@@ -111,8 +128,10 @@ class ListImages:
 
     def file(self, path: Path) -> ImageFile:
         """One of the files it names, opened at its first use."""
+        if path in self.listed.missing:
+            raise InputError(self.listed.missing[path])
         if path not in self._open:
-            self._open[path] = open_images(path)
+            self._open[path] = MrcImages(path, stack=True) if path in self.listed.stacks else open_images(path)
         return self._open[path]
 
     def __enter__(self) -> "ListImages":
@@ -155,7 +174,7 @@ def open_images(path: str | os.PathLike[str]) -> ImageFile:
     suffix = Path(name).suffix.lower()
     if name.startswith("bdb:"):
         raise InputError(f"{name}: EMAN2's old database is read by no program since 2013: convert it with an EMAN2 of that time to .hdf")
-    if SPLITTING in Path(name).name and not Path(name).exists():
+    if SPLITTING in Path(name).name and not os.path.exists(name):
         raise InputError(f"{name}: selections after a colon are not read: make a list (.lst) of the images")
     if suffix in LIST:
         return ListImages(path)
@@ -170,21 +189,27 @@ def stack_header(path: str | os.PathLike[str]) -> StackHeader:
     """Of a stack in any format; what is no HDF is taken for MRC. InputError when it cannot be read."""
     if Path(path).suffix.lower() not in HDF:
         header = mrc.read_header(path)
-        return StackHeader(header.path, header.shape, header.apix)
+        return StackHeader(header.path, header.shape, header.apix, header.note)
     with EmanHdf(path) as file:
-        ny, nx = file.shape[-2:]
+        if len(file.shape) != 2:
+            raise InputError(f"{path}: holds maps of {' x '.join(map(str, file.shape[::-1]))} voxels, not images")
+        ny, nx = file.shape
         return StackHeader(file.path, (file.count, ny, nx), file.apix)
 
 
 def read_volumes(path: str | os.PathLike[str]) -> tuple[list[np.ndarray], float]:
     """All cubic maps (z, y, x) of a file and their Å per voxel (0 when unknown). InputError when one is not cubic."""
     with open_images(path) as file:
+        if file.note:
+            log.warning("%s", file.note)
         if isinstance(file, MrcImages) and len(file.shape) != 3:
             return [mrc.read_volume(path)[0]], file.apix
-        volumes = [file.read([index])[0] for index in range(file.count)]
-        for volume in volumes:
+        volumes = []
+        for index in range(file.count):
+            volume = file.read([index])[0]
             if len(set(volume.shape)) != 1 or volume.ndim != 3:
                 raise InputError(f"{path}: {' x '.join(map(str, volume.shape[::-1]))} voxels, but a map must be cubic: pad it to {max(volume.shape)}")
+            volumes.append(volume)
         return volumes, file.apix
 
 

@@ -3,17 +3,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
 
 from mpirefine.errors import FormatError, InputError
 from mpirefine.storage.emanjson import from_json, to_json
+from mpirefine.storage.places import check_file, find, shortened
 
 FAST, SLOW = "#LSX", "#LST"
 COMMENT = ("# This file is in fast LST format. All lines after the next line have exactly the number of characters shown on the next line. "
            "This MUST be preserved if editing.")
 DEEPEST = 8                # lists of lists
+INDEX = re.compile("[0-9]{1,15}")      # of an image; no file holds more
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Entry:
 def read_lst(path: str | os.PathLike[str]) -> list[Entry]:
     """The lines of a list. Raises InputError when it cannot be read, FormatError naming the line that is wrong."""
     path = Path(path)
+    check_file(path)
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -44,8 +48,8 @@ def _entry(path: Path, number: int, line: str) -> Entry:
     parts = line.rstrip().split("\t", 2)
     if len(parts) == 1:
         parts = line.split(None, 2)
-    if len(parts) < 2 or not parts[0].strip().isdigit():
-        raise FormatError(f"{path}: line {number} is not 'number<tab>file': '{line.strip()[:60]}'")
+    if len(parts) < 2 or not INDEX.fullmatch(parts[0].strip()):
+        raise FormatError(f"{path}: line {number} is not 'number<tab>file': '{shortened(line.strip())}'")
     header: dict[str, Any] = {}
     if len(parts) > 2 and parts[2].strip():
         try:
@@ -56,33 +60,61 @@ def _entry(path: Path, number: int, line: str) -> Entry:
     return Entry(int(parts[0]), parts[1].strip(), header)
 
 
-def find(file: str, listed_in: Path) -> Path:
-    """Where a file of a list is: from the current folder (the project), else beside the list, else in the folder above."""
-    for base in (Path(""), listed_in.parent, listed_in.parent.parent):
-        if (base / file).exists():
-            return base / file
-    return Path(file)
+@dataclass
+class Listed:
+    """The images of a list, lists in it followed: file, index there and header values of each; `notes` on names found elsewhere than written.
+
+    `stacks` are files whose suffix would make a map of them, but not that of the name they were found for.
+    """
+
+    entries: list[tuple[Path, int, dict[str, Any]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    stacks: set[Path] = field(default_factory=set)
+    missing: dict[Path, str] = field(default_factory=dict)       # names that lead nowhere, and what is to be said of each
 
 
-def resolve(path: str | os.PathLike[str], depth: int = 0) -> list[tuple[Path, int, dict[str, Any]]]:
-    """(file, index, header values) of each line; lists in lists are followed, and the inner one's header values are kept below the outer's."""
-    path = Path(path)
-    if depth > DEEPEST:
-        raise FormatError(f"{path}: lists in lists, {DEEPEST} deep: one of them names itself")
-    inner: dict[Path, list[tuple[Path, int, dict[str, Any]]]] = {}
+def resolve(path: str | os.PathLike[str]) -> Listed:
+    """What a list names; the header values of an inner list are kept below those of the outer."""
+    found = Listed()
+    found.entries = _resolve(Path(path), found, {}, ())
+    return found
+
+
+def _resolve(path: Path, found: Listed, known: dict[Path, list[tuple[Path, int, dict[str, Any]]]],
+             above: tuple[Path, ...]) -> list[tuple[Path, int, dict[str, Any]]]:
+    """One list; `known` holds those that were read before, `above` those that name it."""
+    if len(above) > DEEPEST:
+        raise FormatError(f"{path}: lists in lists, more than {DEEPEST} deep")
+    places: dict[str, Path] = {}
     out = []
     for row, entry in enumerate(read_lst(path)):
-        file = find(entry.file, path)
+        if entry.file not in places:
+            places[entry.file] = _place(entry.file, path, found)
+        file = places[entry.file]
         if file.suffix.lower() != ".lst":
             out.append((file, entry.index, entry.header))
             continue
-        if file not in inner:
-            inner[file] = resolve(file, depth + 1)
-        if entry.index >= len(inner[file]):
-            raise InputError(f"{path}: row {row + 1}: image {entry.index} of {file}, which holds {len(inner[file])} (counted from 0)")
-        where, index, header = inner[file][entry.index]
+        if file in (*above, path):
+            raise FormatError(f"{path}: row {row + 1}: names {shortened(file)}: lists in lists, and one of them names itself")
+        if file not in known:
+            known[file] = _resolve(file, found, known, (*above, path))
+        if entry.index >= len(known[file]):
+            raise InputError(f"{path}: row {row + 1}: image {entry.index} of {file}, which holds {len(known[file])} (counted from 0)")
+        where, index, header = known[file][entry.index]
         out.append((where, index, {**header, **entry.header}))
     return out
+
+
+def _place(name: str, listed_in: Path, found: Listed) -> Path:
+    """Where a name of a list leads; what is to be said of it is noted."""
+    place = find(name, listed_in)
+    if place.missing:
+        found.missing[place.path] = place.missing
+    if place.note:
+        found.notes.append(place.note)
+    if place.neighbour and place.path.suffix == ".mrc":
+        found.stacks.add(place.path)
+    return place.path
 
 
 def write_lst(path: str | os.PathLike[str], entries: Sequence[Entry], comment: str = COMMENT) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.places import check_file
 
 HEADER: np.dtype = np.dtype([
     ("n", "<i4", 3), ("mode", "<i4"), ("nstart", "<i4", 3), ("m", "<i4", 3), ("cell", "<f4", 3), ("angles", "<f4", 3), ("axes", "<i4", 3),
@@ -29,6 +30,7 @@ class MrcHeader:
     offset: int
     apix: float              # 0 when the header does not say
     ispg: int
+    note: str = ""           # what is odd about the file, which can be read all the same
 
 
 def read_header(path: str | os.PathLike[str]) -> MrcHeader:
@@ -37,6 +39,7 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
     Raises InputError when the file cannot be read, FormatError when it is no MRC file or truncated.
     """
     path = str(path)
+    check_file(path)
     try:
         with open(path, "rb") as file:
             raw = file.read(HEADER.itemsize)
@@ -56,13 +59,25 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
         raise FormatError(f"{path}: mode {mode} is not read; convert to mode {', '.join(map(str, MODES))}")
     nx, ny, nz = (int(n) for n in fields["n"])
     dtype = MODES[mode].newbyteorder(order)
-    offset = HEADER.itemsize + int(fields["nsymbt"])
-    expected = offset + nx * ny * nz * dtype.itemsize
-    if size < expected:
-        raise FormatError(f"{path}: {size} bytes, but the header asks for {expected} ({nz} sections of {nx} x {ny}, mode {mode}): "
-                          "the file is truncated, copy it again")
+    offset, note = _first_pixel(path, size, int(fields["nsymbt"]), nx * ny * nz * dtype.itemsize, f"{nz} sections of {nx} x {ny}, mode {mode}")
     apix = float(fields["cell"][0]) / int(fields["m"][0]) if fields["m"][0] > 0 else 0.0
-    return MrcHeader(path, (nz, ny, nx), dtype, offset, apix if np.isfinite(apix) and apix > 0 else 0.0, int(fields["ispg"]))
+    return MrcHeader(path, (nz, ny, nx), dtype, offset, apix if np.isfinite(apix) and apix > 0 else 0.0, int(fields["ispg"]), note)
+
+
+def _first_pixel(path: str, size: int, extended: int, pixels: int, told: str) -> tuple[int, str]:
+    """Where pixels begin in a file of `size` bytes, and what is odd about it; an extended header that is not there has no part in it.
+
+    Raises FormatError when pixels are missing.
+    """
+    if size >= HEADER.itemsize + extended + pixels:
+        return HEADER.itemsize + extended, ""
+    if size == HEADER.itemsize + pixels:
+        return HEADER.itemsize, (f"{path}: the header tells of an extended header of {extended} bytes that is not there: the file is as long as "
+                                 "header and pixels alone, and is read so")
+    if extended:
+        raise FormatError(f"{path}: {size} bytes, but the header asks for {HEADER.itemsize + extended + pixels}: 1024, an extended header of "
+                          f"{extended}, and {pixels} of pixels ({told}): the extended header is missing or the file is truncated: copy it again")
+    raise FormatError(f"{path}: {size} bytes, but the header asks for {HEADER.itemsize + pixels} ({told}): the file is truncated, copy it again")
 
 
 def _plausible(fields: np.void) -> bool:

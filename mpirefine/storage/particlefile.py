@@ -7,10 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from mpirefine.data.aberrations import Aberrations
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.storage import emanparticles, relion
+from mpirefine.storage.optics import CTF_COLUMNS, FLAG_COLUMNS
 from mpirefine.storage.star import StarTable
 
 STAR = ".star"
@@ -35,6 +37,16 @@ class ParticleInput(Protocol):
     def grid(self) -> Grid:
         ...
 
+    @property
+    def pixel_source(self) -> str:
+        """Where the pixel size came from, in words."""
+        ...
+
+    @property
+    def aberrations(self) -> Aberrations | None:
+        """What the file tells of lens errors that are not corrected."""
+        ...
+
     def subset(self, path: str | os.PathLike[str], rows: np.ndarray) -> None:
         """Write some rows as they came."""
         ...
@@ -56,11 +68,11 @@ class ParticleInput(Protocol):
         ...
 
 
-def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False) -> ParticleInput:
+def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False,
+                   ctf_needed: bool = True) -> ParticleInput:
     """On rank 0. Read and check a particle file; see the readers of both formats. Raises InputError with every problem found."""
-    if Path(path).suffix.lower() == STAR:
-        return relion.read_particles(path, apix, ctf=ctf, poses=poses)
-    return emanparticles.read_particles(path, apix, ctf=ctf, poses=poses)
+    reader = relion.read_particles if Path(path).suffix.lower() == STAR else emanparticles.read_particles
+    return reader(path, apix, ctf=ctf, poses=poses, ctf_needed=ctf_needed)
 
 
 def in_format(source: ParticleInput, name: str | None) -> ParticleInput:
@@ -79,11 +91,11 @@ def as_star(table: ParticleTable, grid: Grid) -> dict[str, StarTable]:
     names = [f"{image + 1:06d}@{table.files[file]}" for file, image in zip(table.file, table.image)]
     group, columns, optics = np.zeros(len(table), int), {"rlnImageName": names}, {}
     if table.ctf is not None:
-        cells = ctf_columns(table.ctf)
-        microscopes, group = np.unique(np.stack([cells.pop(name) for name in OPTICS_COLUMNS], axis=1), axis=0, return_inverse=True)
+        cells = {**ctf_columns(table.ctf), **flag_columns(table.ctf)}
+        own = (*OPTICS_COLUMNS, *FLAG_COLUMNS)
+        microscopes, group = np.unique(np.stack([cells.pop(name) for name in own], axis=1), axis=0, return_inverse=True)
         columns.update(cells)
-        optics = {**dict(zip(OPTICS_COLUMNS, microscopes.T.tolist())),
-                  "rlnCtfDataArePhaseFlipped": [str(int(bool(np.any(table.ctf.flipped))))] * len(microscopes)}
+        optics = dict(zip(own, microscopes.T.tolist()))
     columns["rlnOpticsGroup"] = [str(number + 1) for number in group]
     count = int(group.max(initial=0)) + 1
     optics = {"rlnOpticsGroupName": [f"group{number + 1}" for number in range(count)], "rlnOpticsGroup": [str(number + 1) for number in range(count)],
@@ -95,4 +107,11 @@ def as_star(table: ParticleTable, grid: Grid) -> dict[str, StarTable]:
 
 def ctf_columns(params: CTFParams) -> dict[str, list[str]]:
     """The CTF in RELION's columns."""
-    return {column: [f"{value:.6f}" for value in getattr(params, field)] for column, (field, _) in relion.CTF_COLUMNS.items()}
+    return {column: [f"{value:.6f}" for value in getattr(params, field)] for column, (field, _) in CTF_COLUMNS.items()}
+
+
+def flag_columns(params: CTFParams) -> dict[str, list[str]]:
+    """What was done to the images, in RELION's columns."""
+    none = np.zeros(len(params), bool)
+    flags = {column: getattr(params, field) for column, field in FLAG_COLUMNS.items()}
+    return {column: [str(int(flag)) for flag in (none if found is None else found)] for column, found in flags.items()}

@@ -2,31 +2,30 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 
+from mpirefine.data.aberrations import Aberrations
 from mpirefine.data.angles import euler_from_rotation, rotation_from_euler
-from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.keys import halves, image_keys
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage import optics as optical
+from mpirefine.storage.aberrations import aberrations
 from mpirefine.storage.complaints import Complaints
 from mpirefine.storage.images import StackHeader, stack_header
+from mpirefine.storage.places import Place, find, shortened
 from mpirefine.storage.star import StarTable, read_star, write_star
 
-PIXEL_TOLERANCE = 0.01
-LEAST_GROUP = 50           # particles of a micrograph that make it a group of its own
-# column -> field, and what it is when the file has no such column (None: it must be there)
-CTF_COLUMNS = {"rlnDefocusU": ("defocus_u", None), "rlnDefocusV": ("defocus_v", None), "rlnDefocusAngle": ("defocus_angle", None),
-               "rlnPhaseShift": ("phase_shift", 0.0), "rlnCtfBfactor": ("bfactor", 0.0), "rlnCtfScalefactor": ("scale", 1.0),
-               "rlnVoltage": ("voltage", None), "rlnSphericalAberration": ("cs", None), "rlnAmplitudeContrast": ("amplitude_contrast", None)}
-RANGES = {"defocus_u": (-1e3, 1e5, "Å"), "defocus_v": (-1e3, 1e5, "Å"), "phase_shift": (-360, 360, "degrees"), "voltage": (40, 1500, "kV"),
-          "cs": (0, 10, "mm"), "amplitude_contrast": (0, 1, "a share of 1"), "bfactor": (-1e4, 1e5, "Å²")}
+log = logging.getLogger(__name__)
+MOST_DEGREES = 3600.0      # of an angle
+INDEX = re.compile("[0-9]{1,15}")      # of an image; no file holds more
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class ParticleInput:
     grid: Grid
     tables: dict[str, StarTable]
     name: str                # of the block that holds the particles
+    pixel_source: str = ""   # where the pixel size came from, in words
+    aberrations: Aberrations | None = None
 
     @property
     def particles(self) -> StarTable:
@@ -65,11 +66,12 @@ class ParticleInput:
         return [cells[row] for row in rows]
 
 
-def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True,
-                   poses: bool = False) -> ParticleInput:
+def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False,
+                   ctf_needed: bool = True) -> ParticleInput:
     """On rank 0. Read and check a particle file and the headers of its stacks; `apix` (Å) overrides what the files say.
 
-    `ctf=False` takes the images as free of contrast transfer, `poses=True` reads angles and origins, which must be there.
+    `ctf=False` takes the images as free of contrast transfer, and so does `ctf_needed=False` where columns are missing, which is a complaint
+    otherwise; `poses=True` reads angles and origins, which must be there.
     Raises InputError with every problem found, each naming file, row and column.
     """
     path, problems = Path(path), Complaints()
@@ -80,50 +82,58 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
     particles, optics = tables[name], tables.get("optics")
     if not particles.rows:
         raise InputError(f"{path}: table '{name}' holds no particles")
-    files, file, image = _image_names(path, particles, problems)
-    optics_group, optics_names = _groups(path, particles, optics, problems)
+    if optics is not None and not optics.rows:
+        raise InputError(f"{path}: table 'optics' has no rows, so no optics group: the file was not written whole")
+    places, file, image = _image_names(path, particles, problems)
+    optics_group, optics_names = optical.groups(path, particles, optics, problems)
     micrographs = particles.column("rlnMicrographName") if "rlnMicrographName" in particles else None
-    group, names, optics_of = noise_groups(micrographs, optics_group, optics_names)
-    headers = _headers(path, files, file, problems)
+    group, names, optics_of = optical.noise_groups(micrographs, optics_group, optics_names)
+    headers = _headers(path, places, file, problems)
     _check_indices(path, headers, file, image, problems)
     box = _box(path, headers, problems)
-    pixel = apix or _pixel(path, particles, optics, headers, problems)
-    params = _ctf(path, particles, optics, optics_group, problems) if ctf else None
-    rotation, shift = _poses(path, particles, pixel, problems) if poses else (None, None)
+    optical.check_image_size(path, optics, optics_group, file, headers, problems)
+    pixel, source = (apix, "--apix") if apix else optical.pixel_size(path, particles, optics, optics_group, headers, problems)
+    params = optical.ctf(path, particles, optics, optics_group, problems, needed=ctf_needed) if ctf else None
+    lens = aberrations(path, particles, optics, optics_group, problems)
+    rotation, shift = _poses(path, particles, Grid(box, pixel), problems) if poses else (None, None)
     problems.stop_if_any()
-    table = ParticleTable(stacks := tuple(str(f.resolve()) for f in files), file, image, np.arange(len(particles.rows)), group, names,
-                          halves(image_keys(stacks, file, image)), params, rotation, shift, optics_of, subset=_subset(particles))
-    return ParticleInput(path, table, Grid(box, float(pixel)), tables, name)
+    for note in (*(place.note for place in places), *(header.note for header in headers if header is not None)):
+        if note:
+            log.warning("%s", note)
+    stacks = tuple(str(place.path.resolve()) for place in places)
+    table = ParticleTable(stacks, file, image, np.arange(len(particles.rows)), group, names, halves(image_keys(stacks, file, image)), params,
+                          rotation, shift, optics_of, subset=_subset(particles))
+    return ParticleInput(path, table, Grid(box, float(pixel)), tables, name, source, lens)
 
 
-def _image_names(path: Path, particles: StarTable, problems: Complaints) -> tuple[list[Path], np.ndarray, np.ndarray]:
+def _image_names(path: Path, particles: StarTable, problems: Complaints) -> tuple[list[Place], np.ndarray, np.ndarray]:
     """Stacks, which of them each row lies in, and the index there (from 0)."""
     count = len(particles.rows)
     file, image = np.zeros(count, np.int32), np.zeros(count, np.int64)
     known: dict[str, int] = {}
     wrong = []
-    for row, cell in enumerate(particles.column("rlnImageName")):
+    cells = particles.column("rlnImageName")
+    for row, cell in enumerate(cells):
         index, at, stack = cell.partition("@")
-        if not at or not index.isdigit() or int(index) < 1:
+        if not at or not stack or not INDEX.fullmatch(index) or int(index) < 1:
             wrong.append(row)
+            file[row] = -1
             continue
         file[row] = known.setdefault(stack, len(known))
         image[row] = int(index) - 1
-    problems.rows(path, np.array(wrong, int), "column _rlnImageName: an image is named index@stack.mrcs, with an index from 1")
-    return [_find(path, stack) for stack in known], file, image
+    if wrong:
+        problems.rows(path, np.array(wrong), "column _rlnImageName: an image is named index@stack.mrcs, with an index from 1, "
+                                             f"not '{shortened(cells[wrong[0]])}'")
+    return [find(stack, path) for stack in known], file, image
 
 
-def _find(star: Path, stack: str) -> Path:
-    """Where a stack is: as written (from the current folder), else beside the STAR file."""
-    here = Path(stack)
-    return here if here.is_absolute() or here.exists() else (star.parent / stack if (star.parent / stack).exists() else here)
-
-
-def _headers(path: Path, files: list[Path], file: np.ndarray, problems: Complaints) -> list[StackHeader | None]:
+def _headers(path: Path, places: list[Place], file: np.ndarray, problems: Complaints) -> list[StackHeader | None]:
     headers: list[StackHeader | None] = []
-    for number, stack in enumerate(files):
+    for number, place in enumerate(places):
         try:
-            headers.append(stack_header(stack))
+            if place.missing:
+                raise InputError(place.missing)
+            headers.append(stack_header(place.path))
         except InputError as error:
             problems.rows(path, np.flatnonzero(file == number), f"column _rlnImageName: {error}")
             headers.append(None)
@@ -150,62 +160,7 @@ def _box(path: Path, headers: list[StackHeader | None], problems: Complaints) ->
     return next(iter(sizes), (16, 16))[1]
 
 
-def _pixel(path: Path, particles: StarTable, optics: StarTable | None, headers: list[StackHeader | None], problems: Complaints) -> float:
-    """Å per pixel from the file, else from the stacks' headers; they must agree."""
-    where, values = path, np.zeros(0)
-    for table, column in ((optics, "rlnImagePixelSize"), (particles, "rlnImagePixelSize"), (optics, "rlnMicrographPixelSize")):
-        if table is not None and column in table:
-            values = table.floats(column)
-            break
-    else:
-        if "rlnDetectorPixelSize" in particles and "rlnMagnification" in particles:
-            values = particles.floats("rlnDetectorPixelSize") * 1e4 / np.maximum(particles.floats("rlnMagnification"), 1e-9)
-    stated = np.unique(np.round(values, 5))
-    if len(stated) and np.ptp(stated) > PIXEL_TOLERANCE * stated[0]:
-        problems.add(f"{where}: pixel sizes {', '.join(f'{v:g}' for v in stated[:4])} Å differ: particles must be brought to one pixel size first")
-    told = [(h.apix, h.path) for h in headers if h is not None and h.apix > 0 and abs(h.apix - 1) > 1e-3]
-    pixel = float(stated[0]) if len(stated) else (told[0][0] if told else 0.0)
-    if not np.isfinite(pixel) or pixel <= 0:
-        problems.add(f"{path}: no pixel size, in columns (_rlnImagePixelSize) or stack headers: give --apix")
-        return 1.0
-    for apix, stack in told:
-        if abs(apix / pixel - 1) > PIXEL_TOLERANCE:
-            problems.add(f"{stack}: {apix:.4g} Å per pixel, but {path} says {pixel:.4g}: correct one of them, or decide with --apix")
-            break
-    return pixel
-
-
-def _groups(path: Path, particles: StarTable, optics: StarTable | None, problems: Complaints) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Optics group of each row, from 0, and the groups' names."""
-    if optics is None or "rlnOpticsGroup" not in optics:
-        return np.zeros(len(particles.rows), np.int32), ("all",)
-    known = {cell: i for i, cell in enumerate(optics.column("rlnOpticsGroup"))}
-    names = optics.column("rlnOpticsGroupName") if "rlnOpticsGroupName" in optics else list(known)
-    if "rlnOpticsGroup" not in particles:
-        if len(known) > 1:
-            problems.add(f"{path}: table '{particles.name}' has no column _rlnOpticsGroup, but there are {len(known)} optics groups")
-        return np.zeros(len(particles.rows), np.int32), tuple(names)
-    cells = particles.column("rlnOpticsGroup")
-    problems.rows(path, np.array([row for row, cell in enumerate(cells) if cell not in known], int),
-                  f"column _rlnOpticsGroup: no such group in table 'optics' (it has {', '.join(known)})")
-    return np.array([known.get(cell, 0) for cell in cells], np.int32), tuple(names)
-
-
-def noise_groups(micrographs: Sequence[str] | None, optics_group: np.ndarray,
-                 optics_names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-    """Noise group of each row, the groups' names and their optics groups: the optics groups, then every micrograph that holds enough particles."""
-    every = np.arange(len(optics_names), dtype=np.int32)
-    if micrographs is None:
-        return optics_group, optics_names, every
-    names, first, micrograph, count = np.unique(np.array(micrographs), return_index=True, return_inverse=True, return_counts=True)
-    large = np.flatnonzero(count >= LEAST_GROUP)
-    number = np.full(len(names), -1, np.int32)
-    number[large] = len(optics_names) + np.arange(len(large))
-    group = np.where(number[micrograph] >= 0, number[micrograph], optics_group).astype(np.int32)
-    return group, (*optics_names, *names[large].tolist()), np.concatenate([every, optics_group[first[large]]]).astype(np.int32)
-
-
-def _poses(path: Path, particles: StarTable, pixel: float, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
+def _poses(path: Path, particles: StarTable, grid: Grid, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
     """Rotation (n, 3, 3), and the shift (n, 2) in pixels from the box centre to the particle: RELION's origin is the way back."""
     old = "rlnOriginX" in particles and "rlnOriginXAngst" not in particles
     names = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", *(("rlnOriginX", "rlnOriginY") if old else ("rlnOriginXAngst", "rlnOriginYAngst")))
@@ -218,45 +173,13 @@ def _poses(path: Path, particles: StarTable, pixel: float, problems: Complaints)
     except FormatError as error:
         problems.add(*error.problems)
         return np.zeros((0, 3, 3)), np.zeros((0, 2))
-    wrong = ~np.isfinite(rot + tilt + psi + x + y)
-    problems.rows(path, np.flatnonzero(wrong), "angles or origins are not finite")
-    return rotation_from_euler(rot, tilt, psi), -np.stack([x, y], -1) / (1.0 if old else pixel)
-
-
-def _ctf(path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints) -> CTFParams | None:
-    """CTF columns, from the particles or their optics group."""
-    missing, columns = [], {}
-    for column, (field, default) in CTF_COLUMNS.items():
-        try:
-            if column in particles:
-                columns[field] = particles.floats(column)
-            elif optics is not None and column in optics:
-                columns[field] = optics.floats(column)[group]
-            elif default is not None:
-                columns[field] = np.full(len(particles.rows), default)
-            else:
-                missing.append("_" + column)
-        except FormatError as error:
-            problems.add(*error.problems)
-    if missing:
-        problems.add(f"{path}: missing CTF column{'s' * (len(missing) > 1)} {', '.join(missing)}: take the file that CTF estimation wrote "
-                     "(RELION's CtfFind or Extract job), or say --no-ctf if the images carry none")
-    for field, (low, high, unit) in RANGES.items():
-        if field in columns:
-            _check_range(path, field, columns[field], low, high, unit, problems)
-    if len(columns) < len(CTF_COLUMNS):
-        return None
-    flipped = optics is not None and "rlnCtfDataArePhaseFlipped" in optics and np.any(optics.floats("rlnCtfDataArePhaseFlipped") > 0)
-    return CTFParams(**columns, flipped=optics.floats("rlnCtfDataArePhaseFlipped")[group] > 0 if flipped else None)
-
-
-def _check_range(path: Path, field: str, values: np.ndarray, low: float, high: float, unit: str, problems: Complaints) -> None:
-    column = next(c for c, (f, _) in CTF_COLUMNS.items() if f == field)
-    wrong = np.flatnonzero(~((values >= low) & (values <= high)))
-    if len(wrong):
-        problems.rows(path, wrong, f"column _{column}: {values[wrong[0]]:g} is no value in {unit} ({low:g} to {high:g})")
-    elif field.startswith("defocus_") and len(values) and np.abs(values).max() < 100:
-        problems.add(f"{path}: column _{column}: {values[0]:g} and the like look like µm; the column is in Å: multiply by 10000")
+    unit = 1.0 if old else grid.apix
+    for column, values, most, what in zip(names, (rot, tilt, psi, x, y), 3 * [MOST_DEGREES] + 2 * [grid.nx * unit],
+                                          3 * ["no angle in degrees"] + 2 * ["farther from the centre than the box is wide"]):
+        wrong = np.flatnonzero(~(np.abs(values) <= most))
+        if len(wrong):
+            problems.rows(path, wrong, f"column _{column}: {values[wrong[0]]:g} is {what}")
+    return rotation_from_euler(rot, tilt, psi), -np.stack([x, y], -1) / unit
 
 
 def _subset(particles: StarTable) -> np.ndarray | None:

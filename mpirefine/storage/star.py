@@ -10,6 +10,7 @@ from typing import Iterable, Mapping
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.places import check_file, shortened
 
 CELL = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
 
@@ -40,14 +41,12 @@ class StarTable:
             return np.full(len(self.rows), default)
         cells = self.column(name)
         try:
-            return np.array(cells, dtype=np.float64) if cells else np.zeros(0)
+            if all(cell.isascii() and "_" not in cell for cell in cells):
+                return np.array(cells, dtype=np.float64)
         except ValueError:
-            for row, cell in enumerate(cells):
-                try:
-                    float(cell)
-                except ValueError:
-                    raise FormatError(f"{self.path}: row {row + 1}, column _{name}: '{cell}' is not a number") from None
-            raise
+            pass
+        row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
+        raise FormatError(f"{self.path}: row {row + 1}, column _{name}: '{shortened(cells[row])}' is not a number")
 
     def take(self, rows: Iterable[int]) -> "StarTable":
         """The given rows."""
@@ -68,6 +67,15 @@ class StarTable:
         return StarTable(self.path, self.name, columns, rows, self.loop)
 
 
+def _is_number(cell: str) -> bool:
+    """As other programs read numbers, which take no underscore and no digits of other scripts for one."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return cell.isascii() and "_" not in cell
+
+
 def _cells(line: str) -> list[str]:
     return CELL.findall(line) if '"' in line or "'" in line else line.split()
 
@@ -79,6 +87,7 @@ def _unquoted(cell: str) -> str:
 def read_star(path: str | os.PathLike[str]) -> dict[str, StarTable]:
     """All blocks of a file by name (without data_). InputError when it cannot be read, FormatError with the line number when malformed."""
     path = str(path)
+    check_file(path)
     try:
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
@@ -91,10 +100,14 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, StarTable]:
             continue
         if text.startswith("data_"):
             table = StarTable(path, text[5:].split()[0] if text[5:].split() else "", [], [], False)
+            if tables.get(table.name, table).rows:
+                raise FormatError(f"{path}: line {number}: a second table 'data_{shortened(table.name)}': RELION reads one of each name")
             tables[table.name] = table
         elif table is None:
-            raise FormatError(f"{path}: line {number}: '{text[:40]}' stands before any data_ block: this is no STAR file")
+            raise FormatError(f"{path}: line {number}: '{shortened(text)}' stands before any data_ block: this is no STAR file")
         elif text.startswith("loop_"):
+            if table.rows:
+                raise FormatError(f"{path}: line {number}: a second loop_ in table '{shortened(table.name)}': give it a data_ line of its own")
             table = tables[table.name] = StarTable(path, table.name, [], [], True)
         else:
             _add(table, text, path, number)
@@ -105,17 +118,19 @@ def _add(table: StarTable, text: str, path: str, number: int) -> None:
     """Take in a header line or a row of a block."""
     if text.startswith("_") and (not table.rows or not table.loop):
         cells = _cells(text)
+        if cells[0][1:] in table.columns:
+            raise FormatError(f"{path}: line {number}: column {shortened(cells[0])} for the second time in table '{shortened(table.name)}'")
         table.columns.append(cells[0][1:])
         if not table.loop:
             if len(cells) < 2:
-                raise FormatError(f"{path}: line {number}: {cells[0]} has no value")
+                raise FormatError(f"{path}: line {number}: {shortened(cells[0])} has no value")
             if not table.rows:
                 table.rows.append([])
             table.rows[0].append(_unquoted(cells[1]))
         return
     cells = [_unquoted(cell) for cell in _cells(text)]
     if len(cells) != len(table.columns):
-        raise FormatError(f"{path}: line {number}: {len(cells)} values for the {len(table.columns)} columns of table '{table.name}'")
+        raise FormatError(f"{path}: line {number}: {len(cells)} values for the {len(table.columns)} columns of table '{shortened(table.name)}'")
     table.rows.append(cells)
 
 

@@ -78,7 +78,7 @@ def test_lists_in_lists_and_json_columns(project):
     """Against the layout: EMAN2 itself drops the inner list's columns, which are kept here."""
     entries = lst.read_lst("sets/json.lst")
     assert entries[0].header and any(isinstance(v, np.ndarray) and v.shape == (3, 4) for e in entries for v in e.header.values())
-    assert all(path == Path("particles/p.hdf") for path, _, _ in lst.resolve("sets/nested.lst"))
+    assert all(path == Path("particles/p.hdf") for path, _, _ in lst.resolve("sets/nested.lst").entries)
 
 
 def test_json(oracle):

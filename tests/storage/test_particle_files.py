@@ -52,7 +52,10 @@ def test_a_list_of_two_stacks(particles):
 
 def test_a_stack_of_sections_has_no_headers(particles):
     mrc.write_stack("plain.mrcs", particles, 2.0)
-    found = read_particles("plain.mrcs")
+    with pytest.raises(InputError, match="plain.mrcs: no image has a CTF.*or say --no-ctf if the images carry none"):
+        read_particles("plain.mrcs")
+    found = read_particles("plain.mrcs", ctf_needed=False)
+    assert read_particles("plain.mrcs", ctf=False).table.ctf is None
     assert found.table.ctf is None and len(found.table) == 5 and found.grid.apix == pytest.approx(2)
 
 

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from mpirefine.data.angles import rotation_from_euler
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage import mrc, relion
+from mpirefine.storage import mrc, optics, relion
 from mpirefine.storage.stack import ParticleStack
 from mpirefine.storage.star import StarTable, read_star, write_star
 
@@ -48,7 +48,7 @@ def make_set(folder, rng, rows=6, **changes):
 
 
 def test_micrographs_with_enough_particles_are_noise_groups(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(relion, "LEAST_GROUP", 2)
+    monkeypatch.setattr(optics, "LEAST_GROUP", 2)
     monkeypatch.setattr(sys.modules[__name__], "COLUMNS", [*COLUMNS, "rlnMicrographName"])
     path, _ = make_set(tmp_path, rng, rlnMicrographName=["x.mrc", "y.mrc", "x.mrc", "y.mrc", "z.mrc", "x.mrc"])
     table = relion.read_particles(path).table

@@ -40,6 +40,7 @@ def main(args: argparse.Namespace) -> int:
         raise ParameterError("eotest refines one map: give one in --models, without --nmodels and --runs")
     with Team.world() as team:
         check_launcher(team.size)
+        options = replace(options, no_ctf=options.no_ctf or not team.from_root(has_ctf, options))
         if options.check:
             return refine.run(options, team)
         folder = team.from_root(split, options)
@@ -48,6 +49,12 @@ def main(args: argparse.Namespace) -> int:
             refine.run(replace(options, path=str(folder / name), input=half_path(folder, name, options.input), usefilt=twins), team)
         team.from_root(compare, folder, options.map_suffix)
     return 0
+
+
+def has_ctf(options: Options) -> bool:
+    """On rank 0. Whether the particles carry a CTF; EMAN2's files need not, as in EMAN2, a STAR file must say --no-ctf."""
+    needed = Path(options.input).suffix.lower() == STAR
+    return options.no_ctf or read_particles(options.input, options.apix, ctf_needed=needed).table.ctf is not None
 
 
 def split(options: Options) -> Path:

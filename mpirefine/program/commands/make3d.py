@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any, Callable
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mpirefine.program.launcher import check_launcher
 from mpirefine.steps.classes.maps import Slices, make_map
 from mpirefine.steps.classes.settings import MapMaking
 from mpirefine.steps.classes.store import map_header
+from mpirefine.storage.emanhdf import matrix_of, number_of
 from mpirefine.storage.images import check_writable, open_images
 
 
@@ -72,11 +74,18 @@ def prepare(args: argparse.Namespace) -> tuple:
             raise InputError(f"{args.input}: no image with xform.projection" + (f" and model_id {args.input_model}" if args.input_model else "")
                              + ": there is nothing to reconstruct")
         images, apix = file.read(chosen), args.apix or file.apix or 1.0
-    matrix = np.array([headers[i]["xform.projection"] for i in chosen], np.float64)
-    weight = np.array([1.0 if args.no_wt else float(headers[i].get("ptcl_repr", 1)) for i in chosen])
+
+    def column(key: str, kind: Callable[[Any], Any], default: Any = None) -> list[Any]:
+        values = [headers[i].get(key, default) for i in chosen]
+        return [eman.checked(args.input, i, key, value, kind(value)) for i, value in zip(chosen, values)]
+
+    matrix = np.array(column("xform.projection", matrix_of))
+    weight = np.array([1.0] * len(chosen) if args.no_wt else column("ptcl_repr", number_of, 1))
     snr = [headers[i].get("ctf_snr_total") for i in chosen]
     known = all(curve is not None for curve in snr)
-    filtered = np.array([bool(headers[i].get("ctf_wiener_filtered", 0)) for i in chosen])
+    if known and len({np.shape(curve) for curve in snr}) > 1:
+        raise InputError(f"{args.input}: header ctf_snr_total: curves of different lengths: the averages are of different boxes or programs")
+    filtered = np.array([bool(flag) for flag in column("ctf_wiener_filtered", number_of, 0)])
     # a view's translation moves the projection: the average goes back by it
     shift = -matrix[:, :2, 3]
     return (apix, how, symmetry, images, matrix[:, :, :3], weight, np.array(chosen), np.stack(snr) if known else None, filtered if known else None,
