@@ -10,15 +10,17 @@ import numpy as np
 from mpirefine.data.partition import Block
 from mpirefine.data.poses import Assignments, Orientations
 from mpirefine.errors import FormatError
-from mpirefine.maths.emanposes import from_reference, to_reference
+from mpirefine.maths.emanposes import as_stored, from_reference, to_reference
 from mpirefine.program import wholeness
 from mpirefine.steps.base import Context, Noise, Poses, State
 from mpirefine.storage import schema
 from mpirefine.storage.emanjson import to_json
 
 
-def write(writer: Any, state: State, ctx: Context) -> None:
-    """Collective. Everything an iteration is made of; class averages were written by their step."""
+def write(writer: Any, state: State, ctx: Context) -> State:
+    """Collective. Everything an iteration is made of; class averages were written by their step. Returns the state as it will be read back, with
+    poses of candidates rounded to what is kept of them: what a run makes at its end is the same after an interruption.
+    """
     rows: dict[str, np.ndarray] = {
         "candidates/score": state.candidates.score, "candidates/class": state.candidates.reference,
         "candidates/evidence": state.candidates.evidence, **to_reference(state.candidates),
@@ -40,6 +42,7 @@ def write(writer: Any, state: State, ctx: Context) -> None:
         writer.write_array(item, small[item] if ctx.team.is_root else None)
     writer.attrs({"rings": state.rings, "history": json.dumps(state.history), "converged": state.converged,
                   "map_headers": json.dumps(to_json(state.map_headers))})
+    return replace(state, candidates=as_stored(state.candidates))
 
 
 def read(run: Any, iteration: int, state: State, ctx: Context) -> State:

@@ -47,6 +47,6 @@ def refine(state: State, pipeline: Sequence[Step], ctx: Context, report: Callabl
                     state = step.run(state, ctx)
             with ctx.clock("checkpoint"):
                 ctx.run.inputs.check()
-                checkpoint.write(ctx.writer, state, ctx)
+                state = checkpoint.write(ctx.writer, state, ctx)
         report(state)
     return state

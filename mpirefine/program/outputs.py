@@ -9,7 +9,6 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.distribution import reduce
-from mpirefine.maths.emanposes import as_stored
 from mpirefine.maths.normalize import by_mass
 from mpirefine.program import rundir
 from mpirefine.steps.average import Average
@@ -30,14 +29,12 @@ def write_maps(folder: Path, iteration: int, volumes: np.ndarray, grid: Grid, ma
 
 
 def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float, ...] | None) -> None:
-    """Collective. `threed_II_MM_hard.mrc`: every particle in its best projection only. The poses are those of the run file, so that a run that is
-    taken up makes the same maps.
-    """
+    """Collective. `threed_II_MM_hard.mrc`: every particle in its best projection only."""
     ctx.writer = None                                  # the class averages in the run file are the soft ones
     weight = np.zeros_like(state.assignments.weight)
     used = np.flatnonzero(state.assignments.model >= 0)
     weight[used, state.assignments.best[used]] = state.trust[used]
-    state = replace(state, assignments=replace(state.assignments, weight=weight), candidates=as_stored(state.candidates))
+    state = replace(state, assignments=replace(state.assignments, weight=weight))
     for step in (Average(), Reconstruct(), Postprocess()):
         state = step.run(state, ctx)
     with ctx.team.together("writing maps"):

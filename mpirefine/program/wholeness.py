@@ -64,4 +64,4 @@ def check(path: Path, found: Mapping[str, np.ndarray], ctx: Context) -> None:
         if len(wrong):
             place = tuple(int(i) for i in wrong[0])
             row = place[0] + 1 + (ctx.block.start if schema.item(name).of_particles else 0)
-            raise FormatError(f"{path}: damaged: {name}, row {row} is {found[name][place]}: it must be {words}")
+            raise FormatError(f"{path}: damaged: {name}, row {row} is {found[name][place].tolist()}: it must be {words}")

@@ -12,7 +12,7 @@ PIECE_BYTES = 1 << 22
 
 def crc_of(values: np.ndarray) -> int:
     """CRC-32 of a contiguous array's bytes."""
-    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
 
 def _body(path: Path) -> tuple[int, int]:

@@ -78,7 +78,7 @@ class IterationWriter:
             free = shutil.disk_usage(self.path.parent).free
             failure = StorageFailure(f"iteration {self._number} was not written whole ({said[0]}): is the disk full ({free:,} bytes free)? "
                                      f"{self._remedy}")
-            failure.on_all_ranks, failure.at_once = True, self._file is not None or self.transport == "mpio"
+            failure.on_all_ranks = failure.at_once = True
             raise failure
 
     def _create(self, name: str, shape: tuple[int, ...]) -> None:

@@ -78,7 +78,7 @@ class RunFile:
     def _read_header(self) -> dict[str, Any]:
         """On rank 0."""
         path = self.folder / "run.h5"
-        if not path.is_file():
+        if not path.is_file() and not self._found():
             raise InputError(f"{self.folder}: no run.h5 here: give the folder of a run (multi_01)")
         header: dict[str, Any] = {}
         problem = checksum.problem(path, INDEX)
