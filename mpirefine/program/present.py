@@ -23,7 +23,6 @@ class Presenter:
     def __init__(self, session: Session, folder: Path, began: float):
         self.session, self.folder, self.began = session, folder, began
         self.about = page.About(f"mpirefine: {folder}", asdict(session.context.options), session.notes)
-        self._begun = time.monotonic()
         self._page_written = float("-inf")
 
     def __call__(self, state: State) -> None:
@@ -35,10 +34,8 @@ class Presenter:
                                    state.map_headers)
                 outputs.write_curves(self.folder, state, ctx.grid)
                 self._page(state)
-        now = time.monotonic()
-        ctx.clock.write(self.folder / "timing.json", now - self.began, ctx.partition.n)
-        seconds = ctx.clock.seconds(state.iteration) or now - self._begun
-        log.info("%s", report.iteration_table(state.summary, state.iteration, ctx.options.iter, seconds))
+        ctx.clock.write(self.folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
+        log.info("%s", report.iteration_table(state.summary, state.iteration, ctx.options.iter, ctx.clock.seconds(state.iteration)))
 
     def tell_differences(self, state: State, found: list[Difference]) -> None:
         """Collective. Which maps are different states, after the last iteration. The page of a run that was finished before stays as it is."""
