@@ -1,12 +1,14 @@
 """`python -m mpirefine`: threads are set before numpy loads, and however one rank ends in error, all end."""
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 import time
 import traceback
 from types import TracebackType
+from typing import Any
 
 from mpirefine.program.launcher import launched_rank
 
@@ -44,11 +46,23 @@ def end_in_error(error: BaseException, status: int) -> int:
     if getattr(error, "on_all_ranks", False):
         if world.Get_rank() == 0:
             tell(error)
+        if getattr(error, "at_once", False):
+            end_at_once(world, status)
         world.Barrier()
         return status
     tell(error)
     world.Abort(status)
     return status
+
+
+def end_at_once(world: Any, status: int) -> None:
+    """All ranks, without closing anything."""
+    logging.shutdown()
+    sys.stdout.flush()
+    if world.Get_size() == 1:
+        os._exit(status)               # Abort would add lines of its own
+    if world.Get_rank() == 0:
+        world.Abort(status)
 
 
 def crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -6,6 +6,7 @@ class RefineError(Exception):
 
     exit_status = 2
     on_all_ranks = False       # set when every rank raises it, so that rank 0 alone tells it
+    at_once = False            # whether the process ends without putting anything in order: HDF5 hangs on files that a full disk did not take
 
 
 class InputError(RefineError):
@@ -32,5 +33,11 @@ class ParameterError(RefineError):
 
 class RankFailure(RefineError):
     """Another rank failed; the message names the rank and repeats what it said."""
+
+    exit_status = 1
+
+
+class StorageFailure(RefineError):
+    """The disk did not take what was written; what was there before is whole, and the run can be taken up from it."""
 
     exit_status = 1

@@ -2,6 +2,9 @@
 takes the particle onto the projection)."""
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Mapping
+
 import numpy as np
 
 from mpirefine.data.poses import Candidates
@@ -28,3 +31,18 @@ def as_pose(alpha: np.ndarray, tx: np.ndarray, ty: np.ndarray, mirror: np.ndarra
     angle = np.radians(np.where(mirror, 180.0, 0.0) - alpha)
     cos, sin, sign = np.cos(angle), np.sin(angle), np.where(mirror, 1.0, -1.0)
     return angle, np.stack([sign * (cos * tx + sin * ty), sign * (cos * ty - sin * tx)], -1)
+
+
+def from_reference(reference: np.ndarray, score: np.ndarray, evidence: np.ndarray, pose: Mapping[str, np.ndarray], models: int) -> Candidates:
+    """Candidates as they were stored with the poses of `to_reference`; what only the search itself needs (evidence by map, match) is zero."""
+    mirror = pose["candidates/mirror"].astype(bool)
+    dalpha, dx, dy = (pose[f"candidates/{name}"].astype(np.float64) for name in ("dalpha", "dx", "dy"))
+    angle, shift = as_pose(dalpha, dx, dy, mirror)
+    return Candidates(reference, score, evidence, angle.astype(np.float32), shift.astype(np.float32), mirror,
+                      np.zeros((len(reference), models)), np.zeros((len(reference), 2)))
+
+
+def as_stored(found: Candidates) -> Candidates:
+    """The candidates as they come back from the run file: poses rounded to what is kept of them."""
+    back = from_reference(found.reference, found.score, found.evidence, to_reference(found), 0)
+    return replace(found, angle=back.angle, shift=back.shift)

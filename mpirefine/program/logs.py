@@ -23,6 +23,7 @@ def start(rank: int, size: int, verbose: int) -> None:
         handler.close()
         root.removeHandler(handler)
     root.propagate = False
+    logging.raiseExceptions = False                    # a full disk under run.log is told where results are written, not by a traceback
     root.setLevel(LEVELS[min(verbose, 2)] if rank == 0 else logging.WARNING)
     terminal = logging.StreamHandler(sys.stdout if rank == 0 else sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s" if rank == 0 else f"[rank {rank} of {size}] %(message)s"))

@@ -18,6 +18,7 @@ from mpirefine.steps.postprocess import Postprocess
 from mpirefine.steps.project import Project
 from mpirefine.steps.reconstruct import Reconstruct
 from mpirefine.steps.simmx import Simmx
+from mpirefine.steps.space import iteration_bytes
 from mpirefine.steps.trust import Trust
 
 PIPELINE: tuple[Step, ...] = (
@@ -33,14 +34,19 @@ def steps_of(ctx: Context) -> tuple[Step, ...]:
 
 
 def refine(state: State, pipeline: Sequence[Step], ctx: Context, report: Callable[[State], None]) -> State:
-    """Collective. Iterate until --iter or convergence; an iteration is in the run file when it is whole, and only then reported."""
+    """Collective. Iterate until --iter or convergence; an iteration is in the run file when it is whole, and only then reported. InputError when an
+    input file is no longer what it was.
+    """
     while state.iteration < ctx.options.iter and not state.converged:
         state = replace(state, iteration=state.iteration + 1, curves={}, summary={})
+        ctx.run.inputs.check()
+        ctx.run.ensure_space(iteration_bytes(state, ctx), f"iteration {state.iteration}")       # before hours of work; as many projections as before
         with ctx.clock.iteration(state.iteration), ctx.run.write_iteration(state.iteration) as ctx.writer, ExitStack() as ctx.resources:
             for step in pipeline:
                 with ctx.clock(step.name):
                     state = step.run(state, ctx)
             with ctx.clock("checkpoint"):
-                checkpoint.write(ctx.writer, state, ctx)
+                ctx.run.inputs.check()
+                state = checkpoint.write(ctx.writer, state, ctx)
         report(state)
     return state

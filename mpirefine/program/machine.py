@@ -70,6 +70,9 @@ class Machine:
 class Unwritten:
     """A writer of iterations that keeps nothing."""
 
+    def ensure_space(self, needed: int) -> None:
+        """Nothing."""
+
     def begin_rows(self, name: str, rows: int, trailing: tuple[int, ...]) -> None:
         """Nothing."""
 

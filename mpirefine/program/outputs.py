@@ -16,6 +16,7 @@ from mpirefine.steps.base import Context, State
 from mpirefine.steps.particles import OUTLIER, REASONS
 from mpirefine.steps.postprocess import Postprocess
 from mpirefine.steps.reconstruct import Reconstruct
+from mpirefine.storage.beside import write_text
 from mpirefine.storage.images import write_images
 from mpirefine.storage.particlefile import ParticleInput, in_format
 
@@ -28,9 +29,7 @@ def write_maps(folder: Path, iteration: int, volumes: np.ndarray, grid: Grid, ma
 
 
 def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float, ...] | None) -> None:
-    """Collective. `threed_II_MM_hard.mrc`: every particle in its best projection only; nothing for a run that was finished before."""
-    if state.candidates is None:
-        return
+    """Collective. `threed_II_MM_hard.mrc`: every particle in its best projection only."""
     ctx.writer = None                                  # the class averages in the run file are the soft ones
     weight = np.zeros_like(state.assignments.weight)
     used = np.flatnonzero(state.assignments.model >= 0)
@@ -68,7 +67,8 @@ def write_curves(folder: Path, state: State, grid: Grid) -> None:
                              [f"map_{a + 1:02d}-map_{b + 1:02d}" for a, b in pairs])
     for kind, (curves, labels) in tables.items():
         rows = np.column_stack([frequency, *(curve[:len(frequency)] for curve in curves)])
-        np.savetxt(rundir.fsc_path(folder, kind, state.iteration), rows, fmt="%10.6f", header="1/A " + " ".join(labels))
+        lines = ["# 1/A " + " ".join(labels), *(" ".join(f"{value:10.6f}" for value in row) for row in rows)]
+        write_text(rundir.fsc_path(folder, kind, state.iteration), "\n".join(lines) + "\n")
 
 
 def reasons(state: State, ctx: Context) -> np.ndarray:
@@ -81,7 +81,7 @@ def write_set_aside(folder: Path, source: ParticleInput, reason: np.ndarray, tru
     rows = np.flatnonzero((reason > 0) | (trust < 1))
     lines = [f"{row + 1} {image} {0 if reason[row] else trust[row]:.2f} {REASONS[reason[row] or OUTLIER]}\n"
              for row, image in zip(rows, source.image_names(rows))]
-    (folder / "set_aside.txt").write_text("# row image weight reason\n" + "".join(lines), encoding="utf-8")
+    write_text(folder / "set_aside.txt", "# row image weight reason\n" + "".join(lines))
 
 
 def write_particles(folder: Path, source: ParticleInput | None, state: State, ctx: Context) -> tuple[int, ...]:
@@ -89,7 +89,7 @@ def write_particles(folder: Path, source: ParticleInput | None, state: State, ct
     top, reason = state.assignments.posterior.max(axis=1, initial=0), reasons(state, ctx)
     columns = {name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition) for name, values in (
         ("reason", reason), ("trust", state.trust), ("model", np.where(reason > 0, -1, state.last.model)), ("posterior", top),
-        ("rotation", state.last.rotation), ("shift_xy", state.last.shift))}
+        ("rotation", state.last.rotation), ("shift_xy", state.last.shift), ("half", ctx.particles.table.half))}
     sizes: tuple[int, ...] = ()
     with ctx.team.together("writing particles.star"):
         if ctx.team.is_root:
@@ -102,3 +102,15 @@ def write_particles(folder: Path, source: ParticleInput | None, state: State, ct
                 source.write(rundir.set_path(folder, name, m, source.suffix), **columns, rows=rows)
                 sizes += (len(rows),)
     return ctx.team.bcast(sizes)
+
+
+def what_is_there(folder: Path, iteration: int) -> str:
+    """On rank 0. The results that lie in the folder, in words, for the last line of a run."""
+    stem, number = f"threed_{iteration:02d}_", "[0-9]" * 2
+    kinds = {"maps": f"{stem}{number}.*", "hard maps": f"{stem}{number}_hard.*", "half-maps": f"{stem}{number}_half[12].*",
+             "sets": "sets/*_m[0-9]*.*"}
+    found = {words: sum(path.suffix != ".tmp" for path in folder.glob(pattern)) for words, pattern in kinds.items()}
+    told = [f"{count} {words}" for words, count in found.items() if count]
+    single = [path.name for name in ("particles.*", "set_aside.txt", "differences.json", "report.html") for path in sorted(folder.glob(name))
+              if path.suffix != ".tmp"]
+    return ", ".join([*told, *single]) or "nothing"

@@ -13,6 +13,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.program.report import by_likelihood
 from mpirefine.steps.base import State
 from mpirefine.steps.postprocess import HALF_MAP_FSC
+from mpirefine.storage.beside import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,9 +40,7 @@ def write(folder: Path, state: State, grid: Grid, about: About, timing: Sequence
         about=about, iteration=state.iteration, summary=state.summary, maps=range(len(state.volumes)), history=list(enumerate(state.history, 1)),
         differences=differences, by_likelihood=by_likelihood(state.summary),
         pictures=pictures(state, grid), timing=timing[-1] if timing else None)
-    beside = folder / "report.html.tmp"
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(folder / "report.html")
+    write_text(folder / "report.html", text)
 
 
 def pictures(state: State, grid: Grid) -> dict[str, str]:

@@ -11,6 +11,7 @@ from mpirefine.program import outputs, page, report
 from mpirefine.program.session import Session
 from mpirefine.steps.base import State
 from mpirefine.steps.different import Difference
+from mpirefine.storage.beside import write_text
 
 log = logging.getLogger(__name__)
 PAGE_SECONDS = 60.0        # between two writings of report.html, which take a second: short iterations are not held up
@@ -22,7 +23,6 @@ class Presenter:
     def __init__(self, session: Session, folder: Path, began: float):
         self.session, self.folder, self.began = session, folder, began
         self.about = page.About(f"mpirefine: {folder}", asdict(session.context.options), session.notes)
-        self._iteration_began = time.monotonic()
         self._page_written = float("-inf")
 
     def __call__(self, state: State) -> None:
@@ -34,10 +34,8 @@ class Presenter:
                                    state.map_headers)
                 outputs.write_curves(self.folder, state, ctx.grid)
                 self._page(state)
-        now = time.monotonic()
-        ctx.clock.write(self.folder / "timing.json", now - self.began, ctx.partition.n)
-        log.info("%s", report.iteration_table(state.summary, state.iteration, ctx.options.iter, now - self._iteration_began))
-        self._iteration_began = now
+        ctx.clock.write(self.folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
+        log.info("%s", report.iteration_table(state.summary, state.iteration, ctx.options.iter, ctx.clock.seconds(state.iteration)))
 
     def tell_differences(self, state: State, found: list[Difference]) -> None:
         """Collective. Which maps are different states, after the last iteration. The page of a run that was finished before stays as it is."""
@@ -48,7 +46,7 @@ class Presenter:
             if ctx.team.is_root and found:
                 rows = [dict(maps=[pair.a + 1, pair.b + 1], p_value=pair.p, particles=pair.particles, verdict=report.verdict(pair, len(found)))
                         for pair in found]
-                (self.folder / "differences.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+                write_text(self.folder / "differences.json", json.dumps(rows, indent=1))
                 if state.curves:
                     page.write(self.folder, state, ctx.grid, self.about, ctx.clock.iterations, report.difference_rows(found))
 

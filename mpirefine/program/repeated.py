@@ -14,6 +14,7 @@ from mpirefine.maths.agreement import Consensus, consensus
 from mpirefine.program import logs, rundir
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options
+from mpirefine.storage.beside import write_text
 from mpirefine.storage.particlefile import in_format, read_particles
 from mpirefine.storage.runfile import RunFile
 
@@ -45,7 +46,7 @@ def compare(folder: Path, options: Options, team: Team) -> int:
             maps = files[0].read_array(last[0], "assignments/posterior").shape[1]
             found = consensus(labels, maps)
             log.info("%s", told(found, maps))
-            (folder / "runs.json").write_text(json.dumps(dict(
+            write_text(folder / "runs.json", json.dumps(dict(
                 adjusted_rand_index=found.ari.tolist(), central_run=found.central + 1, map_of_central_run=(found.numbering + 1).tolist(),
                 consensus=np.bincount(found.label[found.label >= 0], minlength=maps).tolist(), undecided=int((found.label < 0).sum())), indent=1))
             write_sets(folder, options, found, files[found.central], last[found.central], maps)

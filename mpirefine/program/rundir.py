@@ -1,16 +1,24 @@
 """Names in the folder of a run, as EMAN2's users know them: iteration II and map MM, both from 01; 00 are the seeds."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import NoReturn
 
 from mpirefine.errors import InputError
 
+BEGUN = ("run.log", "0_refine_parms.json", "sets", "iterations", "run.h5.tmp")      # what a run leaves that ended before it had a run.h5
+OF_MANY = re.compile(r"run_\d+|even|odd|sets|run\.log|runs\.json|consensus\..*|fsc_eotest\.txt", re.IGNORECASE)
+NAMED = 5                  # files that a complaint names
+
 
 def create(path: str | None) -> Path:
-    """On rank 0. The folder of a new run: the one asked for, which must hold no run, or the next free multi_NN."""
+    """On rank 0. The folder of a new run: the one asked for, which must be empty, or the next free multi_NN."""
     folder = Path(path) if path is not None else next_free()
     if (folder / "run.h5").exists():
         raise InputError(f"--path {folder}: holds a run already: name another folder, or go on with 'python -m mpirefine resume {folder}'")
+    if not set(entries(folder)) <= set(BEGUN) or entries(folder / "sets") or entries(folder / "iterations"):
+        refuse(folder, entries(folder))
     return made(folder)
 
 
@@ -19,7 +27,26 @@ def of_many(path: str | None) -> Path:
     folder = Path(path) if path is not None else next_free()
     if (folder / "run.h5").exists():
         raise InputError(f"--path {folder}: holds a single run: name another folder for --runs")
+    others = [name for name in entries(folder) if not OF_MANY.fullmatch(name)]
+    if others:
+        refuse(folder, others)
     return folder
+
+
+def entries(folder: Path) -> list[str]:
+    """What lies in a folder; nothing in one that is not there. InputError when it cannot be looked into."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"--path {folder}: cannot be used ({error.strerror})") from None
+
+
+def refuse(folder: Path, names: list[str]) -> NoReturn:
+    """The complaint about a folder that is not empty."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    raise InputError(f"--path {folder}: holds {', '.join(names[:NAMED])}{more}: name a new or empty folder")
 
 
 def next_free() -> Path:

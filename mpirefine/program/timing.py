@@ -10,6 +10,7 @@ from typing import Any, Iterator
 
 from mpirefine.distribution.team import Team
 from mpirefine.maths.rates import sgemm_rate
+from mpirefine.storage.beside import write_text
 
 
 class Clock:
@@ -68,10 +69,17 @@ class Clock:
         return self._peak
 
     def take_up(self, path: Path, last: int) -> None:
-        """Collective. Continue the record of an interrupted run, as far as its iteration `last`."""
+        """Collective. Continue the record of an interrupted run, as far as its iteration `last`; begin anew where there is none that can be read."""
         def read() -> list[dict[str, Any]]:
-            return json.loads(path.read_text())["iterations"] if path.exists() else []
+            try:
+                return json.loads(path.read_text())["iterations"]
+            except (OSError, ValueError, KeyError):
+                return []
         self.iterations = [one for one in self.team.from_root(read) if one["iteration"] <= last]
+
+    def seconds(self, iteration: int) -> float:
+        """What an iteration of the record took, on the mean rank; 0 for one that is not there."""
+        return sum(step["mean"] for one in self.iterations if one["iteration"] == iteration for step in one["steps"].values())
 
     def write(self, path: Path, total: float, particles: int) -> None:
         """Collective. timing.json, by rank 0."""
@@ -82,6 +90,4 @@ class Clock:
                   "peak_mb": {"max": round(max(peak), 1), "mean": round(sum(peak) / len(peak), 1)}, "iterations": self.iterations}
         with self.team.together("writing timing.json"):
             if self.team.is_root:
-                beside = path.with_name(path.name + ".tmp")
-                beside.write_text(json.dumps(record, indent=1))
-                beside.replace(path)
+                write_text(path, json.dumps(record, indent=1))

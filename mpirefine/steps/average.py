@@ -14,6 +14,7 @@ from mpirefine.maths.polar import PolarGrid, PolarTransform, angular_band
 from mpirefine.maths.symmetry import operations
 from mpirefine.steps.base import Context, State, amplitude
 from mpirefine.steps.simmx import weighted
+from mpirefine.steps.space import iteration_bytes
 
 CHUNK = 64                 # (particle, projection) pairs turned together
 INSERT_SAMPLES = 1 << 18   # samples inserted together, at least ...
@@ -66,6 +67,7 @@ class Average:
         turner = Turner(state, ctx, polar, orders)
         pairs = Pairs.contributing(state)
         if ctx.writer is not None:
+            ctx.writer.ensure_space(iteration_bytes(state, ctx))
             ctx.writer.begin_rows("classes/average", classes, (ctx.grid.nx, ctx.grid.nx))
             ctx.writer.begin_rows("classes/count", classes, ())
         for block in Block(0, classes).chunks(per_block):
@@ -85,13 +87,14 @@ class Average:
         if ctx.writer is None:
             return
         part = Partition.even(block.size, ctx.team.size)[ctx.team.rank]
-        count = sums.count[part.as_slice].sum(axis=1)
+        every = sums.count.sum(axis=1)
+        count = every[part.as_slice]
         images = np.zeros((part.size, ctx.grid.nx, ctx.grid.nx), np.float32)
         filled = np.flatnonzero(count > 0)
         if len(filled):
-            signal = sums.signal[part.as_slice][filled].sum(axis=1)
-            weight = sums.weight[part.as_slice][filled].sum(axis=1)
-            images[filled] = average_images(signal, weight, sums.polar, WIENER_IMAGE * weight.mean(axis=(0, 2)) + 1e-20)
+            weight = sums.weight.sum(axis=1)
+            floor = WIENER_IMAGE * weight[every > 0].mean(axis=(0, 2)) + 1e-20      # of the whole block: the same for any number of ranks
+            images[filled] = average_images(sums.signal[part.as_slice][filled].sum(axis=1), weight[part.as_slice][filled], sums.polar, floor)
         rows = Block(block.start + part.start, block.start + part.stop)
         ctx.writer.put_rows("classes/average", rows, images)
         ctx.writer.put_rows("classes/count", rows, count.astype(np.float32))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Iterable, Iterator
 
 import h5py
@@ -16,6 +15,7 @@ import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.beside import beside
 from mpirefine.storage.places import check_file, shortened
 
 log = logging.getLogger(__name__)
@@ -215,18 +215,13 @@ def stored_as(value: Any) -> np.ndarray:
 
 def write(path: str | os.PathLike[str], images: Iterable[np.ndarray], headers: Iterable[dict[str, Any]], apix: float) -> None:
     """Write images (y, x) or (z, y, x) as uncompressed float32, beside and then renamed. Headers hold what `stored_as` takes; None is left out."""
-    path = Path(path)
-    beside = path.with_name(path.name + ".tmp")
-    with h5py.File(beside, "w") as file:
+    with beside(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group(ROOT)
         count = 0
         for image, header in zip(images, headers, strict=True):
             _write_image(group.create_group(str(count)), np.ascontiguousarray(image, "<f4"), header, apix)
             count += 1
         group.attrs["imageid_max"] = np.array([count - 1], np.int32)
-    with open(beside, "rb") as written:
-        os.fsync(written.fileno())
-    os.replace(beside, path)
 
 
 def _write_image(group: h5py.Group, image: np.ndarray, header: dict[str, Any], apix: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.beside import write_text
 from mpirefine.storage.places import check_file, shortened
 
 
@@ -58,8 +59,5 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_json(path: str | os.PathLike[str], values: dict[str, Any]) -> None:
-    """Write a JSON file as EMAN2 does, beside and then renamed."""
-    path = Path(path)
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(json.dumps(to_json(values), indent=0, sort_keys=True), encoding="utf-8")
-    os.replace(beside, path)
+    """Write a JSON file as EMAN2 does."""
+    write_text(path, json.dumps(to_json(values), indent=0, sort_keys=True))

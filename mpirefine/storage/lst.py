@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.beside import beside
 from mpirefine.storage.emanjson import from_json, to_json
 from mpirefine.storage.places import check_file, find, shortened
 
@@ -126,9 +127,6 @@ def write_lst(path: str | os.PathLike[str], entries: Sequence[Entry], comment: s
             columns.append(json.dumps(to_json(entry.header), sort_keys=True))
         lines.append("\t".join(columns).encode())
     length = max((len(line) for line in lines), default=0) + 1
-    path = Path(path)
-    beside = path.with_name(path.name + ".tmp")
-    with open(beside, "wb") as file:
+    with beside(path) as temporary, open(temporary, "wb") as file:
         file.write(f"{FAST}\n{comment if comment.startswith('#') else '# ' + comment}\n# {length}\n".encode())
         file.writelines(line.ljust(length - 1) + b"\n" for line in lines)
-    os.replace(beside, path)

@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.beside import beside
 from mpirefine.storage.places import check_file
 
 HEADER: np.dtype = np.dtype([
@@ -110,28 +110,21 @@ def read_volume(path: str | os.PathLike[str]) -> tuple[np.ndarray, float]:
     return read_sections(header, np.arange(header.shape[0])), header.apix
 
 
-def write_volume(path: str | os.PathLike[str], array: np.ndarray, apix: float) -> None:
-    """Write a map (z, y, x) as mode 2, beside and then renamed, so that an interrupted write leaves no half map."""
-    path, array = Path(path), np.ascontiguousarray(array, "<f4")
+def write_volume(path: str | os.PathLike[str], array: np.ndarray, apix: float, ispg: int = 1) -> None:
+    """Write a map (z, y, x) as mode 2, beside and then renamed, so that an interrupted write leaves no half map; `ispg` 0 makes it a stack."""
+    array = np.ascontiguousarray(array, "<f4")
     fields = np.zeros((), HEADER)
     fields["n"] = fields["m"] = array.shape[::-1]
-    fields["mode"], fields["axes"], fields["angles"], fields["ispg"] = 2, (1, 2, 3), 90.0, 1
+    fields["mode"], fields["axes"], fields["angles"], fields["ispg"] = 2, (1, 2, 3), 90.0, ispg
     fields["cell"] = np.array(array.shape[::-1]) * apix
     fields["dmin"], fields["dmax"], fields["dmean"], fields["rms"] = array.min(), array.max(), array.mean(dtype=float), array.std(dtype=float)
     fields["nversion"], fields["map"], fields["machst"], fields["nlabl"] = 20140, b"MAP ", (0x44, 0x44, 0, 0), 1
     fields["label"][0] = b"mpirefine"
-    beside = path.with_name(path.name + ".tmp")
-    with open(beside, "wb") as file:
+    with beside(path) as temporary, open(temporary, "wb") as file:
         file.write(fields.tobytes())
         array.tofile(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 def write_stack(path: str | os.PathLike[str], images_pyx: np.ndarray, apix: float) -> None:
     """Write images as a stack (ISPG 0), mode 2."""
-    write_volume(path, images_pyx, apix)
-    with open(path, "r+b") as file:
-        file.seek(HEADER.fields["ispg"][1])
-        file.write(np.int32(0).tobytes())
+    write_volume(path, images_pyx, apix, 0)

@@ -1,11 +1,14 @@
 """The run file, and the one place that knows parallel HDF5.
 
-`run.h5` is small: options, versions, digest, and one external link per whole iteration to `iterations/NN.h5`. An iteration is written to
-`NN.h5.tmp` by all ranks, closed, synced and renamed, and only then linked (run.h5 itself is written beside and renamed): a run that is
-killed at any moment leaves files that open, and shows whole iterations only.
+`run.h5` is small: options, versions, what the inputs were, and one external link per whole iteration to `iterations/NN.h5`. An iteration is
+written to `NN.h5.tmp` by all ranks, closed, synced, read back by those that wrote it (a full disk is not always reported by MPI-IO), sealed with a
+checksum, renamed, and only then linked (run.h5 itself is written beside and renamed): a run that is killed at any moment leaves files that open,
+and shows whole iterations only.
 """
 from __future__ import annotations
 
+import json
+import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +17,20 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping
 import h5py
 import numpy as np
 
-from mpirefine.data.partition import Block, Partition
-from mpirefine.errors import InputError
-from mpirefine.storage import schema
+from mpirefine.data.partition import Block
+from mpirefine.errors import FormatError, InputError
+from mpirefine.storage import checksum, schema
+from mpirefine.storage.beside import beside, sync
+from mpirefine.storage.fingerprint import Watched, taken
+from mpirefine.storage.iterationwriter import IterationWriter
+from mpirefine.storage.space import ensure_space
 
 if TYPE_CHECKING:
     from mpirefine.distribution.team import Team
 
-PIECE_BYTES = 1 << 29      # one HDF5 call moves less than the 2 GB that MPI-IO counts
+log = logging.getLogger(__name__)
+INDEX = "run"              # what the seal of run.h5 says; that of an iteration says "iteration N"
+UNREADABLE = (OSError, KeyError, RuntimeError, ValueError)      # what h5py raises for files that are damaged
 
 
 def has_parallel_hdf5() -> bool:
@@ -29,12 +38,14 @@ def has_parallel_hdf5() -> bool:
     return bool(h5py.get_config().mpi)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as Python has them."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
+
+
+def seal_of(iteration: int) -> str:
+    """What the seal of an iteration says."""
+    return f"iteration {iteration}"
 
 
 class RunFile:
@@ -43,6 +54,8 @@ class RunFile:
     def __init__(self, folder: Path, team: "Team", header: Mapping[str, Any], transport: str | None = None):
         self.folder, self.team, self.header = Path(folder), team, dict(header)
         self.transport = transport or ("mpio" if team.size > 1 and has_parallel_hdf5() else "gather")
+        self.inputs = Watched(team, taken(self.header.get("inputs", "[]")), self.folder)
+        self._whole: set[int] = set()                 # iterations whose checksum was right when this process looked
 
     @classmethod
     def create(cls, folder: Path, team: "Team", header: Mapping[str, Any], transport: str | None = None) -> "RunFile":
@@ -56,19 +69,47 @@ class RunFile:
 
     @classmethod
     def open(cls, folder: Path, team: "Team", transport: str | None = None) -> "RunFile":
-        """Collective. An earlier run; leftovers of interrupted writes are removed. InputError when there is none."""
-        def read() -> dict[str, Any]:
-            path = Path(folder) / "run.h5"
-            if not path.is_file():
-                raise InputError(f"{folder}: no run.h5 here: give the folder of a run (multi_01)")
+        """Collective. An earlier run; leftovers of interrupted writes are removed. A damaged run.h5 is made anew from what iterations say.
+
+        InputError when there is none, or none of this version.
+        """
+        return cls(folder, team, team.from_root(cls(folder, team, {}, transport)._read_header), transport)
+
+    def _read_header(self) -> dict[str, Any]:
+        """On rank 0."""
+        path = self.folder / "run.h5"
+        if not path.is_file() and not self._found():
+            raise InputError(f"{self.folder}: no run.h5 here: give the folder of a run (multi_01)")
+        header: dict[str, Any] = {}
+        problem = checksum.problem(path, INDEX)
+        try:
             with h5py.File(path, "r") as file:
-                header = {name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()}
-            if header.get("format") != schema.VERSION:
-                raise InputError(f"{path}: written in format {header.get('format')}, this version reads {schema.VERSION}")
-            for left in (Path(folder) / "iterations").glob("*.tmp"):
-                left.unlink()
+                header = plain(file.attrs)
+        except UNREADABLE as error:
+            problem = problem or one_line(error)
+        for left in (*(self.folder / "iterations").glob("*.tmp"), self.folder / "run.h5.tmp"):
+            left.unlink(missing_ok=True)
+        if not problem and header.get("format") == schema.VERSION:
             return header
-        return cls(folder, team, team.from_root(read), transport)
+        copy = self._copied_header()
+        if copy is None and header.get("format", schema.VERSION) != schema.VERSION:
+            raise InputError(f"{path}: written in format {header.get('format')}, this version reads {schema.VERSION}: start a new run")
+        if copy is None:
+            raise InputError(f"{path}: damaged ({problem}), and no whole iteration to make it anew from: start a new run")
+        log.warning("warning: %s: damaged (%s): made anew from the iterations beside it", path, problem)
+        self.header = copy
+        self._write_index()
+        return copy
+
+    def _copied_header(self) -> dict[str, Any] | None:
+        """On rank 0. The header as the newest whole iteration has it."""
+        for iteration in reversed(self._found()):
+            try:
+                with self._opened(iteration) as file:
+                    return json.loads(file.attrs["run"])
+            except FormatError:
+                continue
+        return None
 
     def __enter__(self) -> "RunFile":
         return self
@@ -81,154 +122,121 @@ class RunFile:
         return self.folder / "iterations" / f"{iteration:02d}.h5"
 
     def iterations(self) -> list[int]:
-        """Collective. Whole iterations, in order."""
-        return self.team.from_root(self._whole)
+        """Collective. Iterations that were finished, in order."""
+        return self.team.from_root(self._found)
 
-    def _whole(self) -> list[int]:
-        return sorted(int(path.stem) for path in (self.folder / "iterations").glob("*.h5"))
+    def _found(self) -> list[int]:
+        return sorted(int(path.stem) for path in (self.folder / "iterations").glob("*.h5") if path.stem.isdigit())
 
     def _write_index(self) -> None:
         """On rank 0."""
-        beside = self.folder / "run.h5.tmp"
-        with h5py.File(beside, "w") as file:
-            for name, value in self.header.items():
-                file.attrs[name] = value
-            links = file.create_group("iterations")
-            for iteration in self._whole():
-                links[f"{iteration:02d}"] = h5py.ExternalLink(f"iterations/{iteration:02d}.h5", "/")
-        _sync(beside)
-        os.replace(beside, self.folder / "run.h5")
-        _sync(self.folder)
+        with beside(self.folder / "run.h5") as temporary:
+            with h5py.File(temporary, "w", userblock_size=checksum.SEAL_BYTES) as file:
+                for name, value in self.header.items():
+                    file.attrs[name] = value
+                links = file.create_group("iterations")
+                for iteration in self._found():
+                    links[f"{iteration:02d}"] = h5py.ExternalLink(f"iterations/{iteration:02d}.h5", "/")
+            checksum.seal(temporary, INDEX)
+
+    def ensure_space(self, needed: int, what: str) -> None:
+        """Collective. StorageFailure when the disk of the run has less than `needed` bytes left."""
+        ensure_space(self.team, self.folder, needed, what, self.remedy)
+
+    @property
+    def remedy(self) -> str:
+        """What to do when the disk is full."""
+        return f"free space and go on with 'python -m mpirefine resume {self.folder}'"
 
     @contextmanager
-    def write_iteration(self, iteration: int) -> Iterator["IterationWriter"]:
-        """Collective. What is written inside becomes visible when the block ends without an error; otherwise nothing does."""
+    def write_iteration(self, iteration: int) -> Iterator[IterationWriter]:
+        """Collective. What is written inside becomes visible when the block ends without an error and all of it was read back; otherwise nothing
+        does. StorageFailure on all ranks when the disk did not take it.
+        """
         final = self.path_of(iteration)
-        beside = final.with_name(final.name + ".tmp")
-        with self.team.together("opening " + beside.name):
+        temporary = final.with_name(final.name + ".tmp")
+        with self.team.together("opening " + temporary.name):
             if self.team.is_root:
-                beside.unlink(missing_ok=True)
-        writer = IterationWriter(beside, self.team, self.transport)
+                temporary.unlink(missing_ok=True)
+        writer = IterationWriter(temporary, self.team, self.transport, iteration, self.remedy)
         try:
+            writer.open()
             yield writer
-        except BaseException:
-            if self.transport == "gather":          # closing a parallel file is collective: others may never come
-                writer.close()
+            writer.attrs({"run": json.dumps(self.header)})
+            writer.close()
+            writer.verify()
+        except BaseException as error:
+            together = getattr(error, "on_all_ranks", False)
+            if self.transport == "gather" or together:      # closing a parallel file is collective: others may never come
+                writer.abandon(temporary if together else None)
             raise
-        writer.close()
-        self.team.barrier()
         with self.team.together("finishing " + final.name):
             if self.team.is_root:
-                _sync(beside)
-                os.replace(beside, final)
-                _sync(final.parent)
+                checksum.seal(temporary, seal_of(iteration))
+                sync(temporary)
+                os.replace(temporary, final)
+                sync(final.parent)
                 self._write_index()
+        self._whole.discard(iteration)
+
+    def verify(self, iteration: int) -> None:
+        """Collective. FormatError when the file of an iteration is not as it was written; rank 0 looks once."""
+        self.team.from_root(self._verify, iteration)
+        self._whole.add(iteration)
+
+    def _verify(self, iteration: int) -> None:
+        if iteration in self._whole:
+            return
+        problem = checksum.problem(self.path_of(iteration), seal_of(iteration))
+        if problem:
+            raise FormatError(f"{self.path_of(iteration)}: damaged: {problem}")
+        self._whole.add(iteration)
+
+    def set_aside(self, iteration: int) -> Path:
+        """Collective. A damaged iteration is kept under another name, out of the way; returns that."""
+        path = self.path_of(iteration)
+        kept = path.with_name(path.name + ".damaged")
+        with self.team.together("setting aside " + path.name):
+            if self.team.is_root:
+                os.replace(path, kept)
+                self._write_index()
+        return kept
+
+    @contextmanager
+    def _opened(self, iteration: int) -> Iterator[h5py.File]:
+        """For reading by this rank alone. FormatError when it is not whole."""
+        self._verify(iteration)
+        try:
+            with h5py.File(self.path_of(iteration), "r") as file:
+                yield file
+        except UNREADABLE as error:
+            raise FormatError(f"{self.path_of(iteration)}: damaged: {one_line(error)}") from None
 
     def read_attrs(self, iteration: int) -> dict[str, Any]:
         """Collective. Attributes of an iteration."""
         def read() -> dict[str, Any]:
-            with h5py.File(self.path_of(iteration), "r") as file:
-                return {name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()}
+            with self._opened(iteration) as file:
+                return plain(file.attrs)
         return self.team.from_root(read)
+
+    def shapes(self, iteration: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of all datasets of an iteration; each rank that asks looks."""
+        with self._opened(iteration) as file:
+            return {name: file[name].shape for name in schema.ITEMS if name in file}
 
     def read_rows(self, iteration: int, name: str, block: Block) -> np.ndarray:
         """Own rows of a dataset; each rank reads by itself."""
         name = schema.item(name).name
-        with h5py.File(self.path_of(iteration), "r") as file:
+        with self._opened(iteration) as file:
             return file[name][block.as_slice]
 
     def read_array(self, iteration: int, name: str) -> np.ndarray:
         """A whole dataset; each rank that asks reads it."""
         name = schema.item(name).name
-        with h5py.File(self.path_of(iteration), "r") as file:
+        with self._opened(iteration) as file:
             return file[name][()]
 
 
-class IterationWriter:
-    """Writes the datasets of one iteration; every method is collective."""
-
-    def __init__(self, path: Path, team: "Team", transport: str):
-        self.team, self.transport = team, transport
-        self._file: h5py.File | None = None
-        if transport == "mpio":
-            self._file = h5py.File(path, "w", driver="mpio", comm=team.comm)
-        else:
-            with team.together("making " + path.name):
-                if team.is_root:
-                    self._file = h5py.File(path, "w")
-
-    def _create(self, name: str, shape: tuple[int, ...]) -> None:
-        what = schema.item(name)
-        if self._file is not None:
-            dataset = self._file.create_dataset(what.name, shape, what.dtype)
-            dataset.attrs["unit"], dataset.attrs["text"] = what.unit, what.text
-
-    def begin_rows(self, name: str, rows: int, trailing: tuple[int, ...]) -> None:
-        """Collective. Make a dataset that `put_rows` fills."""
-        self._create(name, (rows, *trailing))
-
-    def put_rows(self, name: str, block: Block, rows: np.ndarray) -> None:
-        """Collective. Each rank its own, possibly empty, block of at most 512 MB; as many calls on every rank."""
-        rows = schema.stored(name, rows)
-        if self.transport == "mpio":
-            self._put(self._file[name], block, rows)
-        elif self.team.size == 1:
-            self._file[name][block.as_slice] = rows
-        elif self.team.is_root:
-            self._file[name][block.as_slice] = rows
-            for source in range(1, self.team.size):
-                start, stop = self.team.comm.recv(source=source)
-                if stop > start:
-                    part = np.empty((stop - start, *rows.shape[1:]), rows.dtype)
-                    self.team.comm.Recv(part, source=source)
-                    self._file[name][start:stop] = part
-        else:
-            self.team.comm.send((block.start, block.start + len(rows)), dest=0)
-            if len(rows):
-                self.team.comm.Send(rows, dest=0)
-
-    @staticmethod
-    def _put(dataset: h5py.Dataset, block: Block, rows: np.ndarray) -> None:
-        """One collective write; a rank without rows takes part with an empty selection (h5py's slicing would leave it out and hang)."""
-        collective = h5py.h5p.create(h5py.h5p.DATASET_XFER)
-        collective.set_dxpl_mpio(h5py.h5fd.MPIO_COLLECTIVE)
-        disk = dataset.id.get_space()
-        if len(rows) and rows.size:
-            disk.select_hyperslab((block.start, *(0,) * (rows.ndim - 1)), rows.shape)
-            memory = h5py.h5s.create_simple(rows.shape)
-        else:
-            disk.select_none()
-            memory = h5py.h5s.create_simple((1,))
-            memory.select_none()
-            rows = np.zeros(1, rows.dtype)
-        dataset.id.write(memory, disk, rows, dxpl=collective)
-
-    def write_rows(self, name: str, rows: np.ndarray, partition: Partition) -> None:
-        """Collective. A dataset whose rows are dealt over ranks by `partition`."""
-        rows, mine = schema.stored(name, rows), partition[self.team.rank]
-        self._create(name, (partition.n, *rows.shape[1:]))
-        per_call = max(1, PIECE_BYTES // max(1, int(np.prod(rows.shape[1:])) * rows.itemsize))
-        for start in range(0, max(max(partition.counts), 1), per_call):
-            stop = min(start + per_call, mine.size)
-            start = min(start, mine.size)
-            self.put_rows(name, Block(mine.start + start, mine.start + stop), rows[start:stop])
-
-    def write_array(self, name: str, array: np.ndarray | None) -> None:
-        """Collective. Rank 0's array; the others' is not looked at."""
-        values = schema.stored(name, array) if self.team.is_root else None
-        shape = self.team.bcast(values.shape if values is not None else None)
-        self._create(name, shape)
-        if values is not None and values.size:
-            self._file[name][...] = values          # independent: only rank 0 has anything to say
-
-    def attrs(self, values: Mapping[str, Any]) -> None:
-        """Collective. Attributes of the iteration, the same on all ranks."""
-        if self._file is not None:
-            for name, value in values.items():
-                self._file.attrs[name] = value
-
-    def close(self) -> None:
-        """Collective for a parallel file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+def one_line(error: BaseException) -> str:
+    """The first line of what HDF5 says."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

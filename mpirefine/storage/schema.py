@@ -1,13 +1,15 @@
 """Names, types and units of everything in the run file. Rows of particles, projections (= classes), maps (models), groups and shells."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Mapping
 
 import numpy as np
 
 from mpirefine.errors import FormatError
 
-VERSION = 3
+VERSION = 4          # 4: sealed with a checksum, names and hashes of the inputs, EMAN2's headers of maps
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,11 @@ class Item:
     dtype: str
     unit: str
     text: str
+
+    @property
+    def of_particles(self) -> bool:
+        """Whether its rows are particles, dealt over ranks."""
+        return self.text.startswith("(particle")
 
 
 ITEMS = {item.name: item for item in (
@@ -33,9 +40,11 @@ ITEMS = {item.name: item for item in (
     Item("assignments/weight", "f4", "", "(particle, place) share with which the particle enters the class"),
     Item("assignments/posterior", "f4", "", "(particle, map) probability of each map"),
     Item("assignments/model", "i4", "", "(particle,) map, from 0; -1 for particles set aside"),
+    Item("assignments/best", "i4", "", "(particle,) place of the candidate that gave map and pose, from 0"),
     Item("assignments/rotation", "f8", "", "(particle, 3, 3) map to image coordinates of the best pose"),
     Item("assignments/shift", "f8", "px", "(particle, 2) from the box centre to the particle, x then y"),
     Item("set_aside", "i1", "", "(particle,) why it takes no part: 0 it does, 1 pixels not finite, 2 all pixels the same"),
+    Item("half", "i1", "", "(particle,) half-set, 0 or 1, as it was used; _rlnRandomSubset less 1"),
     Item("trust", "f4", "", "(particle,) 1, or less for particles that fit far worse than their group"),
     Item("grey", "f8", "", "(particle,) grey scale relative to that of its group"),
     Item("simmx", "f4", "", "(particle, coarse projection) scores of the whole coarse search, with --keep-simmx"),
@@ -60,6 +69,18 @@ def item(name: str) -> Item:
     if name not in ITEMS:
         raise FormatError(f"the run file has no item '{name}'")
     return ITEMS[name]
+
+
+def shape(name: str, axes: Mapping[str, int]) -> tuple[int | None, ...]:
+    """The shape of an item by the axes its text names; None for an axis of unknown length."""
+    words = item(name).text[1:].split(")")[0].split(",")
+    return tuple(int(word) if word.isdigit() else axes.get(word) for word in (word.strip() for word in words) if word)
+
+
+def stored_bytes(axes: Mapping[str, int]) -> int:
+    """Bytes of all items, those with an unknown axis left out."""
+    shapes = {name: shape(name, axes) for name in ITEMS}
+    return sum(math.prod(lengths) * np.dtype(ITEMS[name].dtype).itemsize for name, lengths in shapes.items() if None not in lengths)
 
 
 def stored(name: str, values: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Iterable, Mapping
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.beside import beside
 from mpirefine.storage.places import check_file, shortened
 
 CELL = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
@@ -140,9 +141,7 @@ def _quoted(cell: str) -> str:
 
 def write_star(path: str | os.PathLike[str], tables: Iterable[StarTable]) -> None:
     """Write tables in order, beside and then renamed."""
-    path = Path(path)
-    beside = path.with_name(path.name + ".tmp")
-    with open(beside, "w", encoding="utf-8") as file:
+    with beside(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for table in tables:
             file.write(f"\ndata_{table.name}\n\n")
             if not table.loop:
@@ -152,6 +151,3 @@ def write_star(path: str | os.PathLike[str], tables: Iterable[StarTable]) -> Non
             file.writelines(f"_{name} #{i}\n" for i, name in enumerate(table.columns, 1))
             file.writelines(" ".join(map(_quoted, row)) + "\n" for row in table.rows)
             file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)

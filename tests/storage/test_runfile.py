@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mpirefine.data.partition import Block, Partition
-from mpirefine.errors import FormatError, InputError
+from mpirefine.errors import FormatError, InputError, StorageFailure
+from mpirefine.storage import iterationwriter
 from mpirefine.storage.runfile import RunFile, has_parallel_hdf5
 
 TRANSPORTS = ["gather"] + (["mpio"] if has_parallel_hdf5() else [])
@@ -96,3 +97,125 @@ def test_wrong_format_and_unknown_items(team, shared_tmp):
         RunFile.open(shared_tmp, team)
     with pytest.raises(FormatError, match="no item 'candidates/colour'"):
         RunFile.create(shared_tmp, team, {}).read_array(1, "candidates/colour")
+
+
+def zeroed(monkeypatch, team, name):
+    """What some MPI-IO leaves of rows that a full disk did not take: zeros, and no error."""
+    close = iterationwriter.IterationWriter.close
+
+    def closing(self):
+        close(self)
+        if team.is_root:
+            with h5py.File(self.path, "r+") as file:
+                file[name][-1:] = 0
+        team.barrier()
+    monkeypatch.setattr(iterationwriter.IterationWriter, "close", closing)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("name", ["candidates/score", "classes/average", "noise/scale"])
+def test_rows_that_the_disk_did_not_take_are_noticed_by_all(team, shared_tmp, monkeypatch, transport, name):
+    run = RunFile.create(shared_tmp, team, {}, transport)
+    with monkeypatch.context() as patch:
+        zeroed(patch, team, name)
+        with pytest.raises(StorageFailure, match=rf"iteration 1 was not written whole \(dataset {name}, rows .*free space .*resume") as failure:
+            with run.write_iteration(1) as writer:
+                fill(writer, team, 40)
+    assert failure.value.exit_status == 1 and len(set(team.allgather(str(failure.value)[:60]))) == 1
+    team.barrier()
+    assert run.iterations() == [] and not list((shared_tmp / "iterations").iterdir())
+    with run.write_iteration(1) as writer:
+        fill(writer, team, 40)
+    assert run.iterations() == [1]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_error_of_the_disk_on_one_rank_is_raised_by_all(team, shared_tmp, monkeypatch, transport):
+    put = iterationwriter.IterationWriter._put
+
+    def through_root(self, *args):
+        with self._trying("dataset candidates/score"):
+            raise OSError("no space left")
+
+    def by_all(*args):
+        put(*args)
+        if team.rank == team.size - 1:
+            raise OSError("no space left")
+    run = RunFile.create(shared_tmp, team, {}, transport)
+    with monkeypatch.context() as patch:
+        patch.setattr(iterationwriter.IterationWriter, "_put_serial", through_root)
+        patch.setattr(iterationwriter.IterationWriter, "_put", staticmethod(by_all))
+        with pytest.raises(StorageFailure, match=r"not written whole \(dataset candidates/score: no space left\)") as failure:
+            with run.write_iteration(1) as writer:
+                fill(writer, team, 40)
+    assert failure.value.on_all_ranks and failure.value.at_once
+    while iterationwriter._LOST:
+        iterationwriter._LOST.pop().close()           # this disk is not full
+    team.barrier()
+    assert run.iterations() == [] and not list((shared_tmp / "iterations").iterdir())
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_too_little_space(team, shared_tmp, transport):
+    run = RunFile.create(shared_tmp, team, {}, transport)
+    for ask in (lambda writer: writer.ensure_space(10 ** 18), lambda writer: run.ensure_space(10 ** 18, "iteration 1")):
+        with pytest.raises(StorageFailure, match=r"iteration 1 needs 1,000,000,000,000,000,000 bytes on the disk, [\d,]+ are free in .*: free space"):
+            with run.write_iteration(1) as writer:
+                ask(writer)
+    team.barrier()
+    assert not list((shared_tmp / "iterations").iterdir())
+
+
+def flipped(path, whole, bit):
+    changed = bytearray(whole)
+    changed[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(changed)
+
+
+@pytest.mark.ranks(1)
+def test_every_single_bit_counts(team, shared_tmp, rng):
+    run = RunFile.create(shared_tmp, team, {})
+    for iteration in (1, 2):
+        with run.write_iteration(iteration) as writer:
+            fill(writer, team, 40)
+    path = run.path_of(1)
+    whole = path.read_bytes()
+    assert whole.startswith(b"mpirefine iteration 1\nbytes %d\n" % len(whole))
+    places = [*range(0, 8 * 120, 7), *rng.integers(8 * len(whole), size=300)]
+    for damage in [*(lambda bit=bit: flipped(path, whole, int(bit)) for bit in places), lambda: path.write_bytes(whole[:-1]),
+                   lambda: path.write_bytes(whole[:300]), lambda: path.write_bytes(b""), lambda: path.write_bytes(whole + b"\0"),
+                   lambda: path.write_bytes(run.path_of(2).read_bytes())]:
+        damage()
+        for reading in (lambda: RunFile.open(shared_tmp, team).read_array(1, "candidates/score"),
+                        lambda: RunFile.open(shared_tmp, team).read_attrs(1)):
+            with pytest.raises(FormatError, match="01.h5: damaged: "):
+                reading()
+    path.write_bytes(whole)
+    assert RunFile.open(shared_tmp, team).read_attrs(1)["rings"] == 9
+
+
+@pytest.mark.parametrize("damage", ["bit", "short", "gone"])
+def test_a_damaged_index_is_made_anew_from_the_iterations(team, shared_tmp, damage):
+    run = RunFile.create(shared_tmp, team, {"options": "{}", "ranks": 5})
+    index, header = shared_tmp / "run.h5", dict(run.header)
+
+    def break_it():
+        team.barrier()
+        if team.is_root:
+            whole = index.read_bytes()
+            if damage == "bit":
+                flipped(index, whole, 8 * 700)
+            else:
+                index.unlink() if damage == "gone" else index.write_bytes(whole[:900])
+        team.barrier()
+    with run.write_iteration(1) as writer:
+        fill(writer, team, 40)
+    break_it()
+    again = RunFile.open(shared_tmp, team)
+    assert again.header == header and again.iterations() == [1]
+    assert RunFile.open(shared_tmp, team).header == header
+    if team.is_root:
+        run.path_of(1).unlink()
+    break_it()
+    with pytest.raises(InputError, match="run.h5: damaged .*start a new run|no run.h5 here"):
+        RunFile.open(shared_tmp, team)

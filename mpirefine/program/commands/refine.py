@@ -18,12 +18,12 @@ from mpirefine.program.launcher import check_launcher
 from mpirefine.program.loop import refine, steps_of
 from mpirefine.program.options import Options, add_to, validate
 from mpirefine.program.present import Presenter
-from mpirefine.program.session import Session, open_session
+from mpirefine.program.session import Session, open_session, read_twins
 from mpirefine.steps import different
 from mpirefine.steps.base import State
 from mpirefine.steps.pilot import Pilot
+from mpirefine.storage import fingerprint
 from mpirefine.storage.emanjson import write_json
-from mpirefine.storage.relion import input_digest
 from mpirefine.storage.runfile import RunFile
 
 log = logging.getLogger(__name__)
@@ -56,13 +56,22 @@ def run(options: Options, team: Team) -> int:
     if options.check:
         log.info("everything was found and read; nothing was done (--check)")
         return 0
+    inputs = fingerprint.take(team, team.from_root(input_files, session))
     folder = team.from_root(start_folder, session.resolved.options)
-    digest = team.from_root(input_digest, options.input)
     header = dict(options=session.resolved.options.to_json(), asked=options.to_json(), versions=json.dumps(versions(team)),
-                  input_digest=digest, ranks=team.size, radius=session.context.plan.radius * session.context.grid.apix)
+                  inputs=inputs, ranks=team.size, radius=session.context.plan.radius * session.context.grid.apix)
     with RunFile.create(folder, team, header) as run_file:
         session.context.run = run_file
         return begin(session, state, folder, began)
+
+
+def input_files(session: Session) -> list[str]:
+    """On rank 0. Every file that the run reads: particles and their stacks, filtered twins, maps and masks."""
+    options, particles = session.resolved.options, session.inputs.particles
+    sources = [particles, *([read_twins(options, particles)] if options.usefilt else [])]
+    stacks = [file for source in sources for file in (str(source.path), *source.table.files)]
+    named = [name.strip() for names in (options.models, options.mask or "", options.usefilt or "") for name in names.split(",")]
+    return fingerprint.with_lists([options.input, *stacks, *named])
 
 
 def piloted(session: Session) -> State:
@@ -98,9 +107,11 @@ def start_folder(options: Options) -> Path:
 
 
 def finish(session: Session, state: State, folder: Path, began: float) -> int:
-    """Collective. Loop from `state` to the end and write what the user takes away."""
+    """Collective. What a run that is taken up owes of its last iteration, then the loop from `state` to the end, and what the user takes away."""
     ctx = session.context
     presenter = Presenter(session, folder, began)
+    if state.iteration:
+        presenter(state)
     state = refine(state, steps_of(ctx), ctx, presenter)
     with ctx.team.together("writing half-maps"):
         if ctx.team.is_root and state.halves is not None:
@@ -112,7 +123,8 @@ def finish(session: Session, state: State, folder: Path, began: float) -> int:
     presenter.tell_differences(state, different.compare(state, ctx))
     log.info("%d particles: %s; %d set aside", ctx.partition.n, ", ".join(f"{size} of map {m}" for m, size in enumerate(sizes, 1)),
              ctx.partition.n - sum(sizes))
-    log.info("done in %.0f s: report.html, maps, particles, sets and set_aside.txt in %s", time.monotonic() - began, folder)
+    there = ctx.team.from_root(outputs.what_is_there, folder, state.iteration)
+    log.info("done in %.0f s: %s in %s", time.monotonic() - began, there, folder)
     return 0
 
 

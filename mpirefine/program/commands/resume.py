@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from mpirefine.distribution.team import Team
-from mpirefine.errors import InputError
+from mpirefine.errors import FormatError
 from mpirefine.program import checkpoint, logs
 from mpirefine.program.commands.refine import begin, finish, piloted
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options, add_to, validate
-from mpirefine.program.session import open_session
-from mpirefine.storage.relion import input_digest
+from mpirefine.program.session import Session, open_session
+from mpirefine.steps.base import State
 from mpirefine.storage.runfile import RunFile
 
 log = logging.getLogger(__name__)
@@ -41,21 +41,30 @@ def run(folder: Path, team: Team, changes: dict[str, Any]) -> int:
     began = time.monotonic()
     logs.start(team.rank, team.size, int(changes.get("verbose", 1)))
     with RunFile.open(folder, team) as run_file:
-        whole = run_file.iterations()
         options = replace(Options.from_json(run_file.header["options"]), **changes)
-        if team.from_root(input_digest, options.input) != run_file.header["input_digest"]:
-            raise InputError(f"{options.input} is not the file that {folder} was started with: restore it, or start a new run")
+        run_file.inputs.check(thorough=True)
         options = replace(options, radius=float(run_file.header["radius"]))
         validate(options)
         if team.is_root:
             logs.into(folder)
-        log.info("mpirefine on %d ranks takes up %s after iteration %d of %d", team.size, folder, max(whole, default=0), options.iter)
         session = open_session(options, team, Options.from_json(run_file.header["asked"]))
         session.context.run = run_file
-        if not whole:
+        state = last_whole(session)
+        log.info("mpirefine on %d ranks takes up %s after iteration %d of %d", team.size, folder, state.iteration, options.iter)
+        if not state.iteration:
             return begin(session, piloted(session), folder, began)
-        session.context.clock.take_up(folder / "timing.json", whole[-1])
-        state = checkpoint.read(run_file, whole[-1], session.state, session.context)
+        session.context.clock.take_up(folder / "timing.json", state.iteration)
         if state.iteration >= options.iter or state.converged:
             log.info("nothing is left to do: writing the results again")
         return finish(session, state, folder, began)
+
+
+def last_whole(session: Session) -> State:
+    """Collective. The state after the last iteration that is whole, or that of the start; damaged iterations are named and set aside."""
+    run = session.context.run
+    for iteration in reversed(run.iterations()):
+        try:
+            return checkpoint.read(run, iteration, session.state, session.context)
+        except FormatError as damage:
+            log.warning("warning: %s: it is kept as %s, and the one before is taken", damage, run.set_aside(iteration).name)
+    return session.state

@@ -13,6 +13,7 @@ from mpirefine.maths.transform2d import Alignment
 from mpirefine.steps.base import Context, State
 from mpirefine.steps.classes.averages import OneClass
 from mpirefine.steps.classes.maps import MadeMap
+from mpirefine.steps.space import iteration_bytes
 from mpirefine.storage.images import write_images
 
 
@@ -92,6 +93,8 @@ class StoreClasses:
         made = stack_of(ctx.team, list(state.classes), ctx.options.input, f"projections_{number}", orientations, ctx.grid.nx)
         planes = matrix(state, ctx)
         after = results(ctx.team, state.classes, planes)
+        if ctx.writer is not None:
+            ctx.writer.ensure_space(iteration_bytes(state, ctx))
         with ctx.team.together("writing projections and class averages"):
             if ctx.team.is_root:
                 names = [f"threed_{state.iteration - 1:02d}_{m:02d}{ctx.options.map_suffix}" for m in range(1, ctx.models + 1)]
