@@ -158,7 +158,7 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
         if team.is_root:
             seeds = prepare(inputs.maps, inputs.apix, inputs.names, grid, copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
                             mass=resolved.mass, targetres=options.targetres, radius=options.radius, masks=inputs.masks, seed=options.seed,
-                            method=options.seeds_from, coarse=not options.by_classes)
+                            method=options.seeds_from, coarse=not options.by_classes, symmetries=resolved.symmetries, align=options.align_sym)
     radius, resolution = team.bcast((seeds.radius, seeds.resolution) if team.is_root else None)
     context = make_context(options, team, grid, resolved, partition, particles, radius, resolution, seeds)
     if method is not None:
@@ -167,7 +167,7 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
             context.twins = FlippedParticles(own_particles(team, twins, partition, grid.nx, options), grid.apix)
     notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, describe(context)) if team.is_root else ()
     for note in notes:
-        log.info("%s", note)
+        log.log(logging.WARNING if note.startswith("warning:") else logging.INFO, "%s", note)
     shells = grid.nx // 2 + 1
     groups = len(particles.table.group_names)
     blank = Noise(np.ones((groups, shells)), np.ones(groups))
