@@ -34,8 +34,8 @@ class Move:
         """Whether nothing moves."""
         return not self.flipped and np.allclose(self.rotation, np.eye(3)) and np.allclose(self.shift, 0)
 
-    def __call__(self, volume: np.ndarray) -> np.ndarray:
-        """The moved map (z, y, x), float32, trilinear."""
+    def __call__(self, volume: np.ndarray, order: int = 1) -> np.ndarray:
+        """The moved map (z, y, x), float32, by splines of an order, 1: trilinear."""
         from scipy.ndimage import affine_transform
         if self.still:
             return volume
@@ -43,7 +43,7 @@ class Move:
         centre = np.full(3, len(volume) // 2, float)
         matrix = back[::-1, ::-1]                          # ndimage counts z, y, x
         offset = centre - matrix @ centre - (self.rotation.T @ self.shift)[::-1]
-        return affine_transform(volume.astype(np.float32), matrix, offset, order=1)
+        return affine_transform(volume.astype(np.float32), matrix, offset, order=order)
 
     def views(self, rotations: np.ndarray) -> np.ndarray:
         """Rotations (n, 3, 3) from the map's coordinates to the images, as they are for the moved map."""
@@ -94,8 +94,8 @@ def onto(volume: np.ndarray, target: np.ndarray, grid: Grid, symmetry: str, othe
     return Move(matrix_of(x), x[3:] * grid.nx / boxes[2], hand)
 
 
-def cropped(volume: np.ndarray, grid: Grid, box: int) -> np.ndarray:
-    """A low-passed map on a small box of the same length, its mean 0."""
+def cropped(volume: np.ndarray, grid: Grid, box: int, lowpass: float = LOWPASS) -> np.ndarray:
+    """A map low-passed to so many Å on a small box of the same length, its mean 0."""
     from scipy import fft
     half, nx = box // 2, grid.nx
     spectrum = fft.fftshift(fft.fftn(fft.ifftshift(volume)))
@@ -103,31 +103,18 @@ def cropped(volume: np.ndarray, grid: Grid, box: int) -> np.ndarray:
     spectrum = spectrum[part, part, part]
     axis = np.arange(-half, half) / grid.length
     radius = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis ** 2)
-    small = fft.fftshift(fft.ifftn(fft.ifftshift(spectrum * np.exp(-(radius * LOWPASS) ** 2)))).real
+    small = fft.fftshift(fft.ifftn(fft.ifftshift(spectrum * np.exp(-(radius * lowpass) ** 2)))).real
     return (small - small.mean()).astype(np.float32)
 
 
-class Scorer:
-    """Correlation of a moved map with a fixed one, in small boxes, within the sphere that fits in."""
+class Trilinear:
+    """A map (z, y, x) between its voxels, 0 outside."""
 
-    def __init__(self, volume: np.ndarray, target: np.ndarray, grid: Grid, box: int):
-        from scipy import fft
-        self.box, moving, fixed = box, cropped(volume, grid, box), cropped(target, grid, box)
-        self._flat = np.pad(moving, 1).ravel()                             # 0 outside
-        self._spectrum = fft.rfftn(fixed).conj()
-        self._points = np.indices(fixed.shape, np.float32)[::-1].reshape(3, -1) - box // 2
-        inside = (self._points ** 2).sum(axis=0) < (box / 2) ** 2
-        self._inner, self._fixed = self._points[:, inside], fixed.ravel()[inside]
-        self.norm = float(np.linalg.norm(moving.ravel()[inside]) * np.linalg.norm(self._fixed)) or 1.0
+    def __init__(self, volume: np.ndarray):
+        self.box, self._flat = len(volume), np.pad(volume, 1).ravel()
 
-    def __call__(self, x: np.ndarray, hand: bool) -> float:
-        """Of Euler angles (radians) and a shift in voxels."""
-        rotation = matrix_of(x)
-        back = rotation.T @ (HAND if hand else np.eye(3))
-        return float(np.vdot(self._sampled(self._inner, back, rotation.T @ x[3:]), self._fixed)) / self.norm
-
-    def _sampled(self, points: np.ndarray, back: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        """(m,) the map at `back` @ points (3, m) − shift, x, y, z from the centre; trilinear."""
+    def __call__(self, points: np.ndarray, back: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """(m,) the map at `back` @ points (3, m) − shift, x, y, z from the centre."""
         where = back.astype(np.float32) @ points + (self.box // 2 + 1 - shift).astype(np.float32)[:, None]
         np.clip(where, 0, self.box + 0.999, out=where)
         low = where.astype(np.int32)
@@ -139,10 +126,30 @@ class Scorer:
         planes = [first + (second - first) * y for first, second in zip(lines[::2], lines[1::2])]
         return planes[0] + (planes[1] - planes[0]) * z
 
+
+class Scorer:
+    """Correlation of a moved map with a fixed one, in small boxes, within the sphere that fits in."""
+
+    def __init__(self, volume: np.ndarray, target: np.ndarray, grid: Grid, box: int):
+        from scipy import fft
+        self.box, moving, fixed = box, cropped(volume, grid, box), cropped(target, grid, box)
+        self._moving = Trilinear(moving)
+        self._spectrum = fft.rfftn(fixed).conj()
+        self._points = np.indices(fixed.shape, np.float32)[::-1].reshape(3, -1) - box // 2
+        inside = (self._points ** 2).sum(axis=0) < (box / 2) ** 2
+        self._inner, self._fixed = self._points[:, inside], fixed.ravel()[inside]
+        self.norm = float(np.linalg.norm(moving.ravel()[inside]) * np.linalg.norm(self._fixed)) or 1.0
+
+    def __call__(self, x: np.ndarray, hand: bool) -> float:
+        """Of Euler angles (radians) and a shift in voxels."""
+        rotation = matrix_of(x)
+        back = rotation.T @ (HAND if hand else np.eye(3))
+        return float(np.vdot(self._moving(self._inner, back, rotation.T @ x[3:]), self._fixed)) / self.norm
+
     def best_shifts(self, rotation: np.ndarray) -> list[tuple[float, np.ndarray]]:
         """The highest correlation over whole voxels of shift, and that shift, of either hand."""
         from scipy import fft
-        turned, out = self._sampled(self._points, rotation.T, np.zeros(3)).reshape((self.box,) * 3), []
+        turned, out = self._moving(self._points, rotation.T, np.zeros(3)).reshape((self.box,) * 3), []
         for hand in (np.eye(3), HAND):
             one = turned if hand is not HAND else np.roll(turned[::-1], 1, axis=0)
             map_ = fft.irfftn(fft.rfftn(one) * self._spectrum, s=one.shape)

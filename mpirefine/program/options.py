@@ -33,6 +33,7 @@ class Options(EmanOptions):
     radius: float | None = opt(None, "particle radius (default: from the starting maps)", unit="Å", least=1.0)
     maxshift: float | None = opt(None, "largest shift searched (default: 8 % of the box)", unit="px", least=0.0)
     delta: float | None = opt(None, "step of directions on the fine grid (default: from radius and resolution)", unit="degrees", least=0.5)
+    align_sym: bool = opt(False, "turn starting maps whose axes lie elsewhere than those of --sym")
     mask: str | None = opt(None, "solvent mask, one for all maps or one each (MRC on the particles' grid, 0 to 1; default: a soft sphere)")
     seeds_from: str = opt("noise", "how --nmodels makes seeds of one map: noise added; random-subsets: alike, particles handed out at random in the "
                           "first iteration; phase-randomised: random phases of the fine features; fragments: each lacks another part",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from mpirefine.data.grid import Grid
-from mpirefine.program.report import by_likelihood
+from mpirefine.program.report import ENOUGH_POWER, by_likelihood
 from mpirefine.steps.base import State
 from mpirefine.steps.postprocess import HALF_MAP_FSC
 from mpirefine.storage.beside import write_text
@@ -38,7 +38,7 @@ def write(folder: Path, state: State, grid: Grid, about: About, timing: Sequence
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         about=about, iteration=state.iteration, summary=state.summary, maps=range(len(state.volumes)), history=list(enumerate(state.history, 1)),
-        differences=differences, by_likelihood=by_likelihood(state.summary),
+        differences=differences, enough_power=ENOUGH_POWER, by_likelihood=by_likelihood(state.summary),
         pictures=pictures(state, grid), timing=timing[-1] if timing else None)
     write_text(folder / "report.html", text)
 

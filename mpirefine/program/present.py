@@ -44,7 +44,8 @@ class Presenter:
         ctx = self.session.context
         with ctx.team.together("writing differences.json and report.html"):
             if ctx.team.is_root and found:
-                rows = [dict(maps=[pair.a + 1, pair.b + 1], p_value=pair.p, particles=pair.particles, verdict=report.verdict(pair, len(found)))
+                rows = [dict(maps=[pair.a + 1, pair.b + 1], p_value=pair.p, particles=pair.particles, power=pair.power,
+                             verdict=report.verdict(pair, len(found)))
                         for pair in found]
                 write_text(self.folder / "differences.json", json.dumps(rows, indent=1))
                 if state.curves:

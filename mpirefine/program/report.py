@@ -3,38 +3,44 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+from mpirefine.maths.difference import SIGNIFICANT
 from mpirefine.program.logs import table
 from mpirefine.steps.different import Difference
 
 EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was", "drop": "left out from now on"}
 
 COLUMNS = ("soft", "hard", "matched_to", "resolution", "coverage")
-SIGNIFICANT = 0.05
-FEW_HELD_OUT = 30          # of the smaller map: a large p-value says nothing then
 HESITATION = 0.97          # of all maps that a particle hesitates between, in the mean, from which on nothing separates them
+ENOUGH_POWER = 0.9         # of the test, before its silence means anything
 LEAST_COVERAGE, FEW_PARTICLES = 0.8, 100     # a warning below this share of directions, where there are enough particles to tell
 
 
 def verdict(pair: Difference, pairs: int) -> str:
-    """Is the split real? Significance is corrected for the number of pairs (Bonferroni)."""
-    if pair.p is not None and pair.p * pairs < SIGNIFICANT:
-        return "different states"
-    if pair.p is None or pair.fewer < FEW_HELD_OUT:
+    """Is the split real? Significance is corrected for the number of pairs (Bonferroni); "no sign" only where states would have been found."""
+    if pair.p is None:
         return "too few held-out particles to tell: raise --held-out"
-    if pair.p < SIGNIFICANT:
-        return "two states are not proven, nor excluded: raise --held-out"
+    if pair.p * pairs < SIGNIFICANT:
+        return "different states"
+    if pair.p < SIGNIFICANT or pair.power is None or pair.power < ENOUGH_POWER:
+        return f"cannot tell from {pair.particles} held-out particles (power {percent(pair.power)}): raise --held-out or add particles"
     return "no sign of two states: take the maps as one"
+
+
+def percent(share: float | None) -> str:
+    """Of the power; a dash where it was not asked for."""
+    return "-" if share is None else f"{100 * share:.0f} %"
 
 
 def difference_rows(found: Sequence[Difference]) -> list[list[str]]:
     """One row for each pair of maps."""
     return [[f"{pair.a + 1} and {pair.b + 1}", "-" if pair.p is None else "< 0.001" if pair.p < 1e-3 else f"{pair.p:.3f}", str(pair.particles),
-             verdict(pair, len(found))] for pair in found]
+             percent(pair.power), verdict(pair, len(found))] for pair in found]
 
 
 def difference_table(found: Sequence[Difference]) -> str:
     """The same for the terminal."""
-    return "Is the split real? By particles that no map was made from:\n" + table(["maps", "p-value", "particles", "verdict"], difference_rows(found))
+    names = ["maps", "p-value", "particles", "power", "verdict"]
+    return "Is the split real? By particles that no map was made from:\n" + table(names, difference_rows(found))
 
 
 def by_likelihood(summary: dict[str, Any]) -> bool:

@@ -177,7 +177,7 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
             inputs = with_signs(inputs, options)
             seeds = prepare(inputs.maps, inputs.apix, inputs.names, grid, copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
                             targetres=options.targetres, radius=options.radius, masks=inputs.masks, seed=options.seed,
-                            method=options.seeds_from, coarse=not options.by_classes)
+                            method=options.seeds_from, coarse=not options.by_classes, symmetries=resolved.symmetries, align=options.align_sym)
     radius, resolution = team.bcast((seeds.radius, seeds.resolution) if team.is_root else None)
     partition, extent = Partition.even(count, team.size, quantum=CHUNK), radius / grid.apix + options.maxshift
     particles = own_particles(team, inputs.particles if inputs else None, partition, grid.nx, extent, options)
@@ -190,7 +190,7 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
     lens = uncorrected(inputs.particles.aberrations, options.targetres, radius) if inputs else ()
     notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, *lens, describe(context)) if team.is_root else ()
     for note in notes:
-        log.info("%s", note)
+        log.log(logging.WARNING if note.startswith("warning:") else logging.INFO, "%s", note)
     shells = grid.nx // 2 + 1
     groups = len(particles.table.group_names)
     blank = Noise(np.ones((groups, shells)), np.ones(groups))

@@ -104,6 +104,10 @@ class Poses:
     rotation: np.ndarray
     shift: np.ndarray
 
+    def take(self, rows: np.ndarray) -> "Poses":
+        """Those of some rows."""
+        return Poses(self.model[rows], self.rotation[rows], self.shift[rows])
+
 
 @dataclass
 class Context:

@@ -10,8 +10,8 @@ import numpy as np
 
 from mpirefine.data.particles import ParticleTable
 from mpirefine.distribution import reduce
-from mpirefine.maths.difference import floored, pair_p_value, ring_sets, strata
-from mpirefine.maths.likelihood import on_shells, transfer
+from mpirefine.maths.difference import LEAST_PARTICLES, SIGNIFICANT, bins, floored, pair_p_value, power, ring_sets, strata, supported
+from mpirefine.maths.likelihood import on_shells, premultiplied, transfer
 from mpirefine.maths.project import in_plane, slices
 from mpirefine.maths.symmetry import operations
 from mpirefine.steps.base import Context, Poses, State, amplitude
@@ -26,11 +26,15 @@ JITTER = 0.25              # of the fine step of directions: how far imagined vi
 
 @dataclass(frozen=True)
 class Difference:
-    """Maps a and b (from 0), the p-value (None with too few particles), how many held-out particles it rests on, and how many of the smaller map."""
+    """Maps a and b (from 0), the p-value (None with too few particles), how many held-out particles it rests on, and how many of the smaller map.
+
+    `power` is how often the test would find two states as different as the maps show, where it did not; else None.
+    """
 
     a: int
     b: int
     p: float | None
+    power: float | None
     particles: int
     fewer: int
 
@@ -54,24 +58,57 @@ def compare(state: State, ctx: Context) -> list[Difference]:
     live = [m for m in range(ctx.models) if m not in state.dropped]
     if len(live) < 2 or not ctx.held_period:
         return []
-    rows = np.flatnonzero(ctx.held_out & trusted(ctx, state.trust))
-    enough = ring_sets(np.arange(1, state.finest + 1))[1].any()
-    found = []
+    rows = np.flatnonzero(ctx.held_out & trusted(ctx, state.trust) & ~ctx.particles.table.repeats)       # copies of an image say nothing new
+    pairs = list(combinations(live, 2))
     with ExitStack() as ctx.resources:
         state, ctx = Project().run(state, ctx), replace(ctx, options=replace(ctx.options, temperature=1.0))
         evidence, poses = by_both_sets(state, ctx, rows)
         best = evidence[0].argmax(axis=1)
-        for a, b in combinations(live, 2):
-            own = np.flatnonzero((best == a) | (best == b))
-            one = imagine(state, ctx, (a, b), rows[own], Poses(*(part[own] for part in (poses.model, poses.rotation, poses.shift))))
-            imagined, _ = by_both_sets(state, replace(ctx, particles=cast(Any, one)), rows[own])
-            parts = ctx.team.allgather((evidence[:, own][..., [a, b]], imagined[..., [a, b]], poses.rotation[own, 2]))
-            observed, null, views = (np.concatenate(values, axis=axis) for values, axis in zip(zip(*parts), (1, 1, 0)))
-            copies = max(len(operations(ctx.symmetries[m])) for m in (a, b))
-            p = ctx.team.from_root(pair_p_value, observed, null, strata(views, copies)) if enough else np.nan
-            sizes = np.bincount(observed[0].argmax(axis=1), minlength=2)
-            found.append(Difference(a, b, None if np.isnan(p) else p, len(views), int(sizes.min())))
-    return found
+        return [compare_pair(state, ctx, pair, rows[own], evidence[:, own], poses.take(own), SIGNIFICANT / len(pairs))
+                for pair in pairs for own in [np.flatnonzero(np.isin(best, pair))]]
+
+
+def compare_pair(state: State, ctx: Context, pair: tuple[int, int], rows: np.ndarray, evidence: np.ndarray, poses: Poses,
+                 significance: float) -> Difference:
+    """Collective. One pair of maps by own `rows`, which prefer one of the two; the power only where the test does not find them different."""
+    team, own, structures = ctx.team, evidence[..., list(pair)], None
+    with team.together("imagining particles"):
+        if team.is_root:
+            structures = one_and_two(state, ctx, pair)
+
+    def gathered(values: np.ndarray, axis: int) -> np.ndarray:
+        return np.concatenate(team.allgather(values), axis=axis)
+
+    def evidence_of(shown: np.ndarray) -> np.ndarray:
+        imagined = imagine(state, ctx, pair, structures, shown, rows, poses)
+        return gathered(by_both_sets(state, replace(ctx, particles=cast(Any, imagined)), rows)[0][..., list(pair)], 1)
+
+    observed, views, (defocus, optics) = gathered(own, 1), gathered(poses.rotation[:, 2], 0), gathered(taken(ctx, rows), 1)
+    stratum = np.stack([strata(views, max(len(operations(ctx.symmetries[m])) for m in pair)), bins(defocus), optics.astype(int)])
+    sizes = np.bincount(observed[0].argmax(axis=1), minlength=2)
+    if len(views) < LEAST_PARTICLES or not ring_sets(np.arange(1, state.finest + 1))[1].any():
+        return Difference(*pair, None, None, len(views), int(sizes.min()))
+    one = evidence_of(np.zeros(len(rows), int))
+    p, chance = team.from_root(pair_p_value, observed, one, stratum), None
+    if p >= significance:
+        two = evidence_of(1 + own[1].argmax(axis=1))
+        chance = team.from_root(power, two, one, stratum, significance, np.random.default_rng([ctx.options.seed, *pair]))
+    return Difference(*pair, p, chance, len(views), int(sizes.min()))
+
+
+def taken(ctx: Context, rows: np.ndarray) -> np.ndarray:
+    """(2, n) how own rows were taken: their mean defocus, 0 without contrast transfer, and their optics group."""
+    table = ctx.particles.table
+    ctf = table.ctf.take(rows) if table.ctf is not None else None
+    return np.stack([(ctf.defocus_u + ctf.defocus_v) / 2 if ctf is not None else np.zeros(len(rows)), table.optics_of_group[table.group[rows]]])
+
+
+def one_and_two(state: State, ctx: Context, pair: tuple[int, int]) -> np.ndarray:
+    """On rank 0. Three maps (3, z, y, x): the mean of a pair, and this with half of the difference that their half-maps bear out, either way."""
+    first, second = (state.volumes[m] for m in pair)
+    halves = [state.halves[pair[0], h] * ctx.mask_of(pair[0]) - state.halves[pair[1], h] * ctx.mask_of(pair[1]) for h in (0, 1)]
+    mean, apart = (first + second) / 2, supported(first - second, (halves[0], halves[1])) / 2
+    return np.stack([mean, mean + apart, mean - apart])
 
 
 def by_both_sets(state: State, ctx: Context, rows: np.ndarray) -> tuple[np.ndarray, Poses]:
@@ -91,16 +128,22 @@ def by_both_sets(state: State, ctx: Context, rows: np.ndarray) -> tuple[np.ndarr
     return np.stack(evidence), Poses(model, rotation, found.shift[at].astype(np.float64))
 
 
-def imagine(state: State, ctx: Context, pair: tuple[int, int], rows: np.ndarray, poses: Poses) -> Imagined:
-    """Collective. Own `rows` as they would look if they showed the mean of two maps near their `poses`, with their own noise."""
-    mean = state.volumes[list(pair)].mean(axis=0) if ctx.team.is_root else None
-    volume, nx = reduce.bcast_array(ctx.team, mean), ctx.grid.nx
+def imagine(state: State, ctx: Context, pair: tuple[int, int], structures: np.ndarray | None, shown: np.ndarray, rows: np.ndarray,
+            poses: Poses) -> Imagined:
+    """Collective. Own `rows` as they would look if they showed structure number `shown` (n,) near their `poses`, with their own noise.
+
+    `structures` (s, z, y, x) are on rank 0.
+    """
+    nx, count = ctx.grid.nx, ctx.team.bcast(len(structures) if structures is not None else None)
     pixels, where = np.empty((len(rows), nx, nx), np.float32), np.zeros(len(ctx.particles.table), np.int64)
     where[rows] = np.arange(len(rows))
-    for start in range(0, len(rows), chunk_of(ctx)):
-        span = slice(start, start + chunk_of(ctx))
-        draws = [np.random.default_rng([ctx.options.seed, *pair, int(row)]) for row in ctx.particles.table.row[rows[span]]]
-        pixels[span] = imagined_images(state, ctx, volume, rows[span], poses.rotation[span], poses.shift[span], draws)
+    for number in range(count):
+        volume = reduce.bcast_array(ctx.team, structures[number] if structures is not None else None)
+        all_own = np.flatnonzero(shown == number)
+        for start in range(0, len(all_own), chunk_of(ctx)):
+            own = all_own[start:start + chunk_of(ctx)]
+            draws = [np.random.default_rng([ctx.options.seed, *pair, min(number, 1), int(row)]) for row in ctx.particles.table.row[rows[own]]]
+            pixels[own] = imagined_images(state, ctx, volume, rows[own], poses.rotation[own], poses.shift[own], draws)
     return Imagined(ctx.particles.table, ctx.particles.set_aside, where, pixels)
 
 
@@ -118,6 +161,9 @@ def imagined_images(state: State, ctx: Context, volume: np.ndarray, rows: np.nda
     place = shift + nx // 2
     phase = (-2 * np.pi / nx) * (points[..., 0] * place[:, :1, None] + points[..., 1] * place[:, 1:, None])
     spectrum = amplitude(state, ctx, rows)[:, None, None] * slices(volume, rotation, points, ctx.options.threads) * np.exp(1j * phase)
-    spectrum *= transfer(table.ctf.take(rows) if table.ctf is not None else None, ctx.grid)
+    ctf = table.ctf.take(rows) if table.ctf is not None else None
+    curve = transfer(ctf, ctx.grid)
+    spectrum *= curve
     spectrum += fft.rfft2(white) * np.sqrt(on_shells(state.noise.sigma2[table.group[rows]], ctx.grid)) / nx
+    spectrum *= premultiplied(ctf, curve, 1.0)
     return fft.irfft2(spectrum, s=(nx, nx))

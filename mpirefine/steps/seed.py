@@ -11,6 +11,7 @@ from mpirefine.maths.filters import lowpass_cosine, resample
 from mpirefine.maths.fsc import randomise_phases
 from mpirefine.maths.masks import estimate_radius, soft_sphere
 from mpirefine.maths.seeds import fragment_seeds, noise_seeds
+from mpirefine.steps.symmetric import aligned
 
 COARSE_PARTS = 6           # seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
 RANDOM_FROM = 3.0          # phase-randomised seeds agree up to this many times the resolution they start with
@@ -40,16 +41,18 @@ def on_grid(volume: np.ndarray, apix: float, grid: Grid, name: str, note: Callab
 
 def prepare(volumes: list[np.ndarray], apix: list[float], names: list[str], grid: Grid, *, copies: int,
             targetres: float, radius: float | None, masks: list[np.ndarray], seed: int, method: str = "noise",
-            coarse: bool = True) -> Seeds:
+            coarse: bool = True, symmetries: tuple[str, ...] = (), align: bool = False) -> Seeds:
     """On rank 0. `copies` > 1 makes that many seeds from one map by `method`; `masks`: none, one for all maps, or one each.
 
-    `coarse`: seeds of one map hold coarse features only, which matching starts with.
+    `coarse`: seeds of one map hold coarse features only, which matching starts with. `align` turns maps whose axes are not where those of their
+    symmetry are (see `symmetric.aligned`); one map that seeds are made of is looked at by its first symmetry.
     """
     notes: list[str] = []
     maps = [on_grid(v, a, grid, n, notes.append) for v, a, n in zip(volumes, apix, names)]
     if radius is None:
         radius = max(estimate_radius(v, grid) for v in maps)
         notes.append(f"particle radius {radius:.0f} Å, from the starting maps")
+    maps = aligned(maps, names, symmetries, grid, radius, targetres, notes.append, align) if symmetries else maps
     resolution = max(targetres, 2 * radius / COARSE_PARTS) if copies > 1 and coarse else targetres
     solvent = np.stack(masks or [soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3)]).astype(np.float32)
     if copies > 1:
