@@ -24,14 +24,14 @@ POWER_STEP = 30.0          # degrees between the views a map's power is averaged
 class Said:
     """What sampled particles of all ranks say of each map by itself, (n, m): log-evidence, cross and power as in `maths.contrast.relative_scales`.
 
-    Some of them also say how much less they fit with their contrast turned: `gain` (n', m), and their optics group (n',).
+    Some of them also say how much less they fit with their contrast turned: `gain` (n', m), and their group (n',).
     """
 
     evidence: np.ndarray
     cross: np.ndarray
     power: np.ndarray
     gain: np.ndarray
-    optics: np.ndarray
+    group: np.ndarray
 
 
 def ring_powers(volumes: np.ndarray, ctx: Context) -> np.ndarray:
@@ -60,15 +60,18 @@ def one_map(state: State, ctx: Context, model: int, rows: np.ndarray, both: np.n
     return np.column_stack([straight - views, found.match]), straight[np.isin(rows, both)] - turned.model_evidence[:, 0]
 
 
-def ask(state: State, ctx: Context, rows: np.ndarray, both: np.ndarray) -> Said:
-    """Collective. Own `rows` against every map by itself, some of them (`both`) with either sign; what all ranks found, in order of rank."""
+def ask(state: State, ctx: Context, rows: np.ndarray, both: np.ndarray, kind: np.ndarray) -> Said:
+    """Collective. Own `rows` against every map by itself, some of them (`both`) with either sign; what all ranks found, in order of rank.
+
+    `kind` (g,) is what each noise group counts as.
+    """
     parts = [one_map(state, ctx, m, rows, both) for m in range(ctx.models)]
     table = ctx.particles.table
-    said, gain, optics = (np.concatenate(ctx.team.allgather(part)) for part in (
-        np.stack([part[0] for part in parts], 1), np.stack([part[1] for part in parts], 1), table.optics_of_group[table.group[both]]))
+    said, gain, group = (np.concatenate(ctx.team.allgather(part)) for part in (
+        np.stack([part[0] for part in parts], 1), np.stack([part[1] for part in parts], 1), kind[table.group[both]]))
     known = np.isfinite(gain).all(axis=1)
     evidence, cross, power = np.moveaxis(said[np.isfinite(said).all(axis=(1, 2))], 2, 0)
-    return Said(evidence, cross, power, gain[known], optics[known])
+    return Said(evidence, cross, power, gain[known], group[known])
 
 
 def scales(said: Said) -> np.ndarray:
@@ -77,6 +80,6 @@ def scales(said: Said) -> np.ndarray:
 
 
 def polarity(said: Said, volumes: np.ndarray, groups: int) -> tuple[Signs, np.ndarray]:
-    """On rank 0. Signs of optics groups and maps, and the sign each map has by its own look."""
+    """On rank 0. Signs of groups and maps, and the sign each map has by its own look."""
     own = np.array([own_sign(v) for v in volumes])
-    return signs(said.gain, said.optics, groups, own), own
+    return signs(said.gain, said.group, groups, own), own

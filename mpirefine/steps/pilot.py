@@ -25,7 +25,8 @@ from mpirefine.steps.trust import by_power
 log = logging.getLogger(__name__)
 SAMPLE, GROUP_SAMPLE = 256, 64
 ALONE, ALONE_PER_MAP = 64, 16      # particles matched to each map by itself, at least
-BOTH, BOTH_GROUP, BOTH_LEAST, BOTH_MOST = 32, 24, 8, 1024      # of them with both signs: of all; of each optics group, fewer where groups are many
+BOTH, BOTH_GROUP = 32, 16          # of them with both signs: of all, and of each optics group ...
+MOST_GROUPS = 64                   # ... of at most so many; more are taken to have one sign
 ROUNDS, SETTLED = 3, 1.15          # of matching again with better scales; a change of scale that needs none
 
 
@@ -54,18 +55,17 @@ class Pilot:
     def _scaled(self, state: State, ctx: Context) -> State:
         """Maps that are as strong as the particles show them, whatever grey scale they came with."""
         optics = ctx.particles.table.optics_of_group
-        groups = int(optics.max()) + 1
-        group = int(np.clip(BOTH_MOST / groups, BOTH_LEAST, BOTH_GROUP))
-        rows = sampled_rows(ctx, max(ALONE, ALONE_PER_MAP * ctx.models), group, optics, state.trust)
-        both = sampled_rows(ctx, BOTH, group, optics, state.trust)
+        kind = optics if optics.max() < MOST_GROUPS else np.zeros_like(optics)
+        rows = sampled_rows(ctx, max(ALONE, ALONE_PER_MAP * ctx.models), BOTH_GROUP, kind, state.trust)
+        both = sampled_rows(ctx, BOTH, BOTH_GROUP, kind, state.trust)
         with ctx.team.together("levelling the starting maps"):
             if ctx.team.is_root:
                 state = replace(state, volumes=contrast.levelled(state.volumes, ctx))
         state = replace(state, noise=first_estimate(ctx, state.volumes, state.trust))
         for attempt in range(ROUNDS if ctx.models > 1 else 1):
-            said = contrast.ask(state, ctx, rows, both if attempt == 0 else both[:0])
+            said = contrast.ask(state, ctx, rows, both if attempt == 0 else both[:0], kind)
             if attempt == 0:
-                ctx.team.from_root(self._check_signs, said, state, ctx, groups)
+                ctx.team.from_root(self._check_signs, said, state, ctx, int(kind.max()) + 1)
             factor = contrast.scales(said) if ctx.models > 1 else np.ones(1)
             if ctx.team.is_root:
                 state = replace(state, volumes=(state.volumes * factor[:, None, None, None]).astype(np.float32))
@@ -82,15 +82,16 @@ class Pilot:
             log.warning("warning: particles and maps agree, but the maps look dark (protein has low values): radius, masks and --mass want bright "
                         "ones: turn both, --invert particles,maps")
         if not found.score.any():
-            log.info("the sign of contrast is not clear from %d particles: the first iterations must show it", len(said.optics))
+            log.info("the sign of contrast is not clear from %d particles: the first iterations must show it", len(said.group))
 
     def _turned(self, found: Signs, said: contrast.Said, ctx: Context) -> list[str]:
         """A line for each optics group, or map, whose contrast is against that of the others."""
-        names, every = ctx.particles.table.group_names, bool((found.group < 0).all())
+        every = bool((found.group < 0).all())
+        names = ctx.particles.table.group_names if len(found.group) > 1 or ctx.particles.table.optics_of_group.max() < 1 else ("all",)
         lines = []
         for g in map(int, np.flatnonzero(found.group < 0)):
             m = int(np.abs(found.score[g]).argmax())
-            flag = "--invert" if every else f"--invert {names[g]}"
+            flag = "--invert" if every else f"--invert {g + 1}"
             lines.append(f"--input: particles of optics group '{names[g]}' fit the maps with their contrast turned, by a log-likelihood of "
                          f"{abs(found.gain[g, m]):.1f} each ({found.count[g]} tried, {abs(found.score[g, m]):.0f} standard errors): protein must be "
                          f"bright: turn them with {flag}")

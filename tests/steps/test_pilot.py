@@ -70,7 +70,7 @@ def test_one_dark_group_and_one_dark_map_are_named(team):
     truth, made = simulate(n=80, snr=0.5)
     groups = dict(group=(np.arange(80) % 2).astype(np.int32), group_names=("bright", "odd ones"), optics=np.arange(2, dtype=np.int32))
     mixed = dict(made, images=made["images"] * np.where(np.arange(80) % 2, -1, 1)[:, None, None].astype(np.float32))
-    with pytest.raises(InputError, match="optics group 'odd ones'.*--invert odd ones"):
+    with pytest.raises(InputError, match="optics group 'odd ones'.*--invert 2"):
         piloted(team, truth, mixed, **groups)
     with pytest.raises(InputError, match="seed_1.mrc fits.*--invert map2"):
         piloted(team, truth, made, (1.0, -1.0), names=("seed_0.mrc", "seed_1.mrc"))
