@@ -123,7 +123,7 @@ def test_a_process_that_is_killed_before_its_maps_owes_them(tmp_path):
     assert "Iteration 1 of 2" in done.stdout and "2 maps, 2 hard maps, 4 half-maps, 2 sets, particles.star, set_aside.txt, report.html" in done.stdout
 
 
-@pytest.mark.ranks(1, 2)
+@pytest.mark.ranks(1)
 def test_class_averages_are_taken_up_with_the_headers_of_their_maps(team, shared_tmp, fewer):
     run, choices = shared_tmp / "run", dict(simcmp="ccc", mapformat="hdf", iter=1)
     refine.run(options(fewer, path=run, **choices), team)
