@@ -14,6 +14,7 @@ from mpirefine.data.partition import Partition
 from mpirefine.errors import InputError
 from mpirefine.storage import lst
 from mpirefine.storage.images import LIST
+from mpirefine.storage.places import find
 
 if TYPE_CHECKING:
     from mpirefine.distribution.team import Team
@@ -112,5 +113,5 @@ def with_lists(files: Iterable[str]) -> list[str]:
         if file not in found:
             found[file] = None
             if Path(file).suffix.lower() in LIST:
-                waiting += {str(lst.find(entry.file, Path(file))) for entry in lst.read_lst(file)}
+                waiting += {str(find(entry.file, Path(file)).path) for entry in lst.read_lst(file)}
     return sorted(found)

@@ -1,7 +1,6 @@
 """RELION particle files: STAR 3.1 with optics groups, and the older single table; and the same file written back with classes and poses."""
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -221,9 +220,3 @@ def _resolving_names(source: ParticleInput) -> dict[str, list[str]]:
     if not moved:
         return {}
     return {"rlnImageName": [f"{index}@{moved.get(stack, stack)}" for index, _, stack in (cell.partition("@") for cell in cells)]}
-
-
-def input_digest(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
