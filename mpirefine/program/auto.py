@@ -54,10 +54,18 @@ def check_symmetries(names: list[str]) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
 
 
-def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
-    """Replace what is automatic; `maps` is how many were given. Raises InputError with every complaint."""
+@dataclass(frozen=True)
+class PerMap:
+    """What options say of each map, and every complaint about it."""
+
+    symmetries: tuple[str, ...]
+    mass: tuple[float, ...] | None
+    problems: tuple[str, ...]
+
+
+def per_map(options: Options, maps: int) -> PerMap:
+    """Symmetries, masses and mask numbers, which need nothing but how many maps were given."""
     problems: list[str] = []
-    reasons: list[str] = []
     symmetries: tuple[str, ...] = ()
     models, mass = 1, None
     for check in ("models", "symmetry", "automask3d", "mass"):
@@ -78,6 +86,13 @@ def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
             problems.append(f"--mass {options.mass}: give kDa, as one number or one for each map")
     if options.seeds_from == "random-subsets" and len(set(symmetries)) > 1:
         problems.append(f"--sym {options.sym}: seeds of random subsets are alike, so their symmetry must be one")
+    return PerMap(symmetries, mass, tuple(problems))
+
+
+def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
+    """Replace what is automatic; `maps` is how many were given. Raises InputError with every complaint."""
+    known = per_map(options, maps)
+    problems, reasons, symmetries = list(known.problems), [], known.symmetries
     changes: dict[str, Any] = {}
     if options.targetres is None:
         target = max(TARGET_NYQUISTS * grid.nyquist, FINEST_TARGET)
@@ -93,12 +108,12 @@ def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
             reasons.append(f"--maxshift {changes['maxshift']:g} px: {100 * SHIFT_SHARE:g} % of the box")
     elif options.maxshift > grid.nx / 4:
         problems.append(f"--maxshift {options.maxshift:g} px is more than a quarter of the box ({grid.nx} px): centre the particles first")
-    more, told = others(options, differ=models == maps)
+    more, told = others(options, differ=(options.nmodels or maps) == maps)
     if options.breaksym and not options.by_classes:
-        symmetries = ("c1",) * models
+        symmetries = ("c1",) * len(symmetries)
     if problems:
         raise InputError(*problems)
-    return Resolved(replace(options, **changes, **more), symmetries, mass, (*reasons, *told))
+    return Resolved(replace(options, **changes, **more), symmetries, known.mass, (*reasons, *told))
 
 
 def others(options: Options, *, differ: bool) -> tuple[dict[str, Any], list[str]]:

@@ -12,14 +12,19 @@ OF_MANY = re.compile(r"run_\d+|even|odd|sets|run\.log|runs\.json|consensus\..*|f
 NAMED = 5                  # files that a complaint names
 
 
-def create(path: str | None) -> Path:
-    """On rank 0. The folder of a new run: the one asked for, which must be empty, or the next free multi_NN."""
+def free(path: str | None) -> Path:
+    """On rank 0. The folder that a new run will have: the one asked for, or the next free multi_NN. InputError when it is not empty."""
     folder = Path(path) if path is not None else next_free()
     if (folder / "run.h5").exists():
         raise InputError(f"--path {folder}: holds a run already: name another folder, or go on with 'python -m mpirefine resume {folder}'")
     if not set(entries(folder)) <= set(BEGUN) or entries(folder / "sets") or entries(folder / "iterations"):
         refuse(folder, entries(folder))
-    return made(folder)
+    return folder
+
+
+def create(path: str | None) -> Path:
+    """On rank 0. Make it."""
+    return made(free(path))
 
 
 def of_many(path: str | None) -> Path:

@@ -13,7 +13,7 @@ from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError
 from mpirefine.maths.background import outside_circle
-from mpirefine.program import auto, classes, imagereport, logs
+from mpirefine.program import auto, classes, imagereport, logs, rundir
 from mpirefine.program.launcher import check_threads
 from mpirefine.program.options import Options, flag_of
 from mpirefine.program.polarity import turned
@@ -46,8 +46,8 @@ class Inputs:
     masks: list[np.ndarray]
 
 
-def read_inputs(options: Options) -> Inputs:
-    """On rank 0. Reads everything but pixels; every complaint is collected and raised as one InputError."""
+def read_inputs(options: Options, *, fresh: bool) -> Inputs:
+    """On rank 0. Reads everything but pixels; every complaint is collected and raised as one InputError. A `fresh` run needs a folder of its own."""
     problems: list[str] = []
     particles = None
     try:
@@ -60,8 +60,13 @@ def read_inputs(options: Options) -> Inputs:
         problems += field_complaints(options, particles, [len(volume) for volume in maps], apix, names)
         problems += [f"--mask {name} has {mask.shape[0]} voxels, the particles {particles.grid.nx}: give it on the particles' grid"
                      for name, mask in zip(mask_names, masks) if mask.shape[0] != particles.grid.nx]
+    if fresh:
+        try:
+            rundir.free(options.path)
+        except InputError as error:
+            problems += error.problems
     if problems:
-        raise InputError(*problems)
+        raise InputError(*problems, *(auto.per_map(options, len(maps)).problems if len(maps) >= len(options.models.split(",")) else ()))
     count = auto.count_models(options, len(maps))
     if len(masks) not in (0, 1, count):
         raise InputError(f"--mask names {len(masks)} maps for {count} models: give one for all, or one for each")
@@ -162,7 +167,7 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
     check_threads(team, options.threads)
     with team.together("reading the input"):
         if team.is_root:
-            inputs = read_inputs(options)
+            inputs = read_inputs(options, fresh=asked is None)
             resolved = auto.resolve(options, inputs.particles.grid, len(inputs.maps))
             if options.by_classes:
                 resolved, method = by_classes(resolved, inputs, asked or options)
