@@ -4,9 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mpirefine.maths.difference import EVIDENCE_FLOOR, floored, pair_p_value, ring_sets, strata
+from mpirefine.maths.difference import EVIDENCE_FLOOR, bins, floored, pair_p_value, power, ring_sets, strata, supported
 from mpirefine.maths.filters import lowpass_gauss
-from mpirefine.program.report import difference_table
+from mpirefine.maths.phantom import simulate_particles, states
+from mpirefine.program.report import difference_table, verdict
 from mpirefine.steps.average import Average
 from mpirefine.steps.classify import Classify
 from mpirefine.steps.different import Difference, compare
@@ -14,7 +15,7 @@ from mpirefine.steps.postprocess import Postprocess
 from mpirefine.steps.project import Project
 from mpirefine.steps.reconstruct import Reconstruct
 from mpirefine.steps.simmx import Simmx
-from tests.steps.small import GRID, context, simulate
+from tests.steps.small import GRID, RADIUS, context, simulate
 
 
 def iterate(ctx, state, times):
@@ -48,6 +49,65 @@ def test_one_state_does_not(team):
         assert np.abs(state.volumes[0] - state.volumes[1]).std() > 0.1 * state.volumes[0].std()          # the maps do differ
         found.append(compare(state, ctx)[0].p)
     assert min(found) > 0.02 and np.mean(found) > 0.25, found
+
+
+@pytest.mark.ranks(1, 2)
+def test_two_states_that_few_particles_cannot_tell(team):
+    """True states, much noise and few particles held out: the test is silent, and says that it would have been for states as different."""
+    truth, made = simulate(n=450, snr=0.02, seed=1)
+    ctx, state = context(team, truth, made, held_out=0.25)
+    found, = compare(iterate(ctx, state, 1), ctx)
+    assert found.p > 0.05 and found.power < 0.8 and found.fewer >= 30
+    assert verdict(found, 1).startswith(f"cannot tell from {found.particles} held-out particles (power ")
+
+
+@pytest.mark.ranks(1)
+@pytest.mark.parametrize("kind", ["background", "gain", "defocus"])
+def test_what_sets_random_halves_of_one_structure_apart_is_no_second_state(team, kind):
+    """The maps are made of those halves, so that they differ by what was planted."""
+    made, odd, truth = planted(kind, 400 if kind == "defocus" else 240)
+    ctx, state = context(team, np.concatenate([truth, truth]), dict(made, label=0 * made["label"]), held_out=0.25)
+    found, = compare(of_halves(ctx, state, odd), ctx)
+    assert found.p > 0.05, found
+
+
+def planted(kind, n):
+    """Particles of one structure, normalised, of which a random half differs in the background, gain or defocus."""
+    rng = np.random.default_rng(1)
+    truth, odd = states(GRID.nx, 1, rng), rng.random(n) < 0.5
+    made = simulate_particles(truth, GRID, n, rng=rng, snr=0.5, maxshift=2.0, bfactor=0.0)
+    y, x = np.mgrid[:GRID.nx, :GRID.nx] / GRID.nx
+    if kind == "background":
+        made["images"][odd] += (3 + 2 * x + y).astype(np.float32)
+    elif kind == "gain":
+        made["images"][odd] *= 1.5
+    else:
+        other = simulate_particles(truth, GRID, n, rng=rng, snr=0.5, maxshift=2.0, bfactor=0.0, defocus=(30000.0, 45000.0))
+        for name in ("images", "rotation", "shift"):
+            made[name][odd] = other[name][odd]
+        made["ctf"] = type(made["ctf"])(*(np.where(odd, *pair) for pair in zip(vars(other["ctf"]).values(), vars(made["ctf"]).values())))
+    return dict(made, images=normalised(made["images"])), odd, truth
+
+
+def normalised(images):
+    """Without the plane through the pixels outside the particle, by their standard deviation."""
+    y, x = np.mgrid[:GRID.nx, :GRID.nx] - GRID.nx // 2
+    outside, plane = np.hypot(y, x) > RADIUS + 2, np.stack([np.ones_like(x), x, y], -1)
+    fit, *_ = np.linalg.lstsq(plane[outside], images[:, outside].T, rcond=None)
+    flat = images - np.moveaxis(plane @ fit, -1, 0)
+    return (flat / flat[:, outside].std(axis=1)[:, None, None]).astype(np.float32)
+
+
+def of_halves(ctx, state, odd):
+    """Maps that are made of the particles that are odd, and of the others."""
+    with ctx.resources:
+        state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+        own = state.orientations.model[np.maximum(state.candidates.reference, 0)] == odd[ctx.particles.table.row, None]
+        weight = state.assignments.weight * own
+        state = replace(state, assignments=replace(state.assignments, weight=weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-3)))
+        for step in (Average(), Reconstruct(), Postprocess()):
+            state = step.run(state, ctx)
+    return state
 
 
 @pytest.mark.ranks(1, 2)
@@ -117,8 +177,51 @@ def test_ring_sets_are_no_neighbours():
     assert not (first[1:] & second[:-1]).any() and not (second[1:] & first[:-1]).any()
 
 
+def test_power_is_how_often_two_states_are_found(rng):
+    """Of particles with much evidence, with little, with none."""
+    state, found = np.where(np.arange(80) < 30, 1.0, -1.0), []
+    for apart in (3.0, 1.2, 0.0):
+        drawn = [evidence(rng, apart, one) for one in (state, 0 * state) * 150]
+        kind = np.arange(80) % 6
+        passed = np.mean([pair_p_value(two, one, kind) < 0.05 for two, one in zip(drawn[::2], drawn[1::2])])
+        told = np.mean([power(two, one, kind, 0.05, rng) for two, one in zip(drawn[:40:2], drawn[1:40:2])])
+        assert told == pytest.approx(passed, abs=0.15)
+        found.append(told)
+    assert found[0] > 0.95 and found[2] < 0.2
+
+
+def test_what_half_maps_do_not_bear_out_is_no_difference(rng):
+    """Two noisy measures of a blob: it stays, the noise goes; nothing stays of noise alone."""
+    blob = states(GRID.nx, 1, rng)[0]
+    noise = rng.standard_normal((2, *blob.shape)).astype(np.float32) * blob.std()
+    halves = blob + noise[0], blob + noise[1]
+    found = supported(sum(halves) / 2, halves)
+    assert np.corrcoef(found.ravel(), blob.ravel())[0, 1] > 0.9 > 0.85 > np.corrcoef(sum(halves).ravel(), blob.ravel())[0, 1]
+    assert supported(noise.mean(axis=0), (noise[0], noise[1])).std() < 0.25 * noise.mean(axis=0).std()
+
+
+def test_particles_of_similar_defocus_are_together(rng):
+    defocus = rng.permutation(np.arange(100.0))
+    found = bins(defocus)
+    assert len(set(found)) == 4 and all(np.ptp(defocus[found == number]) == 24 for number in range(4))
+    assert (bins(np.zeros(10)) == 0).all() and len(bins(np.zeros(0))) == 0
+
+
+def test_effects_of_two_kinds_of_strata_add_up(rng):
+    """A preference that goes with view and defocus is seen by both sets of rings: told of both, the test sees nothing."""
+    view, defocus, found, careless = np.repeat([-1.0, 1.0], 60), np.tile([-1.0, 1.0], 60), [], []
+    for _ in range(60):
+        real, null = evidence(rng, 1.5, (view + defocus) * 0.6), evidence(rng, 1.5, 0 * view)
+        found.append(pair_p_value(real, null, np.stack([view > 0, defocus > 0]).astype(int)))
+        careless.append(pair_p_value(real, null, (view > 0).astype(int)))
+    assert np.mean(careless) < 0.2 and 0.35 < np.mean(found) < 0.65
+
+
 def test_verdicts_in_words():
-    text = difference_table([Difference(0, 1, 0.0005, 90, 5), Difference(0, 2, 0.4, 80, 30), Difference(1, 2, 0.1, 60, 8)])
-    lines = text.splitlines()
-    assert "different states" in lines[2] and "< 0.001" in lines[2]
-    assert "no sign of two states" in lines[3] and "too few" in lines[4]
+    found = [Difference(0, 1, 0.0005, None, 90, 5), Difference(0, 2, 0.4, 0.93, 80, 30), Difference(1, 2, 0.11, 0.6, 60, 28),
+             Difference(0, 3, 0.03, 0.95, 70, 20), Difference(1, 3, None, None, 9, 2)]
+    lines = difference_table(found).splitlines()[2:]
+    assert "different states" in lines[0] and "< 0.001" in lines[0]
+    assert "no sign of two states: take the maps as one" in lines[1] and "93 %" in lines[1]
+    assert "cannot tell from 60 held-out particles (power 60 %): raise --held-out or add particles" in lines[2]
+    assert "cannot tell" in lines[3] and "too few held-out particles" in lines[4]          # 0.03: neither proven, nor nothing
