@@ -74,7 +74,8 @@ def test_everything_is_told_together(broken, tmp_path):
     edit(broken / "particles.star", "000005@particles.mrcs", "000005@lost.mrcs")
     write_volume(broken / "seed_0.mrc", np.zeros((8, 8, 10), np.float32), 8.0)
     (tmp_path / "mine.txt").write_text("not to be written over")
-    lines = told(command(*basic(broken, path=tmp_path)), "row 3: .*_rlnImageName.*99.*holds 12", "row 5: .*lost.mrcs", "seed_0.mrc: 10 x 8 x 8.*cubic",
+    lines = told(command(*basic(broken, path=tmp_path)),
+                 "row 3: .*_rlnImageName.*99.*holds 12", "row 5: .*lost.mrcs", "seed_0.mrc: 10 x 8 x 8.*cubic",
                  "--path .*holds mine.txt")
     assert len(lines) == 4
 
