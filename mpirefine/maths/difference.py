@@ -23,7 +23,8 @@ RING_BAND = 3              # rings of a set in one run; one ring is left out bet
 EVIDENCE_FLOOR = 20.0      # below the best map's evidence: the search does not look further
 LEAST_PARTICLES = 16
 STRATUM = 12               # particles of similar views
-MOST_BINS, SWEEPS = 8, 3   # of defocus; over kinds of strata, until their means are gone
+BIN, MOST_BINS = 8, 64     # particles of similar defocus, and how many groups of them
+SWEEPS = 3                 # over kinds of strata, until their means are gone
 SIGNIFICANT = 0.05         # of all pairs together
 RESAMPLED = 400            # trials that the power is counted in
 
@@ -50,7 +51,7 @@ def strata(views: np.ndarray, copies: int = 1) -> np.ndarray:
 
 def bins(values: np.ndarray) -> np.ndarray:
     """(p,) number of the group of similar values that each belongs to, groups of the same size: particles of similar defocus."""
-    count = int(np.clip(len(values) // (2 * STRATUM), 1, MOST_BINS))
+    count = int(np.clip(len(values) // BIN, 1, MOST_BINS))
     return np.argsort(np.argsort(values, kind="stable"), kind="stable") * count // max(len(values), 1)
 
 

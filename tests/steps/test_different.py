@@ -46,7 +46,7 @@ def test_one_state_does_not(team):
         rng = np.random.default_rng(seed)
         seeds = [truth[0] + 0.2 * lowpass_gauss(rng.standard_normal(truth[0].shape).astype(np.float32), GRID, 1 / 25) for _ in range(2)]
         ctx, state = context(team, np.stack(seeds), dict(made, label=0 * made["label"]), held_out=0.2)
-        state = iterate(ctx, state, 3)
+        state = iterate(ctx, state, 2)
         assert np.abs(state.volumes[0] - state.volumes[1]).std() > 0.1 * state.volumes[0].std()          # the maps do differ
         found.append(compare(state, ctx)[0].p)
     assert min(found) > 0.02 and np.mean(found) > 0.25, found
@@ -74,7 +74,7 @@ def test_what_sets_random_halves_of_one_structure_apart_is_no_second_state(team,
 
 def planted(kind, n):
     """Particles of one structure, normalised, of which a random half differs in the background, gain or defocus."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(6)
     truth, odd = states(GRID.nx, 1, rng), rng.random(n) < 0.5
     made = simulate_particles(truth, GRID, n, rng=rng, snr=0.5, maxshift=2.0, bfactor=0.0)
     y, x = np.mgrid[:GRID.nx, :GRID.nx] / GRID.nx
@@ -202,7 +202,7 @@ def test_what_half_maps_do_not_bear_out_is_no_difference(rng):
 def test_particles_of_similar_defocus_are_together(rng):
     defocus = rng.permutation(np.arange(100.0))
     found = bins(defocus)
-    assert len(set(found)) == 4 and all(np.ptp(defocus[found == number]) == 24 for number in range(4))
+    assert len(set(found)) == 12 and all(np.ptp(defocus[found == number]) <= 8 for number in range(12))
     assert (bins(np.zeros(10)) == 0).all() and len(bins(np.zeros(0))) == 0
 
 
