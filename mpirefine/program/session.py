@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 
@@ -60,9 +61,12 @@ def read_inputs(options: Options, *, fresh: bool) -> Inputs:
         problems += field_complaints(options, particles, [len(volume) for volume in maps], apix, names)
         problems += [f"--mask {name} has {mask.shape[0]} voxels, the particles {particles.grid.nx}: give it on the particles' grid"
                      for name, mask in zip(mask_names, masks) if mask.shape[0] != particles.grid.nx]
-    if fresh:
+    checks: list[Callable[[], object]] = [lambda: rundir.free(options.path)] if fresh else []
+    if particles is not None:
+        checks.append(lambda: turned(options.invert, particles.table, len(maps)))
+    for check in checks:
         try:
-            rundir.free(options.path)
+            check()
         except InputError as error:
             problems += error.problems
     if problems:
@@ -124,6 +128,8 @@ def by_classes(resolved: auto.Resolved, inputs: Inputs, typed: Options) -> tuple
     ctf = inputs.particles.table.ctf is not None
     options, told = classes.resolve(resolved.options, inputs.particles.grid, ctf)
     why = f"particles are scored by comparators and averaged in classes, as e2refinemulti does ({asked}); the split is not tested"
+    if ctf and inputs.particles.table.ctf.premultiplied is not None:
+        told = (*told, "images multiplied by their CTF are taken as images with flipped phases: the likelihood does better with them")
     told = (*told, *typed.useless, *(f"{flag_of(name)} does nothing: it steers the likelihood" for name in typed.not_by_classes))
     return replace(resolved, options=options, reasons=(*resolved.reasons, why, *told)), classes.method(options, inputs.particles.grid, ctf)
 
@@ -180,6 +186,8 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
     with team.together("preparing the starting maps"):
         if team.is_root:
             inputs = with_signs(inputs, options)
+            if twins is not None:
+                twins = twins.with_table(replace(twins.table, inverted=inputs.particles.table.inverted))
             seeds = prepare(inputs.maps, inputs.apix, inputs.names, grid, copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
                             targetres=options.targetres, radius=options.radius, masks=inputs.masks, seed=options.seed,
                             method=options.seeds_from, coarse=not options.by_classes, symmetries=resolved.symmetries, align=options.align_sym)
