@@ -41,7 +41,8 @@ def refine(state: State, pipeline: Sequence[Step], ctx: Context, report: Callabl
         state = replace(state, iteration=state.iteration + 1, curves={}, summary={})
         ctx.run.inputs.check()
         ctx.run.ensure_space(iteration_bytes(state, ctx), f"iteration {state.iteration}")       # before hours of work; as many projections as before
-        with ctx.clock.iteration(state.iteration), ctx.run.write_iteration(state.iteration) as ctx.writer, ExitStack() as ctx.resources:
+        with ctx.clock.iteration(state.iteration), ctx.run.write_iteration(state.iteration, ctx.clock) as ctx.writer, \
+                ExitStack() as ctx.resources:
             for step in pipeline:
                 with ctx.clock(step.name):
                     state = step.run(state, ctx)

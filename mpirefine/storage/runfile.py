@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Iterator, Mapping
 
 import h5py
 import numpy as np
@@ -149,9 +149,9 @@ class RunFile:
         return f"free space and go on with 'python -m mpirefine resume {self.folder}'"
 
     @contextmanager
-    def write_iteration(self, iteration: int) -> Iterator[IterationWriter]:
+    def write_iteration(self, iteration: int, clock: Callable[[str], ContextManager[Any]] = nullcontext) -> Iterator[IterationWriter]:
         """Collective. What is written inside becomes visible when the block ends without an error and all of it was read back; otherwise nothing
-        does. StorageFailure on all ranks when the disk did not take it.
+        does. StorageFailure on all ranks when the disk did not take it. `clock` counts the seconds of reading back and sealing as "verify".
         """
         final = self.path_of(iteration)
         temporary = final.with_name(final.name + ".tmp")
@@ -162,15 +162,16 @@ class RunFile:
         try:
             writer.open()
             yield writer
-            writer.attrs({"run": json.dumps(self.header)})
-            writer.close()
-            writer.verify()
+            with clock("verify"):
+                writer.attrs({"run": json.dumps(self.header)})
+                writer.close()
+                writer.verify()
         except BaseException as error:
             together = getattr(error, "on_all_ranks", False)
             if self.transport == "gather" or together:      # closing a parallel file is collective: others may never come
                 writer.abandon(temporary if together else None)
             raise
-        with self.team.together("finishing " + final.name):
+        with clock("verify"), self.team.together("finishing " + final.name):
             if self.team.is_root:
                 checksum.seal(temporary, seal_of(iteration))
                 sync(temporary)
