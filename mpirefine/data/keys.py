@@ -7,7 +7,7 @@ from typing import Sequence
 
 import numpy as np
 
-HALF, HELD_OUT, SAMPLE = 1, 2, 3         # what is drawn, each by a number of its own
+HALF, HELD_OUT, SAMPLE, EVEN_ODD, HALF_ANEW, HANDED_OUT = range(1, 7)        # what is drawn, each by a number of its own
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -35,6 +35,6 @@ def uniform(key: np.ndarray, purpose: int) -> np.ndarray:
     return (mixed(key ^ mixed(np.array(purpose))) >> np.uint64(11)).astype(np.float64) / float(1 << 53)
 
 
-def halves(key: np.ndarray) -> np.ndarray:
+def halves(key: np.ndarray, purpose: int = HALF) -> np.ndarray:
     """(p,) int8, 0 or 1."""
-    return (uniform(key, HALF) >= 0.5).astype(np.int8)
+    return (uniform(key, purpose) >= 0.5).astype(np.int8)

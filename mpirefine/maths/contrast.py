@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 from mpirefine.maths.assign import log_sum_exp
 
 EM_ROUNDS = 60
+SETTLING = 5               # rounds in which signs of maps and groups are brought to agree
 LEAST_SCALE = 0.02         # of the strongest map: a map that no particle shows stays what it is, weak
 CLEAR = 5.0                # standard errors from which on a sign is clear ...
 FEW = 8                    # ... of at least so many particles
@@ -69,8 +69,19 @@ def signs(gain_pm: np.ndarray, group: np.ndarray, groups: int, own_m: np.ndarray
             error = part.std(axis=0, ddof=1) / np.sqrt(len(part))
             t = mean[g] / np.maximum(error, 1e-12 + 1e-3 * np.abs(mean[g]))
             score[g] = np.where(np.abs(t) > CLEAR, t, 0)
-    best = max(product((1, -1), repeat=maps), key=lambda turn: ranking(score, np.array(turn), own_m, count))
-    return Signs(score, mean, count, of_groups(score, np.array(best)), np.array(best))
+    best = max(candidate_turns(score), key=lambda turn: ranking(score, turn, own_m, count))
+    return Signs(score, mean, count, of_groups(score, best), best)
+
+
+def candidate_turns(score: np.ndarray) -> list[np.ndarray]:
+    """Signs of the maps (m,) that may explain the scores best: what each group says, made to agree with all groups, and the opposite."""
+    found = [np.ones(score.shape[1], int)]
+    for said in (np.ones(score.shape[1]), *score):
+        turn = np.where(said < 0, -1, 1)
+        for _ in range(SETTLING):
+            turn = np.where(of_groups(score, turn) @ score < 0, -1, 1)
+        found += [turn, -turn]
+    return found
 
 
 def of_groups(score: np.ndarray, turn: np.ndarray) -> np.ndarray:

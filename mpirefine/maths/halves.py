@@ -7,32 +7,33 @@ FEW = 20                   # sampled particles of a map from which on a half-set
 LEAST_SHARE = 0.05         # of a map's particles that are in either half
 
 
-def copies(fingerprint: np.ndarray, key: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (p,) uint64 that rows with one image share (the least of theirs), and which rows repeat an earlier one (p,) bool.
+def copies(fingerprint: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """(p,) the first row that holds the image of each row; its own where it is the first. `fingerprint` (p,) is of the pixels.
 
-    `fingerprint` (p,) of the pixels; rows that are not `used` are taken to be alone.
+    Rows that are not `used` are taken to be alone.
     """
-    own, repeat = key.copy(), np.zeros(len(key), bool)
-    rows = np.flatnonzero(used)
-    _, first, which = np.unique(fingerprint[rows], return_index=True, return_inverse=True)
-    least = np.full(len(first), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(least, which, key[rows])
-    own[rows] = least[which]
-    repeat[rows] = first[which] != np.arange(len(rows))
-    return own, repeat
+    first, rows = np.arange(len(fingerprint)), np.flatnonzero(used)
+    _, place, which = np.unique(fingerprint[rows], return_index=True, return_inverse=True)
+    first[rows] = rows[place[which]] if len(rows) else rows
+    return first
 
 
-def unsound(subset: np.ndarray, key: np.ndarray) -> str:
-    """Why the half-sets of a particle file, 0 or 1 (-1: neither), cannot be used; nothing when they can. `key` (p,) as from `copies`."""
+def shared_keys(key: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """(p,) uint64: rows with one image have the least of their keys. `first` as from `copies`."""
+    least = np.full(len(key), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(least, first, key)
+    return least[first]
+
+
+def unsound(subset: np.ndarray, first: np.ndarray) -> str:
+    """Why the half-sets of a particle file, 0 or 1 (-1: neither), cannot be used; nothing when they can. `first` as from `copies`."""
     unknown = int((subset < 0).sum())
     if unknown:
         return f"{unknown} of {len(subset)} values are neither 1 nor 2"
     sizes = np.bincount(subset, minlength=2)
     if not sizes.all():
         return f"all {len(subset)} particles have the same value"
-    order = np.argsort(key, kind="stable")
-    same = key[order][1:] == key[order][:-1]
-    parted = int((same & (subset[order][1:] != subset[order][:-1])).sum())
+    parted = int((subset != subset[first]).sum())
     return f"{parted} rows repeat an image that is in the other half" if parted else ""
 
 

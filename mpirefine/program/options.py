@@ -169,6 +169,8 @@ def validate(options: Options) -> None:
             problems.append(f"{flag_of(name)} {value}: a share is more than 0 and at most 1; with {flag_of(name + 'sig')} it counts sigma")
     if options.fixed_poses and (options.local or options.keep_simmx):
         problems.append("--fixed-poses searches nothing: leave out --local and --keep-simmx")
+    if options.align_sym and (options.fixed_poses or options.mask):
+        problems.append("--align-sym turns the maps away from the poses of --fixed-poses and from --mask: leave it out, or turn the maps first")
     if options.local and options.keep_simmx:
         problems.append("--keep-simmx keeps the scores of a search everywhere: leave out --local")
     if problems:

@@ -11,6 +11,7 @@ EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was",
 
 COLUMNS = ("soft", "hard", "matched_to", "resolution", "coverage")
 HESITATION = 0.97          # of all maps that a particle hesitates between, in the mean, from which on nothing separates them
+SUSPECT = 0.05             # a p-value below it is no sign of one state either
 ENOUGH_POWER = 0.9         # of the test, before its silence means anything
 LEAST_COVERAGE, FEW_PARTICLES = 0.8, 100     # a warning below this share of directions, where there are enough particles to tell
 
@@ -21,7 +22,7 @@ def verdict(pair: Difference, pairs: int) -> str:
         return "too few held-out particles to tell: raise --held-out"
     if pair.p * pairs < SIGNIFICANT:
         return "different states"
-    if pair.p < SIGNIFICANT or pair.power is None or pair.power < ENOUGH_POWER:
+    if pair.p < SUSPECT or pair.power is None or pair.power < ENOUGH_POWER:
         return f"cannot tell from {pair.particles} held-out particles (power {percent(pair.power)}): raise --held-out or add particles"
     return "no sign of two states: take the maps as one"
 

@@ -8,11 +8,13 @@ import numpy as np
 from mpirefine.data.aberrations import Aberrations
 from mpirefine.data.grid import Grid
 from mpirefine.maths.aberrations import magnification_phase, stretch, tilt_phase, zernike_phase
+from mpirefine.maths.masks import estimate_radius
 from mpirefine.program.options import Options
 from mpirefine.storage.particlefile import ParticleInput
 
 PIXELS = (0.2, 20.0)       # Å, of particles
 FIELDS = 4.0               # the field of a map and that of the particles differ by no more than this factor
+LARGER = 1.5               # ... and is worth a word from this factor on
 LEAST_RADIUS = 3.0         # pixels
 NO_MATTER = 1.0            # degrees of phase
 
@@ -25,11 +27,31 @@ def field_complaints(options: Options, particles: ParticleInput, sizes: Sequence
         problems.append(f"{particles.path}: {grid.apix:g} Å per pixel, from {particles.pixel_source}: particles have {PIXELS[0]:g} to "
                         f"{PIXELS[1]:g} Å: correct it, or decide with --apix")
     for size, pixel, name in zip(sizes, apix, names):
-        field = size * pixel if pixel > 0 and abs(pixel - 1) > 1e-3 else grid.length      # a header without pixel size is taken to agree
+        field = field_of(size, pixel, grid)
         if not grid.length / FIELDS <= field <= grid.length * FIELDS:
             problems.append(f"{name}: a field of {field:.4g} Å ({size} voxels of {pixel:.4g} Å), but the particles' is {grid.length:.4g} Å ({told}): "
                             "correct the pixel size of one of them, or decide with --apix")
     return problems + radius_complaints(options.radius, grid)
+
+
+def field_of(size: int, pixel: float, grid: Grid) -> float:
+    """Edge in Å of a map; a header without pixel size is taken to agree with the particles."""
+    return size * pixel if pixel > 0 and abs(pixel - 1) > 1e-3 else grid.length
+
+
+def field_warnings(grid: Grid, maps: Sequence[np.ndarray], apix: Sequence[float], names: Sequence[str]) -> list[str]:
+    """What looks like a pixel size that is wrong by a factor of two or three, as after binning."""
+    found = []
+    for volume, pixel, name in zip(maps, apix, names):
+        field = field_of(len(volume), pixel, grid)
+        own = estimate_radius(volume, Grid(len(volume), field / len(volume))) if field > LARGER * grid.length else 0.0
+        if own > grid.length / 2:
+            found.append(f"warning: the density of {name} reaches {own:.0f} Å from its centre, the particles' field {grid.length / 2:.0f} Å: is the "
+                         "pixel size of both right (--apix)?")
+        elif field < grid.length / LARGER:
+            found.append(f"warning: the field of {name} is {field:.0f} Å, that of the particles {grid.length:.0f} Å: is the pixel size of both right "
+                         "(--apix)?")
+    return found
 
 
 def radius_complaints(radius: float | None, grid: Grid) -> list[str]:

@@ -18,7 +18,7 @@ from mpirefine.program import auto, classes, imagereport, logs, rundir
 from mpirefine.program.launcher import check_threads
 from mpirefine.program.options import Options, flag_of
 from mpirefine.program.polarity import turned
-from mpirefine.program.sanity import field_complaints, uncorrected
+from mpirefine.program.sanity import field_complaints, field_warnings, uncorrected
 from mpirefine.program.timing import Clock
 from mpirefine.steps.base import Context, Noise, State
 from mpirefine.steps.classes.scores import FlippedParticles
@@ -28,6 +28,7 @@ from mpirefine.steps.particles import OUTLIER, REASONS, OwnParticles
 from mpirefine.steps.plan import SearchPlan
 from mpirefine.steps.seed import Seeds, prepare
 from mpirefine.steps.simmx import CHUNK
+from mpirefine.steps.twins import check as check_twins
 from mpirefine.storage.images import read_volumes
 from mpirefine.storage.particlefile import STAR, ParticleInput, read_particles
 from mpirefine.storage.stack import ParticleStack
@@ -47,7 +48,7 @@ class Inputs:
     masks: list[np.ndarray]
 
 
-def read_inputs(options: Options, *, fresh: bool) -> Inputs:
+def read_inputs(options: Options, *, fresh: bool = False) -> Inputs:
     """On rank 0. Reads everything but pixels; every complaint is collected and raised as one InputError. A `fresh` run needs a folder of its own."""
     problems: list[str] = []
     particles = None
@@ -199,16 +200,25 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
     if method is not None:
         context.method, context.flipped = method, FlippedParticles(particles, grid.apix)
         if options.usefilt:
-            context.twins = FlippedParticles(own_particles(team, twins, partition, grid.nx, extent, options), grid.apix)
-    lens = uncorrected(inputs.particles.aberrations, options.targetres, radius) if inputs else ()
-    notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, *lens, describe(context)) if team.is_root else ()
-    for note in notes:
-        log.log(logging.WARNING if note.startswith("warning:") else logging.INFO, "%s", note)
-    shells = grid.nx // 2 + 1
+            filtered = own_particles(team, twins, partition, grid.nx, extent, options)
+            check_twins(context, filtered, options.usefilt)
+            context.twins = FlippedParticles(filtered, grid.apix)
+    notes = told(inputs, resolved, seeds, context) if team.is_root else ()
     groups = len(particles.table.group_names)
-    blank = Noise(np.ones((groups, shells)), np.ones(groups))
+    blank = Noise(np.ones((groups, grid.nx // 2 + 1)), np.ones(groups))
     state = State(0, blank, (context.first_rings or context.target_rings,) * context.models, volumes=seeds.volumes if team.is_root else None)
     return Session(context, state, inputs, seeds, resolved, notes)
+
+
+def told(inputs: Inputs, resolved: auto.Resolved, seeds: Seeds, context: Context) -> tuple[str, ...]:
+    """On rank 0. Every automatic choice and what looks wrong, in words, which are said."""
+    grid, options = context.grid, resolved.options
+    fields = field_warnings(grid, inputs.maps, inputs.apix, inputs.names)
+    lens = uncorrected(inputs.particles.aberrations, options.targetres, seeds.radius)
+    notes = (*options.idle, *resolved.reasons, *seeds.notes, *fields, *lens, describe(context))
+    for note in notes:
+        log.log(logging.WARNING if note.startswith("warning:") else logging.INFO, "%s", note)
+    return notes
 
 
 def make_context(options: Options, team: Team, grid: Grid, resolved: auto.Resolved, partition: Partition, particles: OwnParticles,

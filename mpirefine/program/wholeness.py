@@ -53,7 +53,7 @@ def ranges(ctx: Context, projections: int) -> dict[str, tuple[Callable[[np.ndarr
             "candidates/class": (between(-1, projections - 1), f"-1 to {projections - 1}"), "candidates/score": number, "candidates/dx": number,
             "candidates/dy": number, "candidates/dalpha": number, "candidates/mirror": (between(0, 1), "0 or 1"),
             "orientations/rotation": rotation, "orientations/model": (between(0, ctx.models - 1), f"0 to {ctx.models - 1}"),
-            "noise/sigma2": above, "noise/scale": number, "volumes/map": number, "volumes/half": number}
+            "noise/sigma2": above, "noise/scale": above, "volumes/map": number, "volumes/half": number}
 
 
 def check(path: Path, found: Mapping[str, np.ndarray], ctx: Context) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mpirefine.data.keys import HANDED_OUT, uniform
 from mpirefine.data.poses import Assignments, Candidates
 from mpirefine.distribution import reduce
 from mpirefine.maths.assign import assign, log_sum_exp
@@ -36,9 +37,7 @@ def hands_out(state: State, ctx: Context) -> bool:
 def handed_out(state: State, ctx: Context) -> Candidates:
     """Candidates with every particle's map replaced by one drawn for it: the maps are alike, so its views hold for all of them."""
     found, start = state.candidates, np.array([state.orientations.of_model(m).start for m in range(ctx.models)])
-    rows = ctx.particles.table.row
-    draws = np.random.default_rng([ctx.options.seed, 1])
-    drawn = draws.integers(ctx.models, size=int(rows.max(initial=-1)) + 1, dtype=np.uint16)[rows]
+    drawn = (uniform(ctx.particles.table.key, HANDED_OUT) * ctx.models).astype(int)
     used = found.reference >= 0
     own = state.orientations.model[found.reference]
     evidence = np.full_like(found.model_evidence, -np.inf)

@@ -142,7 +142,7 @@ def imagine(state: State, ctx: Context, pair: tuple[int, int], structures: np.nd
         all_own = np.flatnonzero(shown == number)
         for start in range(0, len(all_own), chunk_of(ctx)):
             own = all_own[start:start + chunk_of(ctx)]
-            draws = [np.random.default_rng([ctx.options.seed, *pair, min(number, 1), int(row)]) for row in ctx.particles.table.row[rows[own]]]
+            draws = [np.random.default_rng([ctx.options.seed, *pair, min(number, 1), int(key)]) for key in ctx.particles.table.key[rows[own]]]
             pixels[own] = imagined_images(state, ctx, volume, rows[own], poses.rotation[own], poses.shift[own], draws)
     return Imagined(ctx.particles.table, ctx.particles.set_aside, where, pixels)
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from mpirefine.data.keys import halves, image_keys
+from mpirefine.data.keys import HALF_ANEW, halves, image_keys
 from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
-from mpirefine.maths.halves import copies, missing_half, unsound
+from mpirefine.maths.halves import copies, missing_half, shared_keys, unsound
 from mpirefine.steps.base import Context
 from mpirefine.steps.particles import OwnParticles
 
@@ -26,17 +26,24 @@ def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int)
     every = {name: reduce.gather_rows(team, np.ascontiguousarray(values), partition) for name, values in columns.items()}
     parts = None
     if team.is_root:
-        key, repeat = copies(every["print"], every["key"], every["used"])
+        first = copies(every["print"], every["used"])
+        key, repeat = shared_keys(every["key"], first), first != np.arange(len(first))
         if repeat.any():
             log.info("%d of %d rows repeat an image of another row (an expanded or joined file): copies share a half and are held out together",
                      repeat.sum(), len(repeat))
-        why = "" if table.subset is None else unsound(every["subset"], key)
-        if why:
-            log.warning(NOT_USED, why)
-        half = halves(key) if table.subset is None or why else every["subset"]
+        half = halves(key) if table.subset is None else of_the_file(every["subset"], first, key)
         parts = [(key[b.as_slice], repeat[b.as_slice], half[b.as_slice]) for b in partition]
     key, repeat, half = team.scatter(parts)
     particles.table = replace(table, own_key=key, repeat=repeat, half=half.astype(np.int8))
+
+
+def of_the_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """On rank 0. (p,) half-sets of a particle file, or others where they are not sound: not those that this program may have written into it."""
+    why = unsound(subset, first)
+    if not why:
+        return subset
+    log.warning(NOT_USED, why)
+    return halves(key, HALF_ANEW)
 
 
 def in_every_map(ctx: Context, rows: np.ndarray, model: np.ndarray) -> None:
@@ -46,8 +53,7 @@ def in_every_map(ctx: Context, rows: np.ndarray, model: np.ndarray) -> None:
     if not any(one[2] for one in told):
         return
     why = missing_half(np.concatenate([one[0] for one in told]), np.concatenate([one[1] for one in told]), ctx.models)
-    own = halves(table.key)
     if why:
         if ctx.team.is_root:
             log.warning(NOT_USED, why)
-        ctx.particles.table = replace(table, half=own)
+        ctx.particles.table = replace(table, half=halves(table.key, HALF_ANEW))

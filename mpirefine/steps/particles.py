@@ -12,6 +12,7 @@ from mpirefine.data.particles import ParticleTable
 from mpirefine.maths.background import Background, backgrounds
 from mpirefine.maths.likelihood import ring_means
 
+CHUNK_PIXELS = 1 << 20     # of the images looked at together
 MOST_POWER = 1e30          # of an image: squares of what is larger leave single precision
 REASONS = ("", "pixels are not finite", "all pixels are the same",      # why a particle is set aside, by code
            "no map explains it: its likelihood is far below that of its group")
@@ -33,13 +34,14 @@ class OwnParticles:
     pixels as they are in the file.
     """
 
-    def __init__(self, table: ParticleTable, stack: Stack, box: int, *, keep_pixels: bool, outside: np.ndarray | None = None, chunk: int = 256):
+    def __init__(self, table: ParticleTable, stack: Stack, box: int, *, keep_pixels: bool, outside: np.ndarray | None = None, chunk: int = 0):
         self.table, self._stack, self._outside = table, stack, outside
         self.reason = np.zeros(len(table), np.int8)
         self.power = np.empty((len(table), box // 2 + 1), np.float32)
         self.background = Background.blank(len(table))
         self.fingerprint = np.zeros(len(table), np.uint64)
         self._pixels: np.ndarray | None = np.empty((len(table), box, box), np.float32) if keep_pixels else None
+        chunk = chunk or max(1, CHUNK_PIXELS // box ** 2)
         for start in range(0, len(table), chunk):
             rows = np.arange(start, min(start + chunk, len(table)))
             images = self._looked_at(rows, stack.read(rows), box)

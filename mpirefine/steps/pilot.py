@@ -27,6 +27,7 @@ SAMPLE, GROUP_SAMPLE = 256, 64
 ALONE, ALONE_PER_MAP = 64, 16      # particles matched to each map by itself, at least
 BOTH, BOTH_GROUP = 32, 16          # of them with both signs: of all, and of each optics group ...
 MOST_GROUPS = 64                   # ... of at most so many; more are taken to have one sign
+CLEAR_GAIN, MIXED = 10.0, 0.1      # of log-likelihood, that tells the sign of one particle; share of particles against the others that is told
 ROUNDS, SETTLED = 3, 1.15          # of matching again with better scales; a change of scale that needs none
 
 
@@ -82,7 +83,14 @@ class Pilot:
             log.warning("warning: particles and maps agree, but the maps look dark (protein has low values): radius, masks and --mass want bright "
                         "ones: turn both, --invert particles,maps")
         if not found.score.any():
-            log.info("the sign of contrast is not clear from %d particles: the first iterations must show it", len(said.group))
+            log.warning("warning: the sign of contrast is not clear from %d particles: look at the maps of the first iterations", len(said.group))
+        best = said.gain[np.arange(len(said.gain)), np.abs(said.gain).argmax(axis=1)]
+        against, clear = int((best < -CLEAR_GAIN).sum()), int((np.abs(best) > CLEAR_GAIN).sum())
+        if against > MIXED * clear:
+            log.warning("warning: of %d particles with a clear sign of contrast %d fit the maps better when they are turned: are some of the stacks "
+                        "dark?", clear, against)
+        if ctx.particles.table.optics_of_group.max() >= MOST_GROUPS:
+            log.info("the sign of contrast was judged for all optics groups together, which are more than %d", MOST_GROUPS)
 
     def _turned(self, found: Signs, said: contrast.Said, ctx: Context) -> list[str]:
         """A line for each optics group, or map, whose contrast is against that of the others."""
@@ -95,11 +103,13 @@ class Pilot:
             lines.append(f"--input: particles of optics group '{names[g]}' fit the maps with their contrast turned, by a log-likelihood of "
                          f"{abs(found.gain[g, m]):.1f} each ({found.count[g]} tried, {abs(found.score[g, m]):.0f} standard errors): protein must be "
                          f"bright: turn them with {flag}")
-        for m in map(int, np.flatnonzero(found.map < 0)):
+        turned = np.flatnonzero(found.map < 0)
+        one = len(self.names) == 1                       # all maps are made of it
+        for m in map(int, turned[:1] if one else turned):
             g = int(np.abs(found.score[:, m]).argmax())
-            name = self.names[m] if m < len(self.names) else f"map {m + 1}"
+            name = self.names[0 if one else m] if self.names else f"map {m + 1}"
             lines.append(f"--models: {name} fits the particles with its contrast turned, by a log-likelihood of {abs(found.gain[g, m]):.1f} each "
-                         f"({found.count[g]} tried): protein must be bright: turn it with --invert map{m + 1}")
+                         f"({found.count[g]} tried): protein must be bright: turn it with --invert {'maps' if one else f'map{m + 1}'}")
         return lines
 
 

@@ -203,6 +203,10 @@ class IterationWriter:
         """Nothing more is written; Collective where all ranks raised the same error, and then the file is removed. A file that took no more is
         never closed.
         """
+        if remove is not None:                           # closing needs room, which the ballast takes
+            if self.team.is_root:
+                self._ballast.unlink(missing_ok=True)
+            self.team.barrier()
         if self._broken and self._file is not None:
             _LOST.append(self._file)
         elif self._file is not None:

@@ -185,7 +185,8 @@ def _subset(particles: StarTable) -> np.ndarray | None:
     """Half-set of each row as the file has it, from 0; -1 where it is neither 1 nor 2."""
     if "rlnRandomSubset" not in particles:
         return None
-    return np.array([{"1": 0, "2": 1}.get(cell, -1) for cell in particles.column("rlnRandomSubset")], np.int8)
+    known = {"1": 0, "2": 1, **{f"{n}.{'0' * zeros}": n - 1 for n in (1, 2) for zeros in range(1, 7)}}
+    return np.array([known.get(cell, -1) for cell in particles.column("rlnRandomSubset")], np.int8)
 
 
 def write_particles(path: str | os.PathLike[str], source: ParticleInput, *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray,

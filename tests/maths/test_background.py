@@ -69,3 +69,21 @@ def test_blank_backgrounds_change_nothing_and_rows_can_be_put(clean):
 
 def test_there_is_always_an_outside():
     assert outside_circle(64, 1000.0).sum() > 64 and outside_circle(16, 8.0).sum() > 16
+
+
+def test_coarse_counts_and_padded_images(clean, rng):
+    counts = np.rint(clean * 0.6 + rng.integers(3, 9, (len(clean), 1, 1)))
+    found = backgrounds(counts, OUTSIDE)
+    left = found.removed(counts)[:, OUTSIDE]
+    assert np.isnan(found.padding).all() and (np.abs(left.mean(axis=1)) < 0.1).all()
+    np.testing.assert_allclose(left.std(axis=1), 1, atol=0.1)
+    raw = clean * 37 + 1200
+    padded = raw.copy()
+    padded[:, :14] = 1000.0                                     # a band that was never recorded, more than half of the pixels outside
+    padded[:, :, :8] = 1000.0
+    found = backgrounds(padded, OUTSIDE)
+    assert (found.padding == 1000).all()
+    np.testing.assert_allclose(found.scale, 37, rtol=0.15)
+    made = found.removed(padded)
+    assert (made[:, :14] == 0).all()
+    np.testing.assert_allclose(made[:, 16:, 10:], backgrounds(raw, OUTSIDE).removed(raw)[:, 16:, 10:], atol=0.9)

@@ -7,10 +7,13 @@ import pytest
 from mpirefine.errors import InputError
 from mpirefine.maths.assign import assign
 from mpirefine.maths.ctf import contrast_transfer
+from mpirefine.maths.filters import lowpass_gauss
+from mpirefine.steps.particles import OwnParticles
 from mpirefine.steps.pilot import Pilot
 from mpirefine.steps.project import Project
 from mpirefine.steps.simmx import find
-from tests.steps.small import GRID, context, simulate
+from mpirefine.steps.twins import check
+from tests.steps.small import GRID, Memory, context, simulate
 
 
 def piloted(team, truth, made, factors=(1.0, 1.0), names=(), **table):
@@ -74,6 +77,29 @@ def test_one_dark_group_and_one_dark_map_are_named(team):
         piloted(team, truth, mixed, **groups)
     with pytest.raises(InputError, match="seed_1.mrc fits.*--invert map2"):
         piloted(team, truth, made, (1.0, -1.0), names=("seed_0.mrc", "seed_1.mrc"))
+
+
+@pytest.mark.ranks(1)
+def test_some_dark_particles_among_the_others_are_told(team, caplog):
+    truth, made = simulate(n=80, snr=0.5)
+    made["images"] = made["images"] * np.where(np.arange(80) % 4 == 1, -1, 1)[:, None, None].astype(np.float32)
+    with caplog.at_level("WARNING", logger="mpirefine"):
+        piloted(team, truth, made)
+    assert "fit the maps better when they are turned" in caplog.text
+
+
+@pytest.mark.ranks(1, 2)
+def test_filtered_twins_must_be_those_of_the_particles(team):
+    truth, made = simulate(n=80, snr=0.5)
+    ctx, _ = context(team, truth, made)
+    smooth = np.stack([lowpass_gauss(image, GRID, 1 / 30) for image in made["images"]])
+    for images, said in ((smooth, ""), (-smooth, "contrast is turned"), (np.roll(smooth, 5, axis=0), "not the same particles")):
+        twins = OwnParticles(ctx.particles.table, Memory(images[ctx.block.as_slice]), GRID.nx, keep_pixels=True)
+        if not said:
+            check(ctx, twins, "twins.hdf")
+            continue
+        with pytest.raises(InputError, match=f"--usefilt twins.hdf: .*{said}"):
+            check(ctx, twins, "twins.hdf")
 
 
 @pytest.mark.ranks(1, 2)

@@ -12,14 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.data.keys import EVEN_ODD, halves
+from mpirefine.data.partition import Partition
+from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import ParameterError
 from mpirefine.maths.fsc import fsc, resolution_at
-from mpirefine.maths.halves import unsound
-from mpirefine.program import rundir
+from mpirefine.program import logs, rundir
 from mpirefine.program.commands import refine
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options, add_to, validate
+from mpirefine.program.session import dealt
+from mpirefine.steps.halves import settle
+from mpirefine.storage.beside import beside
 from mpirefine.storage.images import read_volumes
 from mpirefine.storage.particlefile import LISTS, STAR, read_particles
 
@@ -40,10 +45,10 @@ def main(args: argparse.Namespace) -> int:
         raise ParameterError("eotest refines one map: give one in --models, without --nmodels and --runs")
     with Team.world() as team:
         check_launcher(team.size)
-        options = replace(options, no_ctf=options.no_ctf or not team.from_root(has_ctf, options))
         if options.check:
             return refine.run(options, team)
-        folder = team.from_root(split, options)
+        logs.start(team.rank, team.size, options.verbose)
+        folder = split(options, team)
         for name in HALVES:
             twins = half_path(folder, name, options.usefilt) if options.usefilt else None
             refine.run(replace(options, path=str(folder / name), input=half_path(folder, name, options.input), usefilt=twins), team)
@@ -51,25 +56,31 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def has_ctf(options: Options) -> bool:
-    """On rank 0. Whether the particles carry a CTF; EMAN2's files need not, as in EMAN2, a STAR file must say --no-ctf."""
-    needed = Path(options.input).suffix.lower() == STAR
-    return options.no_ctf or read_particles(options.input, options.apix, ctf_needed=needed).table.ctf is not None
+def split(options: Options, team: Team) -> Path:
+    """Collective. The folder, with the particles of each half in its sets, and their filtered twins. Copies of an image are in one half.
 
-
-def split(options: Options) -> Path:
-    """On rank 0. The folder, with the particles of each half in its sets, and their filtered twins."""
-    source = read_particles(options.input, options.apix, ctf=not options.no_ctf)
-    folder = rundir.of_many(options.path)
-    rundir.made(folder)
-    table = source.table
-    own = table.subset is not None and not unsound(table.subset, table.key)
-    rows = [np.flatnonzero((table.subset if own else table.half) == half) for half in (0, 1)]
-    twins = [(options.usefilt, read_particles(options.usefilt, options.apix, ctf=False))] if options.usefilt else []
-    for path, particles in [(options.input, source), *twins]:
-        for name, half in zip(HALVES, rows):
-            particles.subset(half_path(folder, name, path), half)
-    return folder
+    Halves are those of the particle file where they are sound, else drawn apart from those that a refinement draws.
+    """
+    source = twins = folder = None
+    with team.together("reading the particles"):
+        if team.is_root:
+            source = read_particles(options.input, options.apix, ctf=not options.no_ctf)
+            twins = read_particles(options.usefilt, options.apix, ctf=False) if options.usefilt else None
+            folder = rundir.of_many(options.path)
+            rundir.made(folder)
+    count, box = team.bcast((len(source.table), source.grid.nx) if source is not None else None)
+    partition = Partition.even(count, team.size)
+    particles = dealt(team, source, partition, box, keep_pixels=False)
+    settle(team, particles, partition, options.seed)
+    table = particles.table
+    own = all(team.allgather(table.subset is not None and np.array_equal(table.subset, table.half)))
+    half = reduce.gather_rows(team, table.half if own else halves(table.key, EVEN_ODD), partition)
+    with team.together("writing the halves"):
+        if team.is_root:
+            for path, stack in [(options.input, source), *([(options.usefilt, twins)] if twins is not None else [])]:
+                for number, name in enumerate(HALVES):
+                    stack.subset(half_path(folder, name, path), np.flatnonzero(half == number))
+    return team.bcast(folder)
 
 
 def half_path(folder: Path, name: str, source: str) -> str:
@@ -83,7 +94,8 @@ def compare(folder: Path, suffix: str) -> float:
     last = [max((folder / name).glob(f"threed_[0-9][0-9]_01{suffix}")) for name in HALVES]
     (first, apix), (second, _) = (read_volumes(path) for path in last)
     grid, curve = Grid(len(first[0]), apix), fsc(first[0], second[0])
-    np.savetxt(folder / "fsc_eotest.txt", np.column_stack([np.arange(len(curve)) / grid.length, curve]), fmt="%10.6f", header="1/A even-odd")
+    with beside(folder / "fsc_eotest.txt") as temporary:
+        np.savetxt(temporary, np.column_stack([np.arange(len(curve)) / grid.length, curve]), fmt="%10.6f", header="1/A even-odd")
     found = resolution_at(curve, 0.143, grid)
     log.info("even against odd particles: FSC 0.5 at %.2f Å, 0.143 at %.2f Å: %s", resolution_at(curve, 0.5, grid), found, folder / "fsc_eotest.txt")
     return found
