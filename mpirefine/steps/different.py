@@ -90,10 +90,15 @@ def compare_pair(state: State, ctx: Context, pair: tuple[int, int], rows: np.nda
         return Difference(*pair, None, None, len(views), int(sizes.min()))
     one = evidence_of(np.zeros(len(rows), int))
     p, chance = team.from_root(pair_p_value, observed, one, stratum), None
-    if p >= significance:
+    if p >= significance and team.from_root(both_halves, state, pair):
         two = evidence_of(1 + own[1].argmax(axis=1))
         chance = team.from_root(power, two, one, stratum, significance, np.random.default_rng([ctx.options.seed, *pair]))
     return Difference(*pair, p, chance, len(views), int(sizes.min()))
+
+
+def both_halves(state: State, pair: tuple[int, int]) -> bool:
+    """On rank 0. Whether all half-maps of a pair have particles, so that they can tell what the maps' difference holds."""
+    return bool(state.halves[list(pair)].any(axis=(2, 3, 4)).all())
 
 
 def taken(ctx: Context, rows: np.ndarray) -> np.ndarray:

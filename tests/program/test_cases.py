@@ -43,17 +43,25 @@ def test_what_cannot_be_is_refused(cases, case, name, expected):
     assert all(text in done.stderr for text in expected), done.stderr
 
 
+@pytest.fixture(scope="module")
+def untouched(cases):
+    """Labels of the set that nothing was done to."""
+    done = command(*words(cases / "base", path=cases / "run"), timeout=300)
+    assert done.returncode == 0, done.stderr
+    return read_star(cases / "run/particles.star")["particles"].floats("rlnClassNumber")
+
+
 @pytest.mark.parametrize("case, name, expected", [
     ("half_counts", "particles.star", "not normalised"),
+    ("counts_int16", "particles.star", "raw counts"),
     ("premultiplied", "particles.star", "normalised"),
     ("repeated", "repeated.star", "480 of 720 rows repeat an image"),
 ])
-def test_what_can_be_read_gives_the_right_labels(cases, case, name, expected, tmp_path):
+def test_what_can_be_read_gives_the_labels_of_the_untouched_set(cases, untouched, case, name, expected, tmp_path):
     done = command(*words(cases / case, name, path=tmp_path / "run"), timeout=300)
     assert done.returncode == 0 and expected in done.stdout + done.stderr, done.stdout + done.stderr
-    found = read_star(tmp_path / "run/particles.star")["particles"].floats("rlnClassNumber") - 1
-    truth = np.load(cases / "base/truth.npz")["label"]
-    assert (found == np.repeat(truth, len(found) // len(truth))).mean() >= 0.97
+    found = read_star(tmp_path / "run/particles.star")["particles"].floats("rlnClassNumber")
+    assert (found == np.repeat(untouched, len(found) // len(untouched))).mean() >= 0.99
 
 
 def test_an_extended_header_that_is_not_there_does_no_harm(cases):
