@@ -1,7 +1,6 @@
 """Before the first assignment: how strong each map is in the particles, and whether both have the same sign of contrast."""
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -14,7 +13,7 @@ from mpirefine.maths.project import slices
 from mpirefine.steps.base import Context, State
 from mpirefine.steps.noise import full_points
 from mpirefine.steps.particles import Turned
-from mpirefine.steps.project import Project
+from mpirefine.steps.project import of_map
 from mpirefine.steps.simmx import find
 
 POWER_STEP = 30.0          # degrees between the views a map's power is averaged over
@@ -47,25 +46,26 @@ def levelled(volumes: np.ndarray, ctx: Context) -> np.ndarray:
     return (volumes / np.sqrt(np.where(power > 0, power, 1))[:, None, None, None]).astype(np.float32)
 
 
-def one_map(state: State, ctx: Context, model: int, rows: np.ndarray, both: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Collective. Own `rows` in one map alone: log-evidence, cross and power (n, 3); and what `both`, some of them, lose when turned (n',)."""
-    alone = replace(ctx, symmetries=ctx.symmetries[model:model + 1], options=replace(ctx.options, temperature=1.0), resources=ExitStack())
-    own = replace(state, volumes=state.volumes[model:model + 1] if ctx.team.is_root else None, rings=state.rings[model:model + 1])
-    with alone.resources:
-        own = Project().run(own, alone)
-        views = np.log(len(own.orientations))
-        found = find(own, alone, rows)
-        turned = find(own, replace(alone, particles=cast(Any, Turned(ctx.particles))), both)
+def one_map(state: State, ctx: Context, model: int, factor: float, rows: np.ndarray, both: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Collective. Own `rows` in one map alone, `factor` times as strong as it is: log-evidence, cross and power (n, 3); and what `both`, some of
+    them, lose when turned (n',). Maps were projected before.
+    """
+    alone = replace(ctx, symmetries=ctx.symmetries[model:model + 1], options=replace(ctx.options, temperature=1.0),
+                    references=of_map(ctx.references, model))
+    own = replace(state, volumes=state.volumes[model:model + 1] if ctx.team.is_root else None, rings=state.rings[model:model + 1],
+                  orientations=alone.references.fine.orientations, noise=replace(state.noise, scale=factor * state.noise.scale))
+    views = np.log(len(own.orientations))
+    found = find(own, alone, rows)
+    turned = find(own, replace(alone, particles=cast(Any, Turned(ctx.particles))), both)
     straight = found.model_evidence[:, 0]
     return np.column_stack([straight - views, found.match]), straight[np.isin(rows, both)] - turned.model_evidence[:, 0]
 
 
-def ask(state: State, ctx: Context, rows: np.ndarray, both: np.ndarray, kind: np.ndarray) -> Said:
-    """Collective. Own `rows` against every map by itself, some of them (`both`) with either sign; what all ranks found, in order of rank.
-
-    `kind` (g,) is what each noise group counts as.
+def ask(state: State, ctx: Context, factors: np.ndarray, rows: np.ndarray, both: np.ndarray, kind: np.ndarray) -> Said:
+    """Collective. Own `rows` against every map by itself, times `factors` (m,), some of them (`both`) with either sign; what all ranks found, in
+    order of rank. `kind` (g,) is what each noise group counts as.
     """
-    parts = [one_map(state, ctx, m, rows, both) for m in range(ctx.models)]
+    parts = [one_map(state, ctx, m, float(factors[m]), rows, both) for m in range(ctx.models)]
     table = ctx.particles.table
     said, gain, group = (np.concatenate(ctx.team.allgather(part)) for part in (
         np.stack([part[0] for part in parts], 1), np.stack([part[1] for part in parts], 1), kind[table.group[both]]))

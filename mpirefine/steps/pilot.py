@@ -6,6 +6,7 @@ the same in both. Then all maps together: noise and grey scale of each group, an
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,8 +44,9 @@ class Pilot:
 
     def run(self, state: State, ctx: Context) -> State:
         """Collective. InputError when particles and maps have opposite contrast."""
-        trust, optics = by_power(ctx), ctx.particles.table.optics_of_group
+        trust, optics, resources = by_power(ctx), ctx.particles.table.optics_of_group, ctx.resources
         state = self._scaled(replace(state, trust=trust), ctx)
+        ctx.resources = resources
         state = Project().run(state, ctx)
         rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, optics, trust)
         sample = replace(state, candidates=find(state, ctx, rows))
@@ -63,16 +65,19 @@ class Pilot:
             if ctx.team.is_root:
                 state = replace(state, volumes=contrast.levelled(state.volumes, ctx))
         state = replace(state, noise=first_estimate(ctx, state.volumes, state.trust))
-        for attempt in range(ROUNDS if ctx.models > 1 else 1):
-            said = contrast.ask(state, ctx, rows, both if attempt == 0 else both[:0], kind)
-            if attempt == 0:
-                ctx.team.from_root(self._check_signs, said, state, ctx, int(kind.max()) + 1)
-            factor = contrast.scales(said) if ctx.models > 1 else np.ones(1)
-            if ctx.team.is_root:
-                state = replace(state, volumes=(state.volumes * factor[:, None, None, None]).astype(np.float32))
-            if ctx.team.agree(bool(np.abs(np.log(factor)).max() < np.log(SETTLED)), "whether the maps' scales are settled"):
-                break
-        return state
+        factors = np.ones(ctx.models)
+        with ExitStack() as ctx.resources:
+            projected = Project().run(state, ctx)
+            for attempt in range(ROUNDS if ctx.models > 1 else 1):
+                said = contrast.ask(projected, ctx, factors, rows, both if attempt == 0 else both[:0], kind)
+                if attempt == 0:
+                    ctx.team.from_root(self._check_signs, said, state, ctx, int(kind.max()) + 1)
+                change = contrast.scales(said) if ctx.models > 1 else np.ones(1)
+                factors = factors * change
+                if ctx.team.agree(bool(np.abs(np.log(change)).max() < np.log(SETTLED)), "whether the maps' scales are settled"):
+                    break
+        volumes = (state.volumes * factors[:, None, None, None]).astype(np.float32) if ctx.team.is_root else None
+        return replace(state, volumes=volumes)
 
     def _check_signs(self, said: contrast.Said, state: State, ctx: Context, groups: int) -> None:
         """On rank 0."""

@@ -40,6 +40,19 @@ class References:
     children: tuple[np.ndarray, ...]
 
 
+def of_map(references: References, model: int) -> References:
+    """What belongs to one map, as views: the references of a refinement of this map alone."""
+    coarse, fine = references.coarse, references.fine
+    rows, near = coarse.orientations.of_model(model), fine.orientations.of_model(model)
+    return References(part_of(coarse, rows), part_of(fine, near), tuple(own - near.start for own in references.children[rows]))
+
+
+def part_of(level: PreparedLevel, rows: slice) -> PreparedLevel:
+    """Some rows of a level, as the only map's."""
+    own = Orientations(level.orientations.rotation[rows], np.zeros(rows.stop - rows.start, np.int32))
+    return replace(level, orientations=own, matrices=level.matrices[rows], power=level.power[rows], uneven=level.uneven[rows])
+
+
 def directions(ctx: Context, delta: float, iteration: int, dropped: tuple[int, ...] = ()) -> Orientations:
     """Orientations of all maps, one list; the grid is turned at random, by seed and iteration alone: maps are compared on the same views."""
     rotation, model = [], []
