@@ -13,7 +13,7 @@ import numpy as np
 
 from mpirefine.errors import InputError
 from mpirefine.maths.assign import assign
-from mpirefine.maths.contrast import Signs
+from mpirefine.maths.contrast import FEW, Signs
 from mpirefine.steps import contrast
 from mpirefine.steps.base import Context, Noise, State
 from mpirefine.steps.classify import hard_poses
@@ -91,7 +91,7 @@ class Pilot:
             log.warning("warning: the sign of contrast is not clear from %d particles: look at the maps of the first iterations", len(said.group))
         best = said.gain[np.arange(len(said.gain)), np.abs(said.gain).argmax(axis=1)]
         against, clear = int((best < -CLEAR_GAIN).sum()), int((np.abs(best) > CLEAR_GAIN).sum())
-        if against > MIXED * clear:
+        if clear >= FEW and against > MIXED * clear:
             log.warning("warning: of %d particles with a clear sign of contrast %d fit the maps better when they are turned: are some of the stacks "
                         "dark?", clear, against)
         if ctx.particles.table.optics_of_group.max() >= MOST_GROUPS:
