@@ -158,7 +158,7 @@ def test_a_damaged_iteration_is_named_and_the_one_before_is_taken(team, shared_t
         for number in (1, 2):
             flip(run / "iterations" / f"{number:02d}.h5", 8 * 5_000)
     team.barrier()
-    session = open_session(options(fewer, path=run), team)
+    session = open_session(options(fewer, path=run), team, options(fewer, path=run))
     session.context.run = RunFile.open(run, team)
     assert resume.last_whole(session).iteration == 0 and session.context.run.iterations() == []
 
@@ -194,7 +194,7 @@ DAMAGE = [
 def test_values_that_cannot_be_are_named(team, shared_tmp, few):
     asked = options(few, path=shared_tmp / "run", iter=1, held_out=0)
     refine.run(asked, team)
-    session = open_session(asked, team)
+    session = open_session(asked, team, asked)
     one = shared_tmp / "run" / "iterations" / "01.h5"
     whole = one.read_bytes()
     for change, expected in DAMAGE:

@@ -85,16 +85,19 @@ def test_duplicates_are_named(team):
 
 
 @pytest.mark.ranks(1, 2, 4)
-def test_random_subsets_hand_out_by_row(team):
+def test_random_subsets_hand_out_each_image_to_one_map(team):
     truth, made = simulate()
     ctx, state = context(team, [truth[0], truth[0]], made)
     with ctx.resources:
         state = Project().run(state, ctx)
         state = replace(state, candidates=match(state, ctx, np.arange(len(ctx.particles))))
     dealt = handed_out(state, ctx)
-    drawn = np.random.default_rng([0, 1]).integers(2, size=60, dtype=np.uint16)[ctx.particles.table.row]
-    used = dealt.reference >= 0
-    assert (state.orientations.model[dealt.reference] == drawn[:, None])[used].all()
+    used, model = dealt.reference >= 0, state.orientations.model[dealt.reference]
+    drawn = model[:, 0]
+    assert (model == drawn[:, None])[used].all() and 15 < sum(team.allgather(int(drawn.sum()))) < 45
+    ctx.particles.table = replace(ctx.particles.table, own_key=np.full(len(ctx.particles), 7, np.uint64))       # copies of one image
+    same = state.orientations.model[handed_out(state, ctx).reference[:, 0]]
+    assert len(set(np.concatenate(team.allgather(same)).tolist())) == 1
     view = state.orientations.rotation[:, 2]
     np.testing.assert_allclose(view[dealt.reference][used], view[state.candidates.reference][used])
     assert np.isneginf(dealt.model_evidence[np.arange(len(drawn)), 1 - drawn]).all()
