@@ -44,9 +44,8 @@ class Pilot:
 
     def run(self, state: State, ctx: Context) -> State:
         """Collective. InputError when particles and maps have opposite contrast."""
-        trust, optics, resources = by_power(ctx), ctx.particles.table.optics_of_group, ctx.resources
+        trust, optics = by_power(ctx), ctx.particles.table.optics_of_group
         state = self._scaled(replace(state, trust=trust), ctx)
-        ctx.resources = resources
         state = Project().run(state, ctx)
         rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, optics, trust)
         sample = replace(state, candidates=find(state, ctx, rows))
@@ -65,11 +64,11 @@ class Pilot:
             if ctx.team.is_root:
                 state = replace(state, volumes=contrast.levelled(state.volumes, ctx))
         state = replace(state, noise=first_estimate(ctx, state.volumes, state.trust))
-        factors = np.ones(ctx.models)
-        with ExitStack() as ctx.resources:
-            projected = Project().run(state, ctx)
+        factors, own = np.ones(ctx.models), replace(ctx, resources=ExitStack())
+        with own.resources:
+            projected = Project().run(state, own)
             for attempt in range(ROUNDS if ctx.models > 1 else 1):
-                said = contrast.ask(projected, ctx, factors, rows, both if attempt == 0 else both[:0], kind)
+                said = contrast.ask(projected, own, factors, rows, both if attempt == 0 else both[:0], kind)
                 if attempt == 0:
                     ctx.team.from_root(self._check_signs, said, state, ctx, int(kind.max()) + 1)
                 change = contrast.scales(said) if ctx.models > 1 else np.ones(1)
