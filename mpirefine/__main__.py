@@ -1,4 +1,5 @@
 """`python -m mpirefine`: threads are set before numpy loads, and however one rank ends in error, all end."""
+
 from __future__ import annotations
 
 import logging
@@ -13,12 +14,16 @@ from typing import Any
 from mpirefine.program.launcher import launched_rank
 
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-PATIENCE = 1.0             # seconds other ranks leave rank 0 to speak before their exit makes the launcher kill it
+PATIENCE = 1.0  # seconds other ranks leave rank 0 to speak before their exit makes the launcher kill it
 
 
 def set_threads(argv: list[str]) -> None:
-    """One BLAS thread (the program's own threads call it at once) and --threads for OpenMP: libraries read these variables when they load."""
-    asked = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--threads"] + [w[10:] for w in argv if w.startswith("--threads=")]
+    """One BLAS thread (the program's own threads call it at once) and --threads for OpenMP: libraries read these
+    variables when they load.
+    """
+    asked = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--threads"] + [
+        w[10:] for w in argv if w.startswith("--threads=")
+    ]
     for name in BLAS_VARIABLES:
         os.environ.setdefault(name, "1")
     if asked and asked[-1].isdigit():
@@ -34,7 +39,9 @@ def tell(error: BaseException) -> None:
 
 
 def end_in_error(error: BaseException, status: int) -> int:
-    """Tell an error once and end every rank. Errors that all ranks raised together are told by rank 0, others by the rank that failed."""
+    """Tell an error once and end every rank. Errors that all ranks raised together are told by rank 0, others by the
+    rank that failed.
+    """
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is None:
         if launched_rank() == 0:
@@ -60,7 +67,7 @@ def end_at_once(world: Any, status: int) -> None:
     logging.shutdown()
     sys.stdout.flush()
     if world.Get_size() == 1:
-        os._exit(status)               # Abort would add lines of its own
+        os._exit(status)  # Abort would add lines of its own
     if world.Get_rank() == 0:
         world.Abort(status)
 
@@ -81,8 +88,10 @@ def run(argv: list[str]) -> int:
     set_threads(argv)
     threading.excepthook = lambda hook: crash(hook.exc_type, hook.exc_value, hook.exc_traceback)
     from mpirefine.errors import RefineError
+
     try:
         from mpirefine.program import cli
+
         return cli.main(argv)
     except RefineError as error:
         return end_in_error(error, error.exit_status)

@@ -5,8 +5,9 @@ class RefineError(Exception):
     """Base of all errors that are told to the user in one line, without a traceback."""
 
     exit_status = 2
-    on_all_ranks = False       # set when every rank raises it, so that rank 0 alone tells it
-    at_once = False            # whether the process ends without putting anything in order: HDF5 hangs on files that a full disk did not take
+    on_all_ranks = False  # set when every rank raises it, so that rank 0 alone tells it
+    # whether the process ends without putting anything in order: HDF5 hangs on files that a full disk did not take
+    at_once = False
 
 
 class InputError(RefineError):

@@ -1,11 +1,15 @@
-"""Components by name: `name:key=value:key=value`, strict, and able to explain themselves. Knows no component; each lives where its function lives."""
+"""Components by name: `name:key=value:key=value`, strict, and able to explain themselves. Knows no component; each
+lives where its function lives.
+"""
+
 from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any, Callable, Iterator, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -26,7 +30,7 @@ class Spec(NamedTuple):
     values: dict[str, str]
 
     @classmethod
-    def parse(cls, text: str) -> "Spec":
+    def parse(cls, text: str) -> Spec:
         """Raises ParameterError for a missing name or '=', an empty key or value, and a key given twice."""
         name, *parts = str(text).strip().split(":")
         if not name:
@@ -58,22 +62,28 @@ class Component:
 def nearest(word: str, known: list[str]) -> str:
     """A hint with the nearest spelling, or all choices."""
     near = difflib.get_close_matches(word, known, 1)
-    return f"did you mean {near[0]}?" if near else f"it is one of {', '.join(sorted(known))}" if known else "there is none"
+    return (
+        f"did you mean {near[0]}?" if near else f"it is one of {', '.join(sorted(known))}" if known else "there is none"
+    )
 
 
 class Registry:
-    """All components of one kind. A component's parameters are its function's keyword-only arguments, typed, explained in its docstring."""
+    """All components of one kind. A component's parameters are its function's keyword-only arguments, typed, explained
+    in its docstring.
+    """
 
     def __init__(self, kind: str):
-        self.kind = kind                     # singular, as in an error message: "processor", "comparator"
+        self.kind = kind  # singular, as in an error message: "processor", "comparator"
         self._functions: dict[str, Callable[..., Any]] = {}
 
     def register(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Decorator: known from now on by the first name and, as other spellings, by the rest."""
+
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
             for name in names:
                 self._functions[name] = function
             return function
+
         return add
 
     def __iter__(self) -> Iterator[str]:
@@ -96,7 +106,8 @@ class Registry:
     def build(self, text: str, load: Loader | None = None) -> Component:
         """The component that `text` asks for. `load` reads what array parameters name (files).
 
-        Raises ParameterError for an unknown name or parameter, a value of the wrong type, and a parameter that is missing.
+        Raises ParameterError for an unknown name or parameter, a value of the wrong type, and a parameter that is
+        missing.
         """
         spec = Spec.parse(text)
         known = self.parameters(spec.name)
@@ -130,8 +141,15 @@ class Registry:
 
 def signature_text(name: str, parameters: dict[str, inspect.Parameter]) -> str:
     """A component as it is typed, each parameter with its default, or its type where it must be given."""
-    return ":".join([name, *(f"{key}=<{kind_of(p.annotation)}>" if p.default in (p.empty, None) else f"{key}={p.default}"
-                             for key, p in parameters.items())])
+    return ":".join(
+        [
+            name,
+            *(
+                f"{key}=<{kind_of(p.annotation)}>" if p.default in (p.empty, None) else f"{key}={p.default}"
+                for key, p in parameters.items()
+            ),
+        ]
+    )
 
 
 def kind_of(annotation: Any) -> str:
@@ -142,7 +160,9 @@ def kind_of(annotation: Any) -> str:
 
 
 def convert(where: str, value: str, annotation: Any, load: Loader | None) -> Any:
-    """A parameter's text as its type: int, float, bool, str, or an array read from the file it names; None is allowed where the type says so."""
+    """A parameter's text as its type: int, float, bool, str, or an array read from the file it names; None is allowed
+    where the type says so.
+    """
     kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
     for kind in kinds:
         try:

@@ -1,4 +1,5 @@
 """Tests run alone or under mpirun: the same files, sub-teams of every size up to the world's."""
+
 import os
 import shutil
 import sys

@@ -1,4 +1,5 @@
 """The programs under tools/ as modules."""
+
 import importlib.util
 from importlib.machinery import SourceFileLoader
 from pathlib import Path

@@ -1,8 +1,10 @@
 """EMAN2's contrast transfer parameters, as image headers hold them, and their text form."""
+
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -20,27 +22,27 @@ class EmanCTF:
     (0.5, 0.25)
     """
 
-    defocus: float                       # µm, underfocus positive; the mean of both axes
-    dfdiff: float = 0.0                  # µm, the difference of both axes
-    dfang: float = 0.0                   # degrees from +x, of the axis with the larger defocus
-    bfactor: float = 0.0                 # Å², amplitude exp(-B s²/4)
-    ampcont: float = 10.0                # %
-    voltage: float = 300.0               # kV
-    cs: float = 2.7                      # mm
-    apix: float = 1.0                    # Å per pixel
-    dsbg: float = 1.0                    # 1/Å between samples of the two curves
-    background: tuple[float, ...] = ()   # power of the noise
-    snr: tuple[float, ...] = ()          # signal to noise ratio
+    defocus: float  # µm, underfocus positive; the mean of both axes
+    dfdiff: float = 0.0  # µm, the difference of both axes
+    dfang: float = 0.0  # degrees from +x, of the axis with the larger defocus
+    bfactor: float = 0.0  # Å², amplitude exp(-B s²/4)
+    ampcont: float = 10.0  # %
+    voltage: float = 300.0  # kV
+    cs: float = 2.7  # mm
+    apix: float = 1.0  # Å per pixel
+    dsbg: float = 1.0  # 1/Å between samples of the two curves
+    background: tuple[float, ...] = ()  # power of the noise
+    snr: tuple[float, ...] = ()  # signal to noise ratio
 
     @classmethod
-    def from_text(cls, text: str) -> "EmanCTF":
+    def from_text(cls, text: str) -> EmanCTF:
         """From `E` and nine numbers, then the two curves as n,value,...,value. Raises FormatError."""
         parts = text.strip().split()
         try:
             if not parts or parts[0][0] != "E" or len(parts) != len(NUMBERS) + len(CURVES):
                 raise ValueError
-            values: dict[str, Any] = dict(zip(NUMBERS, map(float, (parts[0][1:], *parts[1:len(NUMBERS)]))))
-            for name, part in zip(CURVES, parts[len(NUMBERS):]):
+            values: dict[str, Any] = dict(zip(NUMBERS, map(float, (parts[0][1:], *parts[1 : len(NUMBERS)]))))
+            for name, part in zip(CURVES, parts[len(NUMBERS) :]):
                 count, *samples = part.split(",")
                 if int(count) != len(samples):
                     raise ValueError
@@ -50,8 +52,10 @@ class EmanCTF:
         return cls(**values).checked()
 
     @classmethod
-    def from_fields(cls, values: Mapping[str, Any]) -> "EmanCTF":
-        """From a mapping with the names of the fields, as EMAN2 writes it to JSON; others are left out. Raises FormatError."""
+    def from_fields(cls, values: Mapping[str, Any]) -> EmanCTF:
+        """From a mapping with the names of the fields, as EMAN2 writes it to JSON; others are left out. Raises
+        FormatError.
+        """
         try:
             known: dict[str, Any] = {name: float(values[name]) for name in NUMBERS if name in values}
             known |= {name: tuple(map(float, values.get(name, ()))) for name in CURVES}
@@ -60,21 +64,26 @@ class EmanCTF:
             raise FormatError(f"not a CTF of EMAN2: {str(dict(values))[:60]}") from None
 
     @classmethod
-    def from_header(cls, value: Any) -> "EmanCTF":
+    def from_header(cls, value: Any) -> EmanCTF:
         """What a header holds under `ctf`: the text form, or a mapping. Raises FormatError."""
         return cls.from_fields(value) if isinstance(value, Mapping) else cls.from_text(str(value))
 
-    def checked(self) -> "EmanCTF":
+    def checked(self) -> EmanCTF:
         """Itself; FormatError when there is no curve for such numbers."""
         values = np.array([getattr(self, name) for name in NUMBERS])
         if not (np.isfinite(values).all() and np.isfinite([*self.background, *self.snr]).all()):
             raise FormatError("a CTF of EMAN2 with numbers that are not finite")
         if self.voltage <= 0 or self.apix <= 0:
-            raise FormatError(f"a CTF of EMAN2 with voltage {self.voltage:g} kV and {self.apix:g} Å per pixel: both must be positive")
+            raise FormatError(
+                f"a CTF of EMAN2 with voltage {self.voltage:g} kV and {self.apix:g} Å per pixel: both must be positive"
+            )
         return self
 
     def to_text(self) -> str:
         """As EMAN2 writes it: numbers in float32 with 10 digits, the curves with 3."""
         numbers = " ".join(f"{np.float32(getattr(self, name)):.10g}" for name in NUMBERS)
-        curves = (",".join([str(len(curve)), *(f"{np.float32(v):.3g}" for v in curve)]) for curve in (self.background, self.snr))
+        curves = (
+            ",".join([str(len(curve)), *(f"{np.float32(v):.3g}" for v in curve)])
+            for curve in (self.background, self.snr)
+        )
         return f"E{numbers} {' '.join(curves)}"

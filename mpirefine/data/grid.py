@@ -1,4 +1,5 @@
 """The sampling of images and maps: box and pixel size, and the frequencies that belong to them."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,13 +1,16 @@
-"""A number for every image, from its name alone: what is drawn of particles does not depend on the order of rows, nor on ranks."""
+"""A number for every image, from its name alone: what is drawn of particles does not depend on the order of rows, nor
+on ranks.
+"""
+
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 
-HALF, HELD_OUT, SAMPLE, EVEN_ODD, HALF_ANEW, HANDED_OUT = range(1, 7)        # what is drawn, each by a number of its own
+HALF, HELD_OUT, SAMPLE, EVEN_ODD, HALF_ANEW, HANDED_OUT = range(1, 7)  # what is drawn, each by a number of its own
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -21,12 +24,19 @@ def mixed(values: np.ndarray) -> np.ndarray:
 
 
 def image_keys(files: Sequence[str], file: np.ndarray, image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(p,) uint64 of image `image` of stack `file` (a row of `files`): by the stack's name without its folder and the image's index.
+    """(p,) uint64 of image `image` of stack `file` (a row of `files`): by the stack's name without its folder and the
+    image's index.
 
     Folders do not count, so that a data set may be moved.
     """
     names = [Path(name).name for name in files] or [""]
-    stack = np.array([int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "little") for name in names], np.uint64)
+    stack = np.array(
+        [
+            int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest(), "little")
+            for name in names
+        ],
+        np.uint64,
+    )
     return mixed(stack[np.minimum(file, len(stack) - 1)] ^ mixed(np.asarray(image).astype(np.uint64)))
 
 

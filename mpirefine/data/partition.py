@@ -1,9 +1,11 @@
 """Who owns what: contiguous ranges of an index, dealt over parts. Pure integers, the same on every rank."""
+
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 
 class Block(NamedTuple):
@@ -24,7 +26,7 @@ class Block(NamedTuple):
     def as_slice(self) -> slice:
         return slice(self.start, self.stop)
 
-    def chunks(self, length: int) -> Iterator["Block"]:
+    def chunks(self, length: int) -> Iterator[Block]:
         """The block in pieces of at most `length` rows."""
         for start in range(self.start, self.stop, length):
             yield Block(start, min(start + length, self.stop))
@@ -42,7 +44,7 @@ class Partition:
     bounds: tuple[int, ...]
 
     @classmethod
-    def even(cls, n: int, parts: int, quantum: int = 1) -> "Partition":
+    def even(cls, n: int, parts: int, quantum: int = 1) -> Partition:
         """As even as whole quanta allow; the first parts get the extra quantum. Only the last quantum may be short."""
         quanta = -(-n // quantum)
         each, extra = divmod(quanta, parts)

@@ -1,4 +1,5 @@
 """Orientations of projections, and what particles were assigned to."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ class Orientations:
     transform at Rᵀ(u, v, 0) (EMAN2's `xform.projection`).
     """
 
-    rotation: np.ndarray         # (r, 3, 3) float64
-    model: np.ndarray            # (r,) int32, map of each projection, from 0
+    rotation: np.ndarray  # (r, 3, 3) float64
+    model: np.ndarray  # (r,) int32, map of each projection, from 0
 
     def __len__(self) -> int:
         return len(self.model)
@@ -29,18 +30,22 @@ class Orientations:
 class Candidates:
     """The best projections of each particle, best first, as the search left them; unused places have reference -1.
 
-    The particle is the projection mirrored (rows v → -v) if `mirror`, then turned by `angle` (in-plane, radians, EMAN phi), then
-    moved by `shift` (pixels). `evidence` sums exp(log-likelihood) over in-plane angles and shifts of that projection, as a logarithm.
+    The particle is the projection mirrored (rows v → -v) if `mirror`, then turned by `angle` (in-plane, radians, EMAN
+    phi), then
+    moved by `shift` (pixels). `evidence` sums exp(log-likelihood) over in-plane angles and shifts of that projection,
+    as a logarithm.
     """
 
-    reference: np.ndarray        # (p, c) int32
-    score: np.ndarray            # (p, c) float32, minus the best log-likelihood: smaller is better
-    evidence: np.ndarray         # (p, c) float64
-    angle: np.ndarray            # (p, c) float32
-    shift: np.ndarray            # (p, c, 2) float32, x then y
-    mirror: np.ndarray           # (p, c) bool
-    model_evidence: np.ndarray   # (p, m) float64, log-sum-exp over all projections of a map
-    match: np.ndarray            # (p, 2) float64, Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² on average over the posterior of the likely poses
+    reference: np.ndarray  # (p, c) int32
+    score: np.ndarray  # (p, c) float32, minus the best log-likelihood: smaller is better
+    evidence: np.ndarray  # (p, c) float64
+    angle: np.ndarray  # (p, c) float32
+    shift: np.ndarray  # (p, c, 2) float32, x then y
+    mirror: np.ndarray  # (p, c) bool
+    model_evidence: np.ndarray  # (p, m) float64, log-sum-exp over all projections of a map
+    match: (
+        np.ndarray
+    )  # (p, 2) float64, Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² on average over the posterior of the likely poses
 
     def __len__(self) -> int:
         return len(self.reference)
@@ -50,7 +55,7 @@ class Candidates:
 class Assignments:
     """Which projections each particle is averaged into, with what weight, and which map it belongs to."""
 
-    weight: np.ndarray           # (p, c) float32, one per place of the candidates; 0 where it does not contribute
-    posterior: np.ndarray        # (p, m) float32, probability of each map
-    model: np.ndarray            # (p,) int32, map of the best candidate (hard assignment), -1 for particles set aside
-    best: np.ndarray             # (p,) int32, place of that candidate in its row
+    weight: np.ndarray  # (p, c) float32, one per place of the candidates; 0 where it does not contribute
+    posterior: np.ndarray  # (p, m) float32, probability of each map
+    model: np.ndarray  # (p,) int32, map of the best candidate (hard assignment), -1 for particles set aside
+    best: np.ndarray  # (p,) int32, place of that candidate in its row

@@ -1,15 +1,16 @@
 """Arrays between ranks: always as buffers, in bounded pieces. All functions are collective."""
+
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from mpirefine.data.partition import Partition
 from mpirefine.distribution.team import Team
 
-SUM_BYTES = 1 << 22        # Allreduce in pieces of 4 MiB: 2-3 times faster than one large call
-PIECE_BYTES = 1 << 29      # everything else below the 2 GB that counts in C ints allow
+SUM_BYTES = 1 << 22  # Allreduce in pieces of 4 MiB: 2-3 times faster than one large call
+PIECE_BYTES = 1 << 29  # everything else below the 2 GB that counts in C ints allow
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -20,12 +21,15 @@ def _flat(array: np.ndarray) -> np.ndarray:
 
 def _pieces(flat: np.ndarray, nbytes: int) -> list[np.ndarray]:
     step = max(1, nbytes // flat.itemsize)
-    return [flat[start:start + step] for start in range(0, flat.size, step)]
+    return [flat[start : start + step] for start in range(0, flat.size, step)]
 
 
 def sum_in_place(team: Team, array: np.ndarray) -> None:
-    """Collective. Add the arrays of all ranks, every rank gets the sum. Same shape and dtype everywhere; must be contiguous."""
+    """Collective. Add the arrays of all ranks, every rank gets the sum. Same shape and dtype everywhere; must be
+    contiguous.
+    """
     from mpi4py import MPI
+
     flat = _flat(array)
     if team.size == 1:
         return
@@ -46,7 +50,9 @@ def bcast_array(team: Team, array: np.ndarray | None) -> np.ndarray:
 
 
 def gather_rows(team: Team, rows: np.ndarray, partition: Partition) -> np.ndarray | None:
-    """Collective. All rows on rank 0, in order; None elsewhere. `rows` are those of the own block, contiguous, any trailing shape."""
+    """Collective. All rows on rank 0, in order; None elsewhere. `rows` are those of the own block, contiguous, any
+    trailing shape.
+    """
     if team.size == 1:
         return rows
     flat = _flat(rows)
@@ -67,9 +73,11 @@ def gather_rows(team: Team, rows: np.ndarray, partition: Partition) -> np.ndarra
 
 
 def exchange(team: Team, send: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Collective. Rank i gets `send[i]` of every rank, in order of rank, with its shape. One dtype; shapes may differ and be empty.
+    """Collective. Rank i gets `send[i]` of every rank, in order of rank, with its shape. One dtype; shapes may differ
+    and be empty.
 
-    Pairwise exchanges round a ring, so that no count exceeds what C ints hold and no rank needs more than its own parts.
+    Pairwise exchanges round a ring, so that no count exceeds what C ints hold and no rank needs more than its own
+    parts.
     """
     shapes = team.comm.alltoall([part.shape for part in send])
     received = [np.empty(shape, send[0].dtype) for shape in shapes]

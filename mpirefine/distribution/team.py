@@ -1,8 +1,10 @@
 """The ranks that work together, and the ways in which they fail, agree and talk in small messages."""
+
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any
 
 from mpirefine.errors import RankFailure, RefineError
 
@@ -10,7 +12,8 @@ from mpirefine.errors import RankFailure, RefineError
 class Team:
     """A communicator with what the program needs of it. A context manager: sub-teams made on the way are freed.
 
-    `bytes_sent` counts the payload this rank handed to collective calls (one copy of each buffer, however the MPI moves it); the
+    `bytes_sent` counts the payload this rank handed to collective calls (one copy of each buffer, however the MPI moves
+    it); the
     functions in `reduce.py` add to it.
     """
 
@@ -23,9 +26,10 @@ class Team:
         self._node: Team | None = None
 
     @classmethod
-    def world(cls) -> "Team":
+    def world(cls) -> Team:
         """Collective. All ranks of the job."""
         from mpi4py import MPI
+
         return cls(MPI.COMM_WORLD)
 
     @property
@@ -33,16 +37,18 @@ class Team:
         return self.rank == 0
 
     @property
-    def node(self) -> "Team":
+    def node(self) -> Team:
         """Collective at its first use. The ranks that share this rank's memory."""
         if self._node is None:
             from mpi4py import MPI
+
             self._node = Team(self.comm.Split_type(MPI.COMM_TYPE_SHARED, key=self.rank))
         return self._node
 
-    def first(self, count: int) -> "Team | None":
+    def first(self, count: int) -> Team | None:
         """Collective. A team of the first `count` ranks; None on the others."""
         from mpi4py import MPI
+
         part = self.comm.Split(0 if self.rank < count else MPI.UNDEFINED, self.rank)
         return Team(part) if part != MPI.COMM_NULL else None
 
@@ -52,7 +58,7 @@ class Team:
             self._node.comm.Free()
             self._node = None
 
-    def __enter__(self) -> "Team":
+    def __enter__(self) -> Team:
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -80,17 +86,23 @@ class Team:
 
     @contextmanager
     def together(self, what: str) -> Iterator[None]:
-        """Collective. All ranks leave the block, or all raise the same error: a RefineError as it is, RankFailure for a file or memory error.
+        """Collective. All ranks leave the block, or all raise the same error: a RefineError as it is, RankFailure for a
+        file or memory error.
 
-        Any other error is a mistake in the program: it stays itself on the rank where it happened, so that its traceback is seen. No
+        Any other error is a mistake in the program: it stays itself on the rank where it happened, so that its
+        traceback is seen. No
         collective call may stand inside the block.
         """
         failure: Exception | None = None
         try:
             yield
-        except Exception as error:          # whatever it is, the other ranks must hear of it before it goes on
+        except Exception as error:  # whatever it is, the other ranks must hear of it before it goes on
             failure = error
-        said = [error for error in self.comm.allgather(None if failure is None else self._portable(failure, what)) if error is not None]
+        said = [
+            error
+            for error in self.comm.allgather(None if failure is None else self._portable(failure, what))
+            if error is not None
+        ]
         if said:
             mistake = failure is not None and not isinstance(failure, (RefineError, OSError, MemoryError))
             if mistake:

@@ -1,7 +1,9 @@
 """One array per node, filled by the ranks of the node and then read by all of them: MPI-3 shared memory."""
+
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +11,9 @@ from mpirefine.distribution.team import Team
 
 
 class Window:
-    """Collective to make, to seal and to leave. `writable` until `seal()`, then `array`, read-only; plain memory when alone on a node."""
+    """Collective to make, to seal and to leave. `writable` until `seal()`, then `array`, read-only; plain memory when
+    alone on a node.
+    """
 
     def __init__(self, team: Team, shape: Sequence[int], dtype: Any):
         self._node, self._window = team.node, None
@@ -19,10 +23,12 @@ class Window:
             self.writable: np.ndarray | None = np.zeros(shape, dtype)
         else:
             from mpi4py import MPI
+
             own = max(count * dtype.itemsize, 1) if self._node.is_root else 0
             self._window = MPI.Win.Allocate_shared(own, dtype.itemsize, comm=self._node.comm)
             buffer, _ = self._window.Shared_query(0)
-            self.writable = np.ndarray(shape, dtype, buffer)  # type: ignore[arg-type]  # mpi4py.MPI.buffer has the protocol
+            # type: ignore[arg-type]  # mpi4py.MPI.buffer has the protocol
+            self.writable = np.ndarray(shape, dtype, buffer)
             self._window.Fence()
         self._array: np.ndarray | None = None
 
@@ -41,10 +47,10 @@ class Window:
         self._array, self.writable = self.writable.view(), None
         self._array.flags.writeable = False
 
-    def __enter__(self) -> "Window":
+    def __enter__(self) -> Window:
         return self
 
     def __exit__(self, *failure: object) -> None:
         self._array = self.writable = None
         if self._window is not None and not (failure and failure[0]):
-            self._window.Free()             # collective: after an error on one rank the others may never come
+            self._window.Free()  # collective: after an error on one rank the others may never come

@@ -1,4 +1,5 @@
 """Where the components of each kind are, and how what they name in files is read."""
+
 from __future__ import annotations
 
 import importlib
@@ -11,14 +12,14 @@ from mpirefine.registry import Component, Registry, nearest
 from mpirefine.storage.images import open_images
 
 KINDS = {
-    "processors": ("mpirefine.maths.processing.catalogue", "PROCESSORS"),
-    "cmps": ("mpirefine.maths.compare", "CMPS"),
-    "aligners": ("mpirefine.maths.align", "ALIGNERS"),
-    "averagers": ("mpirefine.maths.averagers", "AVERAGERS"),
-    "reconstructors": ("mpirefine.maths.reconstructors", "RECONSTRUCTORS"),
-    "projectors": ("mpirefine.maths.projectors", "PROJECTORS"),
-    "orientgens": ("mpirefine.maths.orientgen", "ORIENTGENS"),
-    "symmetries": ("mpirefine.maths.symmetry", "SYMMETRIES"),
+    "processors": ("mpirefine.maths.eman2.processors.catalogue", "PROCESSORS"),
+    "cmps": ("mpirefine.maths.eman2.comparators.catalogue", "CMPS"),
+    "aligners": ("mpirefine.maths.eman2.aligners.catalogue", "ALIGNERS"),
+    "averagers": ("mpirefine.maths.eman2.averagers", "AVERAGERS"),
+    "reconstructors": ("mpirefine.maths.eman2.reconstructors", "RECONSTRUCTORS"),
+    "projectors": ("mpirefine.maths.eman2.projectors", "PROJECTORS"),
+    "orientgens": ("mpirefine.maths.eman2.orientgens", "ORIENTGENS"),
+    "symmetries": ("mpirefine.maths.geometry.symmetry", "SYMMETRIES"),
 }
 TEXT = (".txt", ".dat", ".csv")
 
@@ -32,7 +33,9 @@ def registry(kind: str) -> Registry:
 
 
 def load(name: str) -> np.ndarray:
-    """What an array parameter names: a curve (n, 2) of a text file, else the first image or map of a file. Raises InputError."""
+    """What an array parameter names: a curve (n, 2) of a text file, else the first image or map of a file. Raises
+    InputError.
+    """
     if Path(name).suffix.lower() not in TEXT:
         with open_images(name) as file:
             return file.read([0])[0]

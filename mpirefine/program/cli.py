@@ -1,4 +1,5 @@
 """The command line: which command, its options, and one clear line for each mistake."""
+
 from __future__ import annotations
 
 import argparse
@@ -50,7 +51,10 @@ class Parser(argparse.ArgumentParser):
             lines = []
             for word in words:
                 near = difflib.get_close_matches(word.split("=")[0], known, 1)
-                lines.append(f"unknown option {word.split('=')[0]}" + (f": did you mean {near[0]}?" if near else ": see --help-all"))
+                lines.append(
+                    f"unknown option {word.split('=')[0]}"
+                    + (f": did you mean {near[0]}?" if near else ": see --help-all")
+                )
             message = "\n".join(lines)
         raise ParameterError(message)
 
@@ -67,12 +71,16 @@ def main(argv: list[str]) -> int:
         return 0
     if "--version" in argv:
         import mpirefine
+
         logs.say(f"mpirefine {mpirefine.__version__}")
         return 0
     name, rest = (argv[0], argv[1:]) if not argv[0].startswith("-") else ("refine", argv)
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, 1)
-        raise ParameterError(f"unknown command '{name}'" + (f": did you mean {near[0]}?" if near else f": it is one of {', '.join(COMMANDS)}"))
+        raise ParameterError(
+            f"unknown command '{name}'"
+            + (f": did you mean {near[0]}?" if near else f": it is one of {', '.join(COMMANDS)}")
+        )
     module = importlib.import_module(f"mpirefine.program.commands.{name}")
     parser = Parser(prog=f"python -m mpirefine {name}", description=module.__doc__)
     module.add_arguments(parser, full="--help-all" in rest)

@@ -1,29 +1,33 @@
 """What is said and where: rank 0 on the terminal and in run.log, other ranks only warnings, with their number."""
+
 from __future__ import annotations
 
 import logging
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any
 
 from mpirefine.program.launcher import launched_rank
 
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
-PLAIN_SECONDS = 15.0       # between lines of progress where there is no terminal
+PLAIN_SECONDS = 15.0  # between lines of progress where there is no terminal
 _state: dict[str, Any] = {"root": False, "verbose": 0}
 
 
 def start(rank: int, size: int, verbose: int) -> None:
-    """Set up logging of a run: called once on every rank. What is said before the folder is known is kept for `into`."""
+    """Set up logging of a run: called once on every rank. What is said before the folder is known is kept for
+    `into`.
+    """
     root = logging.getLogger("mpirefine")
-    for handler in list(root.handlers):                # of an earlier run in this process
+    for handler in list(root.handlers):  # of an earlier run in this process
         handler.close()
         root.removeHandler(handler)
     root.propagate = False
-    logging.raiseExceptions = False                    # a full disk under run.log is told where results are written, not by a traceback
+    logging.raiseExceptions = False  # a full disk under run.log is told where results are written, not by a traceback
     root.setLevel(LEVELS[min(verbose, 2)] if rank == 0 else logging.WARNING)
     terminal = logging.StreamHandler(sys.stdout if rank == 0 else sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s" if rank == 0 else f"[rank {rank} of {size}] %(message)s"))
@@ -92,6 +96,7 @@ def progress(total: int, label: str) -> Iterator[Any]:
         yield _Nothing()
     elif sys.stderr.isatty():
         from tqdm import tqdm
+
         with tqdm(total=total, desc=label, leave=False, unit="particle", file=sys.stderr) as bar:
             yield bar
     else:

@@ -1,4 +1,7 @@
-"""Every option of a refinement, declared once: the command line, its help, the checks and the JSON in the run file come from here."""
+"""Every option of a refinement, declared once: the command line, its help, the checks and the JSON in the run file come
+from here.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -6,11 +9,23 @@ import json
 from dataclasses import asdict, dataclass, fields
 
 from mpirefine.errors import ParameterError
-from mpirefine.program.declare import opt
-from mpirefine.program.emanoptions import IDLE, EmanOptions, translated
+from mpirefine.program.declaration import opt
+from mpirefine.program.eman2.options import IDLE, EmanOptions, translated
 
 # what steers the search and the statistics of the likelihood only
-LIKELIHOOD = ("assign", "delta", "maxshift", "temperature", "held_out", "tau2_fudge", "local", "fixed_poses", "keep_simmx", "block_mb", "threads")
+LIKELIHOOD = (
+    "assign",
+    "delta",
+    "maxshift",
+    "temperature",
+    "held_out",
+    "tau2_fudge",
+    "local",
+    "fixed_poses",
+    "keep_simmx",
+    "block_mb",
+    "threads",
+)
 
 
 @dataclass(frozen=True)
@@ -22,39 +37,85 @@ class Options(EmanOptions):
     nmodels: int | None = opt(None, "make this many seeds from one starting map, by seeded noise", level=0, least=2)
     sym: str = opt("c1", "symmetry, one for all maps or one each: c<n>, d<n>, tet, oct, icos", level=0)
     iter: int | None = opt(None, "iterations, at most (default: 8, or 40 for seeds of one map)", level=0, least=1)
-    targetres: float | None = opt(None, "resolution aimed at; seeds are low-passed to it, matching uses no more", unit="Å", level=0, least=0.1)
-    mass: str | None = opt(None, "mass, one for all maps or one each: maps are written with density 1 as contour level", unit="kDa", level=0)
+    targetres: float | None = opt(
+        None, "resolution aimed at; seeds are low-passed to it, matching uses no more", unit="Å", level=0, least=0.1
+    )
+    mass: str | None = opt(
+        None,
+        "mass, one for all maps or one each: maps are written with density 1 as contour level",
+        unit="kDa",
+        level=0,
+    )
     path: str | None = opt(None, "results folder (default: the next free multi_NN)", level=0)
-    sep: int | None = opt(None, "projections a particle contributes to, at most (default: 8, or the best with class averages)", level=0, least=1)
-    assign: str = opt("soft", "soft: by probability; hard: the best --sep projections", level=0, choices=("soft", "hard"))
+    sep: int | None = opt(
+        None,
+        "projections a particle contributes to, at most (default: 8, or the best with class averages)",
+        level=0,
+        least=1,
+    )
+    assign: str = opt(
+        "soft", "soft: by probability; hard: the best --sep projections", level=0, choices=("soft", "hard")
+    )
     threads: int = opt(1, "threads per rank", level=0, least=1)
     check: bool = opt(False, "find every problem of the input, do no work", level=0, short="-c")
     apix: float | None = opt(None, "pixel size of the particles, instead of what the files say", unit="Å", least=1e-3)
     radius: float | None = opt(None, "particle radius (default: from the starting maps)", unit="Å", least=1.0)
     maxshift: float | None = opt(None, "largest shift searched (default: 8 % of the box)", unit="px", least=0.0)
-    delta: float | None = opt(None, "step of directions on the fine grid (default: from radius and resolution)", unit="degrees", least=0.5)
+    delta: float | None = opt(
+        None, "step of directions on the fine grid (default: from radius and resolution)", unit="degrees", least=0.5
+    )
     align_sym: bool = opt(False, "turn starting maps whose axes lie elsewhere than those of --sym")
-    mask: str | None = opt(None, "solvent mask, one for all maps or one each (MRC on the particles' grid, 0 to 1; default: a soft sphere)")
-    seeds_from: str = opt("noise", "how --nmodels makes seeds of one map: noise added; random-subsets: alike, particles handed out at random in the "
-                          "first iteration; phase-randomised: random phases of the fine features; fragments: each lacks another part",
-                          choices=("noise", "random-subsets", "phase-randomised", "fragments"))
+    mask: str | None = opt(
+        None, "solvent mask, one for all maps or one each (MRC on the particles' grid, 0 to 1; default: a soft sphere)"
+    )
+    seeds_from: str = opt(
+        "noise",
+        "how --nmodels makes seeds of one map: noise added; random-subsets: alike, particles handed out at random in "
+        "the "
+        "first iteration; phase-randomised: random phases of the fine features; fragments: each lacks another part",
+        choices=("noise", "random-subsets", "phase-randomised", "fragments"),
+    )
     tau2_fudge: float = opt(4.0, "weight of the data against the prior in the maps' Wiener filter", least=0.01)
-    held_out: float | None = opt(None, "share of the particles (default 0.05, more of few; 2000 at most) that are left out of the maps until "
-                                 "the end, to test whether maps differ; 0: no test", least=0.0, most=0.5)
-    min_share: float = opt(0.05, "a map with less than this part of an equal share of the particles is empty", least=0.0)
-    on_empty: str = opt("reseed", "what happens to an empty map: made anew from the largest one; kept as it is; or left out from then on",
-                        choices=("reseed", "freeze", "drop"))
+    held_out: float | None = opt(
+        None,
+        "share of the particles (default 0.05, more of few; 2000 at most) that are left out of the maps until "
+        "the end, to test whether maps differ; 0: no test",
+        least=0.0,
+        most=0.5,
+    )
+    min_share: float = opt(
+        0.05, "a map with less than this part of an equal share of the particles is empty", least=0.0
+    )
+    on_empty: str = opt(
+        "reseed",
+        "what happens to an empty map: made anew from the largest one; kept as it is; or left out from then on",
+        choices=("reseed", "freeze", "drop"),
+    )
     automask3d: str | None = opt(None, "mask each map by EMAN2's threshold,radius,nshells,nshellsgauss,nmaxseed")
-    local: float | None = opt(None, "from the fourth iteration on, search views this near the last one only (default: everywhere)",
-                              unit="degrees", least=0.1)
+    local: float | None = opt(
+        None,
+        "from the fourth iteration on, search views this near the last one only (default: everywhere)",
+        unit="degrees",
+        least=0.1,
+    )
     fixed_poses: bool = opt(False, "take angles and shifts of the particle file, choose the map only")
-    temperature: float | None = opt(None, "of the first probabilities, falling to 1 (default: 1, or 4 for seeds of one map)", least=1.0)
+    temperature: float | None = opt(
+        None, "of the first probabilities, falling to 1 (default: 1, or 4 for seeds of one map)", least=1.0
+    )
     no_ctf: bool = opt(False, "the images carry no contrast transfer")
-    invert: str | None = opt(None, "turn the contrast of all particles; or of what is named, comma separated: optics groups by name or number, "
-                             "particles, maps, map2", bare="particles")
-    no_normalise: bool = opt(False, "take the images as they are, instead of bringing each one's background to mean 0, no slope, deviation 1")
+    invert: str | None = opt(
+        None,
+        "turn the contrast of all particles; or of what is named, comma separated: optics groups by name or number, "
+        "particles, maps, map2",
+        bare="particles",
+    )
+    no_normalise: bool = opt(
+        False, "take the images as they are, instead of bringing each one's background to mean 0, no slope, deviation 1"
+    )
     mapformat: str = opt("mrc", "format of the maps that are written", choices=("mrc", "hdf"))
-    setformat: str | None = opt(None, "format of the particles' sets that are written (default: that of --input)", choices=("star", "lst"))
+    setformat: str | None = opt(
+        None, "format of the particles' sets that are written (default: that of --input)", choices=("star", "lst")
+    )
     keep_simmx: bool = opt(False, "keep the whole matrix of coarse scores in the run file")
     patience: int = opt(3, "stop after this many iterations without gain in resolution or moves; 0: never", least=0)
     runs: int = opt(1, "repeat with this many seeds in run_01, run_02, ..., and tell what the runs agree on", least=1)
@@ -68,7 +129,7 @@ class Options(EmanOptions):
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def typed(cls, given: dict) -> "Options":
+    def typed(cls, given: dict) -> Options:
         """What was typed, over the defaults of a preset; see `emanoptions.translated`."""
         return cls(**translated(given))
 
@@ -79,36 +140,64 @@ class Options(EmanOptions):
 
     @property
     def by_classes(self) -> tuple[str, ...]:
-        """The options that ask for scores by a comparator and class averages, as EMAN2 does it; without any, the likelihood is used."""
-        return tuple(one.name for one in fields(self) if one.metadata["classes"] and getattr(self, one.name) not in (None, False))
+        """The options that ask for scores by a comparator and class averages, as EMAN2 does it; without any, the
+        likelihood is used.
+        """
+        return tuple(
+            one.name for one in fields(self) if one.metadata["classes"] and getattr(self, one.name) not in (None, False)
+        )
 
     @property
     def not_by_classes(self) -> tuple[str, ...]:
         """Options that were given and have no meaning where particles are scored by comparators."""
-        return tuple(one.name for one in fields(self) if one.name in LIKELIHOOD and getattr(self, one.name) not in (one.default, None))
+        return tuple(
+            one.name
+            for one in fields(self)
+            if one.name in LIKELIHOOD and getattr(self, one.name) not in (one.default, None)
+        )
 
     @property
     def useless(self) -> tuple[str, ...]:
         """A line for each option that was given beside another one that leaves it nothing to do."""
+
         def off(name: str) -> bool:
             return str(getattr(self, name)).lower() in ("0", "none", "")
-        pairs = [("shrinks1", self.twostage == 0, "--twostage 0 has no first search"),
-                 ("m3dkeep", self.m3diter == 1, "--m3diter 1 leaves nothing out"),
-                 ("m3dkeepsig", self.m3diter == 1, "--m3diter 1 leaves nothing out"),
-                 *((f"{kind}raligncmp", getattr(self, f"{kind}ralign") is not None and off(f"{kind}ralign"), f"--{kind}ralign none refines nothing")
-                   for kind in ("sim", "class")),
-                 ("twostage", bool(self.twostage and self.shrinks1 and self.twostage != self.shrinks1), "--shrinks1 says the factor")]
-        return tuple(f"{flag_of(name)} does nothing: {reason}" for name, applies, reason in pairs
-                     if applies and getattr(self, name) not in (None, False, 0))
+
+        pairs = [
+            ("shrinks1", self.twostage == 0, "--twostage 0 has no first search"),
+            ("m3dkeep", self.m3diter == 1, "--m3diter 1 leaves nothing out"),
+            ("m3dkeepsig", self.m3diter == 1, "--m3diter 1 leaves nothing out"),
+            *(
+                (
+                    f"{kind}raligncmp",
+                    getattr(self, f"{kind}ralign") is not None and off(f"{kind}ralign"),
+                    f"--{kind}ralign none refines nothing",
+                )
+                for kind in ("sim", "class")
+            ),
+            (
+                "twostage",
+                bool(self.twostage and self.shrinks1 and self.twostage != self.shrinks1),
+                "--shrinks1 says the factor",
+            ),
+        ]
+        return tuple(
+            f"{flag_of(name)} does nothing: {reason}"
+            for name, applies, reason in pairs
+            if applies and getattr(self, name) not in (None, False, 0)
+        )
 
     @property
     def idle(self) -> tuple[str, ...]:
         """A line for each option that was given and has nothing to do here."""
-        return tuple(f"{flag_of(name)} does nothing: {reason}" for name, reason in IDLE.items()
-                     if getattr(self, name) != next(f.default for f in fields(self) if f.name == name))
+        return tuple(
+            f"{flag_of(name)} does nothing: {reason}"
+            for name, reason in IDLE.items()
+            if getattr(self, name) != next(f.default for f in fields(self) if f.name == name)
+        )
 
     @classmethod
-    def from_json(cls, text: str) -> "Options":
+    def from_json(cls, text: str) -> Options:
         """Inverse of `to_json`; ParameterError for fields this version does not know."""
         values = json.loads(text)
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
@@ -129,9 +218,15 @@ def types() -> dict[str, type]:
 
 
 def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...] = ()) -> None:
-    """Declare the options on a parser, EMAN2's after the others; `full` shows all of them in its help, `only` restricts them to some names."""
+    """Declare the options on a parser, EMAN2's after the others; `full` shows all of them in its help, `only` restricts
+    them to some names.
+    """
     of_eman = {one.name for one in fields(EmanOptions)}
-    group = parser.add_argument_group("options of EMAN2's e2refinemulti (docs/eman2.md says what is the same)") if full and not only else parser
+    group = (
+        parser.add_argument_group("options of EMAN2's e2refinemulti (docs/eman2.md says what is the same)")
+        if full and not only
+        else parser
+    )
     for one in sorted(fields(Options), key=lambda one: one.name in of_eman):
         if only and one.name not in only:
             continue
@@ -147,14 +242,24 @@ def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...]
             place.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
             bare = {} if meta["bare"] is None else dict(nargs="?", const=meta["bare"])
-            place.add_argument(*flags, type=kind, default=argparse.SUPPRESS, help=text, choices=meta["choices"] or None,
-                               metavar=None if meta["choices"] else kind.__name__.upper(), **bare)
+            place.add_argument(
+                *flags,
+                type=kind,
+                default=argparse.SUPPRESS,
+                help=text,
+                choices=meta["choices"] or None,
+                metavar=None if meta["choices"] else kind.__name__.upper(),
+                **bare,
+            )
 
 
 def validate(options: Options) -> None:
     """ParameterError with every value that is out of range and every option that is missing."""
-    problems = [f"--{name} is missing: give {text}" for name, text in (("input", "the particle file"), ("models", "the starting maps"))
-                if not getattr(options, name)]
+    problems = [
+        f"--{name} is missing: give {text}"
+        for name, text in (("input", "the particle file"), ("models", "the starting maps"))
+        if not getattr(options, name)
+    ]
     if options.preset == "eman2-2011" and options.iter is None:
         problems.append("--iter is missing: e2refinemulti of 2011 has no default for it")
     for one in fields(Options):
@@ -166,11 +271,17 @@ def validate(options: Options) -> None:
     for name in ("classkeep", "m3dkeep"):
         value = getattr(options, name)
         if value is not None and not getattr(options, name + "sig") and not 0 < value <= 1:
-            problems.append(f"{flag_of(name)} {value}: a share is more than 0 and at most 1; with {flag_of(name + 'sig')} it counts sigma")
+            problems.append(
+                f"{flag_of(name)} {value}: a share is more than 0 and at most 1; with {flag_of(name + 'sig')} it "
+                "counts sigma"
+            )
     if options.fixed_poses and (options.local or options.keep_simmx):
         problems.append("--fixed-poses searches nothing: leave out --local and --keep-simmx")
     if options.align_sym and (options.fixed_poses or options.mask):
-        problems.append("--align-sym turns the maps away from the poses of --fixed-poses and from --mask: leave it out, or turn the maps first")
+        problems.append(
+            "--align-sym turns the maps away from the poses of --fixed-poses and from --mask: leave it out, or turn "
+            "the maps first"
+        )
     if options.local and options.keep_simmx:
         problems.append("--keep-simmx keeps the scores of a search everywhere: leave out --local")
     if problems:

@@ -1,36 +1,53 @@
 """The files a user takes away: maps, half-maps, FSC curves, particles with their classes, and a set per map."""
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.distribution import reduce
-from mpirefine.maths.normalize import by_mass
-from mpirefine.program import rundir
-from mpirefine.steps.average import Average
-from mpirefine.steps.base import Context, State
-from mpirefine.steps.particles import OUTLIER, REASONS
-from mpirefine.steps.postprocess import Postprocess
-from mpirefine.steps.reconstruct import Reconstruct
-from mpirefine.storage.beside import write_text
+from mpirefine.maths.image.grey_scale import by_mass
+from mpirefine.program import run_folder
+from mpirefine.steps.likelihood.average import Average
+from mpirefine.steps.likelihood.postprocess import Postprocess
+from mpirefine.steps.likelihood.reconstruct import Reconstruct
+from mpirefine.steps.shared.particles import OUTLIER, REASONS
+from mpirefine.steps.state import Context, State
+from mpirefine.storage.atomic import write_text
 from mpirefine.storage.images import write_images
-from mpirefine.storage.particlefile import ParticleInput, in_format
+from mpirefine.storage.particle_file import ParticleInput, in_format
 
 
-def write_maps(folder: Path, iteration: int, volumes: np.ndarray, grid: Grid, mass: tuple[float, ...] | None, suffix: str,
-               headers: Sequence[dict[str, Any]] = ()) -> None:
-    """On rank 0. `threed_II_MM` with the suffix of the format; with masses each map is scaled so that density above level 1 encloses its mass."""
+def write_maps(
+    folder: Path,
+    iteration: int,
+    volumes: np.ndarray,
+    grid: Grid,
+    mass: tuple[float, ...] | None,
+    suffix: str,
+    headers: Sequence[dict[str, Any]] = (),
+) -> None:
+    """On rank 0. `threed_II_MM` with the suffix of the format; with masses each map is scaled so that density above
+    level 1 encloses its mass.
+    """
     for m, volume in enumerate(volumes):
-        write_map(rundir.map_path(folder, iteration, m, suffix), volume, grid, mass[m] if mass else None, headers[m] if headers else {})
+        write_map(
+            run_folder.map_path(folder, iteration, m, suffix),
+            volume,
+            grid,
+            mass[m] if mass else None,
+            headers[m] if headers else {},
+        )
 
 
 def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float, ...] | None) -> None:
     """Collective. `threed_II_MM_hard.mrc`: every particle in its best projection only."""
-    ctx.writer = None                                  # the class averages in the run file are the soft ones
+    ctx.writer = None  # the class averages in the run file are the soft ones
     weight = np.zeros_like(state.assignments.weight)
     used = np.flatnonzero(state.assignments.model >= 0)
     weight[used, state.assignments.best[used]] = state.trust[used]
@@ -40,11 +57,19 @@ def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float,
     with ctx.team.together("writing maps"):
         if ctx.team.is_root:
             for m, volume in enumerate(state.volumes):
-                write_map(rundir.hard_map_path(folder, state.iteration, m, ctx.options.map_suffix), volume, ctx.grid, mass[m] if mass else None, {})
+                write_map(
+                    run_folder.hard_map_path(folder, state.iteration, m, ctx.options.map_suffix),
+                    volume,
+                    ctx.grid,
+                    mass[m] if mass else None,
+                    {},
+                )
 
 
 def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None, header: dict[str, Any]) -> None:
-    """On rank 0. With a mass (kDa) the map is scaled so that density above level 1 encloses it. HDF files keep the header."""
+    """On rank 0. With a mass (kDa) the map is scaled so that density above level 1 encloses it. HDF files keep the
+    header.
+    """
     write_images(path, [by_mass(volume, grid, mass) if mass and np.any(volume) else volume], grid.apix, [header])
 
 
@@ -52,23 +77,27 @@ def write_halves(folder: Path, iteration: int, halves: np.ndarray, grid: Grid, s
     """On rank 0. Unmasked, unfiltered half-maps."""
     for m, pair in enumerate(halves):
         for h, volume in enumerate(pair):
-            write_images(rundir.half_map_path(folder, iteration, m, h, suffix), [volume], grid.apix)
+            write_images(run_folder.half_map_path(folder, iteration, m, h, suffix), [volume], grid.apix)
 
 
 def write_curves(folder: Path, state: State, grid: Grid) -> None:
-    """On rank 0. FSC files of the iteration: column 1 is the frequency in 1/Å, then one column per map or pair of maps."""
+    """On rank 0. FSC files of the iteration: column 1 is the frequency in 1/Å, then one column per map or pair of
+    maps.
+    """
     frequency = np.arange(grid.nx // 2 + 1) / grid.length
     maps = len(state.curves["half_fsc"])
     names = [f"map_{m + 1:02d}" for m in range(maps)]
     tables = {"halves": (state.curves["half_fsc"], names), "previous": (state.curves["previous_fsc"], names)}
     pairs = [(a, b) for a in range(maps) for b in range(a + 1, maps)]
     if pairs:
-        tables["between"] = (np.array([state.curves["between_fsc"][a, b] for a, b in pairs]),
-                             [f"map_{a + 1:02d}-map_{b + 1:02d}" for a, b in pairs])
+        tables["between"] = (
+            np.array([state.curves["between_fsc"][a, b] for a, b in pairs]),
+            [f"map_{a + 1:02d}-map_{b + 1:02d}" for a, b in pairs],
+        )
     for kind, (curves, labels) in tables.items():
-        rows = np.column_stack([frequency, *(curve[:len(frequency)] for curve in curves)])
+        rows = np.column_stack([frequency, *(curve[: len(frequency)] for curve in curves)])
         lines = ["# 1/A " + " ".join(labels), *(" ".join(f"{value:10.6f}" for value in row) for row in rows)]
-        write_text(rundir.fsc_path(folder, kind, state.iteration), "\n".join(lines) + "\n")
+        write_text(run_folder.fsc_path(folder, kind, state.iteration), "\n".join(lines) + "\n")
 
 
 def reasons(state: State, ctx: Context) -> np.ndarray:
@@ -79,17 +108,30 @@ def reasons(state: State, ctx: Context) -> np.ndarray:
 def write_set_aside(folder: Path, source: ParticleInput, reason: np.ndarray, trust: np.ndarray) -> None:
     """On rank 0. `set_aside.txt`: every particle that counts less than the others, with its weight and the reason."""
     rows = np.flatnonzero((reason > 0) | (trust < 1))
-    lines = [f"{row + 1} {image} {0 if reason[row] else trust[row]:.2f} {REASONS[reason[row] or OUTLIER]}\n"
-             for row, image in zip(rows, source.image_names(rows))]
+    lines = [
+        f"{row + 1} {image} {0 if reason[row] else trust[row]:.2f} {REASONS[reason[row] or OUTLIER]}\n"
+        for row, image in zip(rows, source.image_names(rows))
+    ]
     write_text(folder / "set_aside.txt", "# row image weight reason\n" + "".join(lines))
 
 
 def write_particles(folder: Path, source: ParticleInput | None, state: State, ctx: Context) -> tuple[int, ...]:
-    """Collective. `particles.star` with every input row, `sets/<name>_mMM.star` per map, `set_aside.txt`; returns the size of each set."""
+    """Collective. `particles.star` with every input row, `sets/<name>_mMM.star` per map, `set_aside.txt`; returns the
+    size of each set.
+    """
     top, reason = state.assignments.posterior.max(axis=1, initial=0), reasons(state, ctx)
-    columns = {name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition) for name, values in (
-        ("reason", reason), ("trust", state.trust), ("model", np.where(reason > 0, -1, state.last.model)), ("posterior", top),
-        ("rotation", state.last.rotation), ("shift_xy", state.last.shift), ("half", ctx.particles.table.half))}
+    columns = {
+        name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition)
+        for name, values in (
+            ("reason", reason),
+            ("trust", state.trust),
+            ("model", np.where(reason > 0, -1, state.last.model)),
+            ("posterior", top),
+            ("rotation", state.last.rotation),
+            ("shift_xy", state.last.shift),
+            ("half", ctx.particles.table.half),
+        )
+    }
     sizes: tuple[int, ...] = ()
     with ctx.team.together("writing particles.star"):
         if ctx.team.is_root:
@@ -99,7 +141,7 @@ def write_particles(folder: Path, source: ParticleInput | None, state: State, ct
             name = Path(ctx.options.input).stem
             for m in range(ctx.models):
                 rows = np.flatnonzero(columns["model"] == m)
-                source.write(rundir.set_path(folder, name, m, source.suffix), **columns, rows=rows)
+                source.write(run_folder.set_path(folder, name, m, source.suffix), **columns, rows=rows)
                 sizes += (len(rows),)
     return ctx.team.bcast(sizes)
 
@@ -107,10 +149,18 @@ def write_particles(folder: Path, source: ParticleInput | None, state: State, ct
 def what_is_there(folder: Path, iteration: int) -> str:
     """On rank 0. The results that lie in the folder, in words, for the last line of a run."""
     stem, number = f"threed_{iteration:02d}_", "[0-9]" * 2
-    kinds = {"maps": f"{stem}{number}.*", "hard maps": f"{stem}{number}_hard.*", "half-maps": f"{stem}{number}_half[12].*",
-             "sets": "sets/*_m[0-9]*.*"}
+    kinds = {
+        "maps": f"{stem}{number}.*",
+        "hard maps": f"{stem}{number}_hard.*",
+        "half-maps": f"{stem}{number}_half[12].*",
+        "sets": "sets/*_m[0-9]*.*",
+    }
     found = {words: sum(path.suffix != ".tmp" for path in folder.glob(pattern)) for words, pattern in kinds.items()}
     told = [f"{count} {words}" for words, count in found.items() if count]
-    single = [path.name for name in ("particles.*", "set_aside.txt", "differences.json", "report.html") for path in sorted(folder.glob(name))
-              if path.suffix != ".tmp"]
+    single = [
+        path.name
+        for name in ("particles.*", "set_aside.txt", "differences.json", "report.html")
+        for path in sorted(folder.glob(name))
+        if path.suffix != ".tmp"
+    ]
     return ", ".join([*told, *single]) or "nothing"

@@ -1,26 +1,33 @@
-"""Whether what comes back from the run file can be of this run: shapes and ranges of everything that a refinement goes on from."""
+"""Whether what comes back from the run file can be of this run: shapes and ranges of everything that a refinement goes
+on from.
+"""
+
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Callable, Mapping
 
 import numpy as np
 
 from mpirefine.errors import FormatError
-from mpirefine.steps.base import Context
-from mpirefine.storage import schema
+from mpirefine.steps.state import Context
+from mpirefine.storage.run import schema
 
-ORTHONORMAL = 1e-3         # by how much a product of a rotation with its inverse may differ from unity
+ORTHONORMAL = 1e-3  # by how much a product of a rotation with its inverse may differ from unity
 OPTIONAL = ("simmx", "classes/average", "classes/count", "classes/model_id")
 
 
 def check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]], axes: Mapping[str, int]) -> None:
-    """FormatError that names the first dataset that is missing or has another shape than an input with these axes gives."""
+    """FormatError that names the first dataset that is missing or has another shape than an input with these axes
+    gives.
+    """
     for name in schema.ITEMS:
         if name in shapes:
             expected = schema.shape(name, axes)
             if len(expected) != len(shapes[name]) or any(a not in (None, b) for a, b in zip(expected, shapes[name])):
-                raise FormatError(f"{path}: damaged: {name} has shape {shapes[name]}, for this input it must be {expected}")
+                raise FormatError(
+                    f"{path}: damaged: {name} has shape {shapes[name]}, for this input it must be {expected}"
+                )
         elif name not in OPTIONAL and not name.startswith("curves/"):
             raise FormatError(f"{path}: damaged: {name} is missing")
 
@@ -46,14 +53,29 @@ def ranges(ctx: Context, projections: int) -> dict[str, tuple[Callable[[np.ndarr
     """What each value must be, and the words for it."""
     share, a_map = (between(0, 1 + 1e-4), "0 to 1"), f"-1 to {ctx.models - 1}"
     number, rotation, above = (finite, "finite"), (orthonormal, "a rotation"), (positive, "more than 0")
-    return {"assignments/model": (between(-1, ctx.models - 1), a_map), "assignments/rotation": rotation, "assignments/shift": number,
-            "assignments/weight": share, "assignments/posterior": share, "trust": share, "grey": above,
-            "half": (between(0, 1), "0 or 1"),
-            "assignments/best": (between(0, ctx.options.sep - 1), f"0 to {ctx.options.sep - 1}"),
-            "candidates/class": (between(-1, projections - 1), f"-1 to {projections - 1}"), "candidates/score": number, "candidates/dx": number,
-            "candidates/dy": number, "candidates/dalpha": number, "candidates/mirror": (between(0, 1), "0 or 1"),
-            "orientations/rotation": rotation, "orientations/model": (between(0, ctx.models - 1), f"0 to {ctx.models - 1}"),
-            "noise/sigma2": above, "noise/scale": above, "volumes/map": number, "volumes/half": number}
+    return {
+        "assignments/model": (between(-1, ctx.models - 1), a_map),
+        "assignments/rotation": rotation,
+        "assignments/shift": number,
+        "assignments/weight": share,
+        "assignments/posterior": share,
+        "trust": share,
+        "grey": above,
+        "half": (between(0, 1), "0 or 1"),
+        "assignments/best": (between(0, ctx.options.sep - 1), f"0 to {ctx.options.sep - 1}"),
+        "candidates/class": (between(-1, projections - 1), f"-1 to {projections - 1}"),
+        "candidates/score": number,
+        "candidates/dx": number,
+        "candidates/dy": number,
+        "candidates/dalpha": number,
+        "candidates/mirror": (between(0, 1), "0 or 1"),
+        "orientations/rotation": rotation,
+        "orientations/model": (between(0, ctx.models - 1), f"0 to {ctx.models - 1}"),
+        "noise/sigma2": above,
+        "noise/scale": above,
+        "volumes/map": number,
+        "volumes/half": number,
+    }
 
 
 def check(path: Path, found: Mapping[str, np.ndarray], ctx: Context) -> None:
@@ -65,4 +87,6 @@ def check(path: Path, found: Mapping[str, np.ndarray], ctx: Context) -> None:
         if len(wrong):
             place = tuple(int(i) for i in wrong[0])
             row = place[0] + 1 + (ctx.block.start if schema.item(name).of_particles else 0)
-            raise FormatError(f"{path}: damaged: {name}, row {row} is {found[name][place].tolist()}: it must be {words}")
+            raise FormatError(
+                f"{path}: damaged: {name}, row {row} is {found[name][place].tolist()}: it must be {words}"
+            )

@@ -1,4 +1,5 @@
 """Beam tilt, Zernike coefficients and magnification matrices of RELION's particle files."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,9 +19,17 @@ LENS = ("rlnVoltage", "rlnSphericalAberration")
 MOST_COEFFICIENTS = 200
 
 
-def aberrations(path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints) -> Aberrations | None:
+def aberrations(
+    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints
+) -> Aberrations | None:
     """What the file tells of them, in cases that differ; None when it has no such columns."""
-    holder = {column: table for table in (optics, particles) if table is not None for column in (*TILT, *ZERNIKE, *MATRIX, *LENS) if column in table}
+    holder = {
+        column: table
+        for table in (optics, particles)
+        if table is not None
+        for column in (*TILT, *ZERNIKE, *MATRIX, *LENS)
+        if column in table
+    }
     own = [column for column in (*TILT, *ZERNIKE, *MATRIX) if holder.get(column) is particles]
     if not any(column in holder for column in (*TILT, *ZERNIKE, *MATRIX)):
         return None
@@ -38,22 +47,43 @@ def aberrations(path: Path, particles: StarTable, optics: StarTable | None, grou
         found = values[taken[name]]
         wrong = taken[name][~np.isfinite(found)]
         if name not in LENS:
-            problems.rows(path, np.unique(wrong), f"column _{name}{' of table optics' * (holder[name] is optics)}: no finite number")
+            problems.rows(
+                path,
+                np.unique(wrong),
+                f"column _{name}{' of table optics' * (holder[name] is optics)}: no finite number",
+            )
         return found
 
     names = _names(rows, group, optics, bool(own))
-    odd, even = (tuple(_zernike(path, holder[name], name, int(row), problems) for row in taken[name]) if name in holder else ((),) * len(rows)
-                 for name in ZERNIKE)
-    matrix = np.stack([column(name, float(name in (MATRIX[0], MATRIX[3]))) for name in MATRIX], axis=1).reshape(-1, 2, 2)
-    return Aberrations(names, column(LENS[0], np.nan), column(LENS[1], np.nan), np.stack([column(name, 0.0) for name in TILT], axis=1), odd, even,
-                       matrix)
+    odd, even = (
+        tuple(_zernike(path, holder[name], name, int(row), problems) for row in taken[name])
+        if name in holder
+        else ((),) * len(rows)
+        for name in ZERNIKE
+    )
+    matrix = np.stack([column(name, float(name in (MATRIX[0], MATRIX[3]))) for name in MATRIX], axis=1).reshape(
+        -1, 2, 2
+    )
+    return Aberrations(
+        names,
+        column(LENS[0], np.nan),
+        column(LENS[1], np.nan),
+        np.stack([column(name, 0.0) for name in TILT], axis=1),
+        odd,
+        even,
+        matrix,
+    )
 
 
 def _names(rows: np.ndarray, group: np.ndarray, optics: StarTable | None, by_row: bool) -> tuple[str, ...]:
     """Of the cases: their first row, or their optics group."""
     if by_row or optics is None:
         return tuple(f"row {row + 1}" for row in rows)
-    told = optics.column("rlnOpticsGroupName" if "rlnOpticsGroupName" in optics else "rlnOpticsGroup") if "rlnOpticsGroup" in optics else ["1"]
+    told = (
+        optics.column("rlnOpticsGroupName" if "rlnOpticsGroupName" in optics else "rlnOpticsGroup")
+        if "rlnOpticsGroup" in optics
+        else ["1"]
+    )
     return tuple(f"optics group {told[number]}" for number in group[rows])
 
 
@@ -67,7 +97,11 @@ def _zernike(path: Path, table: StarTable, column: str, row: int, problems: Comp
         if not np.isfinite(found).all() or len(found) > MOST_COEFFICIENTS:
             raise ValueError
     except ValueError:
-        problems.rows(path, np.array([row]), f"column _{column}{' of table optics' * (table.name == 'optics')}: '{shortened(cell)}' is no list of "
-                                             "finite numbers, [a,b,...]")
+        problems.rows(
+            path,
+            np.array([row]),
+            f"column _{column}{' of table optics' * (table.name == 'optics')}: '{shortened(cell)}' is no list of "
+            "finite numbers, [a,b,...]",
+        )
         return ()
     return found

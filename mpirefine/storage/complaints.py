@@ -1,4 +1,5 @@
 """Everything that is wrong with a particle file, told together."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 
 from mpirefine.errors import InputError
 
-TOLD = 20                  # complaints told in full; the rest are counted
+TOLD = 20  # complaints told in full; the rest are counted
 
 
 class Complaints:

@@ -1,26 +1,32 @@
-"""Images and maps of any format, by the suffix of the file: MRC maps and stacks, EMAN2's HDF, and lists of images in other files."""
+"""Images and maps of any format, by the suffix of the file: MRC maps and stacks, EMAN2's HDF, and lists of images in
+other files.
+"""
+
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Protocol, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage import lst, mrc
-from mpirefine.storage.emanhdf import EmanHdf
-from mpirefine.storage.emanhdf import write as write_hdf
+from mpirefine.storage import mrc
+from mpirefine.storage.eman2 import lst
+from mpirefine.storage.eman2.hdf import EmanHdf
+from mpirefine.storage.eman2.hdf import write as write_hdf
 
 log = logging.getLogger(__name__)
 HDF, LIST, STACK, MAPS = (".hdf", ".h5"), (".lst",), (".mrcs", ".st"), (".mrc", ".map", ".ccp4", ".rec")
-SPLITTING = ":"            # EMAN2's file:bits and file:selection
+SPLITTING = ":"  # EMAN2's file:bits and file:selection
 
 
 class ImageFile(Protocol):
-    """What all formats offer. `shape` is that of one image, (y, x) or (z, y, x); `apix` in Å, 0 where the file does not say.
+    """What all formats offer. `shape` is that of one image, (y, x) or (z, y, x); `apix` in Å, 0 where the file does not
+    say.
 
     `note` says what is odd about a file that can be read all the same.
     """
@@ -31,8 +37,7 @@ class ImageFile(Protocol):
     note: str
 
     @property
-    def apix(self) -> float:
-        ...
+    def apix(self) -> float: ...
 
     def read(self, indices: Iterable[int]) -> np.ndarray:
         """(n, y, x) or (n, z, y, x) float32."""
@@ -46,11 +51,9 @@ class ImageFile(Protocol):
         """One of these values; None where there is none."""
         ...
 
-    def __enter__(self) -> "ImageFile":
-        ...
+    def __enter__(self) -> ImageFile: ...
 
-    def __exit__(self, *failure: object) -> None:
-        ...
+    def __exit__(self, *failure: object) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,13 @@ class StackHeader:
     path: str
     shape: tuple[int, int, int]
     apix: float
-    note: str = ""           # as of ImageFile
+    note: str = ""  # as of ImageFile
 
 
 class MrcImages:
-    """An MRC file: one map, or, by its suffix or because it stands for a file of that suffix (`stack`), the sections of a stack."""
+    """An MRC file: one map, or, by its suffix or because it stands for a file of that suffix (`stack`), the sections of
+    a stack.
+    """
 
     def __init__(self, path: str | os.PathLike[str], stack: bool = False):
         self._header = mrc.read_header(path)
@@ -73,7 +78,7 @@ class MrcImages:
         self.count = 1 if self._map else self._header.shape[0]
         self.shape: tuple[int, ...] = self._header.shape if self._map else self._header.shape[1:]
 
-    def __enter__(self) -> "MrcImages":
+    def __enter__(self) -> MrcImages:
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -134,7 +139,7 @@ class ListImages:
             self._open[path] = MrcImages(path, stack=True) if path in self.listed.stacks else open_images(path)
         return self._open[path]
 
-    def __enter__(self) -> "ListImages":
+    def __enter__(self) -> ListImages:
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -152,7 +157,9 @@ class ListImages:
             if out is None:
                 out = np.empty((len(wanted), *images.shape[1:]), np.float32)
             if images.shape[1:] != out.shape[1:]:
-                raise FormatError(f"{self.path}: images of different sizes: {images.shape[1:]} in {path}, {out.shape[1:]} before")
+                raise FormatError(
+                    f"{self.path}: images of different sizes: {images.shape[1:]} in {path}, {out.shape[1:]} before"
+                )
             out[at] = images
         return out if out is not None else np.zeros((0, *self.shape), np.float32)
 
@@ -169,11 +176,16 @@ class ListImages:
 
 
 def open_images(path: str | os.PathLike[str]) -> ImageFile:
-    """A file of images for reading, to be closed with `with`. InputError when it cannot be read or its format is not known."""
+    """A file of images for reading, to be closed with `with`. InputError when it cannot be read or its format is not
+    known.
+    """
     name = str(path)
     suffix = Path(name).suffix.lower()
     if name.startswith("bdb:"):
-        raise InputError(f"{name}: EMAN2's old database is read by no program since 2013: convert it with an EMAN2 of that time to .hdf")
+        raise InputError(
+            f"{name}: EMAN2's old database is read by no program since 2013: convert it with an EMAN2 of that time "
+            "to .hdf"
+        )
     if SPLITTING in Path(name).name and not os.path.exists(name):
         raise InputError(f"{name}: selections after a colon are not read: make a list (.lst) of the images")
     if suffix in LIST:
@@ -208,13 +220,18 @@ def read_volumes(path: str | os.PathLike[str]) -> tuple[list[np.ndarray], float]
         for index in range(file.count):
             volume = file.read([index])[0]
             if len(set(volume.shape)) != 1 or volume.ndim != 3:
-                raise InputError(f"{path}: {' x '.join(map(str, volume.shape[::-1]))} voxels, but a map must be cubic: pad it to {max(volume.shape)}")
+                raise InputError(
+                    f"{path}: {' x '.join(map(str, volume.shape[::-1]))} voxels, but a map must be cubic: pad it to "
+                    f"{max(volume.shape)}"
+                )
             volumes.append(volume)
         return volumes, file.apix
 
 
 def check_writable(path: str | os.PathLike[str], *, headers: bool = False) -> None:
-    """InputError when no file of this name can be written: its suffix is of no format, or of one without `headers`, or its folder is not there."""
+    """InputError when no file of this name can be written: its suffix is of no format, or of one without `headers`, or
+    its folder is not there.
+    """
     suffix, folder = Path(path).suffix.lower(), Path(path).absolute().parent
     if suffix not in HDF + MAPS + STACK:
         raise InputError(f"{path}: '{suffix}' is no format that is written: {', '.join(MAPS + STACK + HDF[:1])}")
@@ -224,7 +241,12 @@ def check_writable(path: str | os.PathLike[str], *, headers: bool = False) -> No
         raise InputError(f"{path}: there is no folder {folder}")
 
 
-def write_images(path: str | os.PathLike[str], images: Sequence[np.ndarray], apix: float, headers: Sequence[dict[str, Any]] | None = None) -> None:
+def write_images(
+    path: str | os.PathLike[str],
+    images: Sequence[np.ndarray],
+    apix: float,
+    headers: Sequence[dict[str, Any]] | None = None,
+) -> None:
     """Write images or maps in the format of the suffix; MRC files hold no headers, and one map only.
 
     Raises InputError for a suffix that is not written.

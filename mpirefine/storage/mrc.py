@@ -1,4 +1,5 @@
 """MRC2014 maps and stacks: header in, header out, and only the sections that are asked for."""
+
 from __future__ import annotations
 
 import os
@@ -8,29 +9,58 @@ from typing import Literal
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage.beside import beside
+from mpirefine.storage.atomic import beside
 from mpirefine.storage.places import check_file
 
-HEADER: np.dtype = np.dtype([
-    ("n", "<i4", 3), ("mode", "<i4"), ("nstart", "<i4", 3), ("m", "<i4", 3), ("cell", "<f4", 3), ("angles", "<f4", 3), ("axes", "<i4", 3),
-    ("dmin", "<f4"), ("dmax", "<f4"), ("dmean", "<f4"), ("ispg", "<i4"), ("nsymbt", "<i4"), ("extra1", "V8"), ("exttyp", "S4"),
-    ("nversion", "<i4"), ("extra2", "V84"), ("origin", "<f4", 3), ("map", "S4"), ("machst", "u1", 4), ("rms", "<f4"), ("nlabl", "<i4"),
-    ("label", "S80", 10)])
+HEADER: np.dtype = np.dtype(
+    [
+        ("n", "<i4", 3),
+        ("mode", "<i4"),
+        ("nstart", "<i4", 3),
+        ("m", "<i4", 3),
+        ("cell", "<f4", 3),
+        ("angles", "<f4", 3),
+        ("axes", "<i4", 3),
+        ("dmin", "<f4"),
+        ("dmax", "<f4"),
+        ("dmean", "<f4"),
+        ("ispg", "<i4"),
+        ("nsymbt", "<i4"),
+        ("extra1", "V8"),
+        ("exttyp", "S4"),
+        ("nversion", "<i4"),
+        ("extra2", "V84"),
+        ("origin", "<f4", 3),
+        ("map", "S4"),
+        ("machst", "u1", 4),
+        ("rms", "<f4"),
+        ("nlabl", "<i4"),
+        ("label", "S80", 10),
+    ]
+)
 BIG_ENDIAN_HEADER: np.dtype = HEADER.newbyteorder(">")
-MODES: dict[int, np.dtype] = {0: np.dtype("i1"), 1: np.dtype("<i2"), 2: np.dtype("<f4"), 6: np.dtype("<u2"), 12: np.dtype("<f2")}
+MODES: dict[int, np.dtype] = {
+    0: np.dtype("i1"),
+    1: np.dtype("<i2"),
+    2: np.dtype("<f4"),
+    6: np.dtype("<u2"),
+    12: np.dtype("<f2"),
+}
 
 
 @dataclass(frozen=True)
 class MrcHeader:
-    """What is needed of a header: `shape` (sections, rows, columns), pixel type in the file's byte order, where pixels begin, Å per pixel."""
+    """What is needed of a header: `shape` (sections, rows, columns), pixel type in the file's byte order, where pixels
+    begin, Å per pixel.
+    """
 
     path: str
     shape: tuple[int, int, int]
     dtype: np.dtype
     offset: int
-    apix: float              # 0 when the header does not say
+    apix: float  # 0 when the header does not say
     ispg: int
-    note: str = ""           # what is odd about the file, which can be read all the same
+    note: str = ""  # what is odd about the file, which can be read all the same
 
 
 def read_header(path: str | os.PathLike[str]) -> MrcHeader:
@@ -53,35 +83,57 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
     if not _plausible(fields):
         order, fields = ">", np.frombuffer(raw, BIG_ENDIAN_HEADER)[0]
     if not _plausible(fields):
-        raise FormatError(f"{path}: no MRC header found (sizes {tuple(int(n) for n in fields['n'])}, mode {int(fields['mode'])})")
+        raise FormatError(
+            f"{path}: no MRC header found (sizes {tuple(int(n) for n in fields['n'])}, mode {int(fields['mode'])})"
+        )
     mode = int(fields["mode"])
     if mode not in MODES:
         raise FormatError(f"{path}: mode {mode} is not read; convert to mode {', '.join(map(str, MODES))}")
     nx, ny, nz = (int(n) for n in fields["n"])
     dtype = MODES[mode].newbyteorder(order)
-    offset, note = _first_pixel(path, size, int(fields["nsymbt"]), nx * ny * nz * dtype.itemsize, f"{nz} sections of {nx} x {ny}, mode {mode}")
+    offset, note = _first_pixel(
+        path, size, int(fields["nsymbt"]), nx * ny * nz * dtype.itemsize, f"{nz} sections of {nx} x {ny}, mode {mode}"
+    )
     apix = float(fields["cell"][0]) / int(fields["m"][0]) if fields["m"][0] > 0 else 0.0
-    return MrcHeader(path, (nz, ny, nx), dtype, offset, apix if np.isfinite(apix) and apix > 0 else 0.0, int(fields["ispg"]), note)
+    return MrcHeader(
+        path, (nz, ny, nx), dtype, offset, apix if np.isfinite(apix) and apix > 0 else 0.0, int(fields["ispg"]), note
+    )
 
 
 def _first_pixel(path: str, size: int, extended: int, pixels: int, told: str) -> tuple[int, str]:
-    """Where pixels begin in a file of `size` bytes, and what is odd about it; an extended header that is not there has no part in it.
+    """Where pixels begin in a file of `size` bytes, and what is odd about it; an extended header that is not there has
+    no part in it.
 
     Raises FormatError when pixels are missing.
     """
     if size >= HEADER.itemsize + extended + pixels:
         return HEADER.itemsize + extended, ""
     if size == HEADER.itemsize + pixels:
-        return HEADER.itemsize, (f"{path}: the header tells of an extended header of {extended} bytes that is not there: the file is as long as "
-                                 "header and pixels alone, and is read so")
+        return HEADER.itemsize, (
+            f"{path}: the header tells of an extended header of {extended} bytes that is not there: the file is as "
+            "long as "
+            "header and pixels alone, and is read so"
+        )
     if extended:
-        raise FormatError(f"{path}: {size} bytes, but the header asks for {HEADER.itemsize + extended + pixels}: 1024, an extended header of "
-                          f"{extended}, and {pixels} of pixels ({told}): the extended header is missing or the file is truncated: copy it again")
-    raise FormatError(f"{path}: {size} bytes, but the header asks for {HEADER.itemsize + pixels} ({told}): the file is truncated, copy it again")
+        raise FormatError(
+            f"{path}: {size} bytes, but the header asks for {HEADER.itemsize + extended + pixels}: 1024, an extended "
+            "header of "
+            f"{extended}, and {pixels} of pixels ({told}): the extended header is missing or the file is truncated: "
+            "copy it again"
+        )
+    raise FormatError(
+        f"{path}: {size} bytes, but the header asks for {HEADER.itemsize + pixels} ({told}): the file is truncated, "
+        "copy it again"
+    )
 
 
 def _plausible(fields: np.void) -> bool:
-    return bool((fields["n"] > 0).all() and (fields["n"] < 1 << 24).all() and 0 <= fields["mode"] < 128 and 0 <= fields["nsymbt"] < 1 << 28)
+    return bool(
+        (fields["n"] > 0).all()
+        and (fields["n"] < 1 << 24).all()
+        and 0 <= fields["mode"] < 128
+        and 0 <= fields["nsymbt"] < 1 << 28
+    )
 
 
 def read_sections(header: MrcHeader, indices: np.ndarray) -> np.ndarray:
@@ -96,7 +148,9 @@ def read_sections(header: MrcHeader, indices: np.ndarray) -> np.ndarray:
             file.seek(header.offset + int(indices[run[0]]) * ny * nx * header.dtype.itemsize)
             pixels = np.fromfile(file, header.dtype, len(run) * ny * nx)
             if pixels.size != len(run) * ny * nx:
-                raise FormatError(f"{header.path}: section {int(indices[run[-1]]) + 1} cannot be read: the file is truncated")
+                raise FormatError(
+                    f"{header.path}: section {int(indices[run[-1]]) + 1} cannot be read: the file is truncated"
+                )
             out[run] = pixels.reshape(len(run), ny, nx)
     return out
 
@@ -111,13 +165,20 @@ def read_volume(path: str | os.PathLike[str]) -> tuple[np.ndarray, float]:
 
 
 def write_volume(path: str | os.PathLike[str], array: np.ndarray, apix: float, ispg: int = 1) -> None:
-    """Write a map (z, y, x) as mode 2, beside and then renamed, so that an interrupted write leaves no half map; `ispg` 0 makes it a stack."""
+    """Write a map (z, y, x) as mode 2, beside and then renamed, so that an interrupted write leaves no half map; `ispg`
+    0 makes it a stack.
+    """
     array = np.ascontiguousarray(array, "<f4")
     fields = np.zeros((), HEADER)
     fields["n"] = fields["m"] = array.shape[::-1]
     fields["mode"], fields["axes"], fields["angles"], fields["ispg"] = 2, (1, 2, 3), 90.0, ispg
     fields["cell"] = np.array(array.shape[::-1]) * apix
-    fields["dmin"], fields["dmax"], fields["dmean"], fields["rms"] = array.min(), array.max(), array.mean(dtype=float), array.std(dtype=float)
+    fields["dmin"], fields["dmax"], fields["dmean"], fields["rms"] = (
+        array.min(),
+        array.max(),
+        array.mean(dtype=float),
+        array.std(dtype=float),
+    )
     fields["nversion"], fields["map"], fields["machst"], fields["nlabl"] = 20140, b"MAP ", (0x44, 0x44, 0, 0), 1
     fields["label"][0] = b"mpirefine"
     with beside(path) as temporary, open(temporary, "wb") as file:

@@ -1,8 +1,11 @@
-"""Optics of RELION's particle files: groups, pixel size and CTF, from the table of optics groups or the rows themselves."""
+"""Optics of RELION's particle files: groups, pixel size and CTF, from the table of optics groups or the rows
+themselves.
+"""
+
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Mapping, Sequence
 
 import numpy as np
 
@@ -14,18 +17,33 @@ from mpirefine.storage.places import shortened
 from mpirefine.storage.star import StarTable
 
 PIXEL_TOLERANCE = 0.01
-FEW = 0.1                  # rows whose pixel size differs are mistakes up to this share of all; more are another set ...
-FAR = 3.0                  # ... unless it differs by this factor
-LEAST_GROUP = 50           # particles of a micrograph that make it a group of its own
+FEW = 0.1  # rows whose pixel size differs are mistakes up to this share of all; more are another set ...
+FAR = 3.0  # ... unless it differs by this factor
+LEAST_GROUP = 50  # particles of a micrograph that make it a group of its own
 # column -> field, and what it is when the file has no such column (None: it must be there)
-CTF_COLUMNS = {"rlnDefocusU": ("defocus_u", None), "rlnDefocusV": ("defocus_v", None), "rlnDefocusAngle": ("defocus_angle", None),
-               "rlnPhaseShift": ("phase_shift", 0.0), "rlnCtfBfactor": ("bfactor", 0.0), "rlnCtfScalefactor": ("scale", 1.0),
-               "rlnVoltage": ("voltage", None), "rlnSphericalAberration": ("cs", None), "rlnAmplitudeContrast": ("amplitude_contrast", None)}
+CTF_COLUMNS = {
+    "rlnDefocusU": ("defocus_u", None),
+    "rlnDefocusV": ("defocus_v", None),
+    "rlnDefocusAngle": ("defocus_angle", None),
+    "rlnPhaseShift": ("phase_shift", 0.0),
+    "rlnCtfBfactor": ("bfactor", 0.0),
+    "rlnCtfScalefactor": ("scale", 1.0),
+    "rlnVoltage": ("voltage", None),
+    "rlnSphericalAberration": ("cs", None),
+    "rlnAmplitudeContrast": ("amplitude_contrast", None),
+}
 FLAG_COLUMNS = {"rlnCtfDataArePhaseFlipped": "flipped", "rlnCtfDataAreCtfPremultiplied": "premultiplied"}
-RANGES = {"defocus_u": (-1e3, 1e5, "Å"), "defocus_v": (-1e3, 1e5, "Å"), "defocus_angle": (-3600, 3600, "degrees"),
-          "phase_shift": (-360, 360, "degrees"), "scale": (0, 1e3, "a factor"),
-          "voltage": (40, 1500, "kV"), "cs": (0, 10, "mm"), "amplitude_contrast": (0, 1, "a share of 1"),
-          "bfactor": (-1e4, 1e5, "Å²")}
+RANGES = {
+    "defocus_u": (-1e3, 1e5, "Å"),
+    "defocus_v": (-1e3, 1e5, "Å"),
+    "defocus_angle": (-3600, 3600, "degrees"),
+    "phase_shift": (-360, 360, "degrees"),
+    "scale": (0, 1e3, "a factor"),
+    "voltage": (40, 1500, "kV"),
+    "cs": (0, 10, "mm"),
+    "amplitude_contrast": (0, 1, "a share of 1"),
+    "bfactor": (-1e4, 1e5, "Å²"),
+}
 NO_CTF = "take the file that CTF estimation wrote ({}), or say --no-ctf if the images carry none"
 
 
@@ -38,7 +56,9 @@ def numbers(table: StarTable, column: str, problems: Complaints) -> np.ndarray |
         return None
 
 
-def groups(path: Path, particles: StarTable, optics: StarTable | None, problems: Complaints) -> tuple[np.ndarray, tuple[str, ...]]:
+def groups(
+    path: Path, particles: StarTable, optics: StarTable | None, problems: Complaints
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Optics group of each row as the row of table 'optics', from 0, and the groups' names."""
     if optics is None or "rlnOpticsGroup" not in optics:
         return np.zeros(len(particles.rows), np.int32), ("all",)
@@ -48,11 +68,18 @@ def groups(path: Path, particles: StarTable, optics: StarTable | None, problems:
     names = optics.column("rlnOpticsGroupName") if "rlnOpticsGroupName" in optics else optics.column("rlnOpticsGroup")
     if "rlnOpticsGroup" not in particles:
         if len(known) > 1:
-            problems.add(f"{path}: table '{particles.name}' has no column _rlnOpticsGroup, but there are {len(known)} optics groups")
+            problems.add(
+                f"{path}: table '{particles.name}' has no column _rlnOpticsGroup, but there are {len(known)} optics "
+                "groups"
+            )
         return np.zeros(len(particles.rows), np.int32), tuple(names)
     cells = particles.column("rlnOpticsGroup")
     wrong = np.array([row for row, cell in enumerate(cells) if cell not in known], int)
-    problems.rows(path, wrong, f"column _rlnOpticsGroup: no such group in table 'optics' (it has {', '.join(map(shortened, known))})")
+    problems.rows(
+        path,
+        wrong,
+        f"column _rlnOpticsGroup: no such group in table 'optics' (it has {', '.join(map(shortened, known))})",
+    )
     return np.array([known.get(cell, 0) for cell in cells], np.int32), tuple(names)
 
 
@@ -60,8 +87,12 @@ def _same_values(path: Path, optics: StarTable, group: str, first: int, row: int
     """A complaint when two rows of a group differ."""
     for column, one, other in zip(optics.columns, optics.rows[first], optics.rows[row]):
         if one != other and not _equal_numbers(one, other):
-            problems.add(f"{path}: table 'optics': group {shortened(group)} stands in rows {first + 1} and {row + 1} with different values of "
-                         f"_{column}: {shortened(one)} and {shortened(other)}: correct the table, or give one of them a number of its own")
+            problems.add(
+                f"{path}: table 'optics': group {shortened(group)} stands in rows {first + 1} and {row + 1} with "
+                "different values of "
+                f"_{column}: {shortened(one)} and {shortened(other)}: correct the table, or give one of them a "
+                "number of its own"
+            )
 
 
 def _equal_numbers(one: str, other: str) -> bool:
@@ -71,22 +102,37 @@ def _equal_numbers(one: str, other: str) -> bool:
         return False
 
 
-def noise_groups(micrographs: Sequence[str] | None, optics_group: np.ndarray,
-                 optics_names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-    """Noise group of each row, the groups' names and their optics groups: the optics groups, then every micrograph that holds enough particles."""
+def noise_groups(
+    micrographs: Sequence[str] | None, optics_group: np.ndarray, optics_names: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """Noise group of each row, the groups' names and their optics groups: the optics groups, then every micrograph that
+    holds enough particles.
+    """
     every = np.arange(len(optics_names), dtype=np.int32)
     if micrographs is None:
         return optics_group, optics_names, every
-    names, first, micrograph, count = np.unique(np.array(micrographs), return_index=True, return_inverse=True, return_counts=True)
+    names, first, micrograph, count = np.unique(
+        np.array(micrographs), return_index=True, return_inverse=True, return_counts=True
+    )
     large = np.flatnonzero(count >= LEAST_GROUP)
     number = np.full(len(names), -1, np.int32)
     number[large] = len(optics_names) + np.arange(len(large))
     group = np.where(number[micrograph] >= 0, number[micrograph], optics_group).astype(np.int32)
-    return group, (*optics_names, *names[large].tolist()), np.concatenate([every, optics_group[first[large]]]).astype(np.int32)
+    return (
+        group,
+        (*optics_names, *names[large].tolist()),
+        np.concatenate([every, optics_group[first[large]]]).astype(np.int32),
+    )
 
 
-def check_image_size(path: Path, optics: StarTable | None, group: np.ndarray, file: np.ndarray, headers: Sequence[StackHeader | None],
-                     problems: Complaints) -> None:
+def check_image_size(
+    path: Path,
+    optics: StarTable | None,
+    group: np.ndarray,
+    file: np.ndarray,
+    headers: Sequence[StackHeader | None],
+    problems: Complaints,
+) -> None:
     """Complaints about groups whose _rlnImageSize is not that of their stacks."""
     sizes = numbers(optics, "rlnImageSize", problems) if optics is not None and "rlnImageSize" in optics else None
     if sizes is None:
@@ -94,12 +140,21 @@ def check_image_size(path: Path, optics: StarTable | None, group: np.ndarray, fi
     for row, number in np.unique(np.stack([group, file], axis=1), axis=0).tolist():
         header = headers[number] if number >= 0 else None
         if header is not None and header.shape[2] != sizes[row]:
-            problems.add(f"{path}: table 'optics', row {row + 1}: column _rlnImageSize: {sizes[row]:g}, but the images of {header.path} have "
-                         f"{header.shape[2]} px: correct it, or take the stack that belongs to it")
+            problems.add(
+                f"{path}: table 'optics', row {row + 1}: column _rlnImageSize: {sizes[row]:g}, but the images of "
+                f"{header.path} have "
+                f"{header.shape[2]} px: correct it, or take the stack that belongs to it"
+            )
 
 
-def pixel_size(path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, headers: Sequence[StackHeader | None],
-               problems: Complaints) -> tuple[float, str]:
+def pixel_size(
+    path: Path,
+    particles: StarTable,
+    optics: StarTable | None,
+    group: np.ndarray,
+    headers: Sequence[StackHeader | None],
+    problems: Complaints,
+) -> tuple[float, str]:
     """Å per pixel from the file, else from the stacks' headers, which must agree; and where it comes from, in words."""
     found = _stated(path, particles, optics, group, problems)
     told = [(h.apix, h.path) for h in headers if h is not None and h.apix > 0 and abs(h.apix - 1) > 1e-3]
@@ -110,22 +165,36 @@ def pixel_size(path: Path, particles: StarTable, optics: StarTable | None, group
         return 1.0, ""
     for apix, stack in told if np.isfinite(found[0]) else ():
         if abs(apix / found[0] - 1) > PIXEL_TOLERANCE:
-            problems.add(f"{stack}: {apix:.4g} Å per pixel, but {path} says {found[0]:.4g}: correct one of them, or decide with --apix")
+            problems.add(
+                f"{stack}: {apix:.4g} Å per pixel, but {path} says {found[0]:.4g}: correct one of them, or decide "
+                "with --apix"
+            )
             break
     return found
 
 
-def _stated(path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints) -> tuple[float, str] | None:
+def _stated(
+    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints
+) -> tuple[float, str] | None:
     """The pixel size in columns; None where there are none, NaN after a complaint about their values."""
-    for table, *names in ((optics, "rlnImagePixelSize"), (particles, "rlnImagePixelSize"), (optics, "rlnMicrographPixelSize"),
-                          (particles, "rlnDetectorPixelSize", "rlnMagnification"), (optics, "rlnDetectorPixelSize", "rlnMagnification")):
+    for table, *names in (
+        (optics, "rlnImagePixelSize"),
+        (particles, "rlnImagePixelSize"),
+        (optics, "rlnMicrographPixelSize"),
+        (particles, "rlnDetectorPixelSize", "rlnMagnification"),
+        (optics, "rlnDetectorPixelSize", "rlnMagnification"),
+    ):
         if table is not None and all(name in table for name in names):
             break
     else:
         return None
     rows = np.unique(group) if table is optics else np.arange(len(particles.rows))
     columns = {name: values[rows] for name in names if (values := numbers(table, name, problems)) is not None}
-    where = f"column{'s' * (len(names) > 1)} " + " and ".join(f"_{name}" for name in names) + f" of table '{table.name}'" * bool(table.name)
+    where = (
+        f"column{'s' * (len(names) > 1)} "
+        + " and ".join(f"_{name}" for name in names)
+        + f" of table '{table.name}'" * bool(table.name)
+    )
     if len(columns) < len(names):
         return np.nan, where
     with np.errstate(all="ignore"):
@@ -133,8 +202,12 @@ def _stated(path: Path, particles: StarTable, optics: StarTable | None, group: n
     good = np.isfinite(values) & (values > 0)
     if not good.any():
         row = int(rows[0])
-        problems.rows(path, rows, ", ".join(f"column _{name}: {shortened(table.column(name)[row])}" for name in names)
-                      + ": no pixel size: correct it, or give --apix")
+        problems.rows(
+            path,
+            rows,
+            ", ".join(f"column _{name}: {shortened(table.column(name)[row])}" for name in names)
+            + ": no pixel size: correct it, or give --apix",
+        )
         return np.nan, where
     usual = _middle(values[good])
     off = np.flatnonzero(~good | ~(np.abs(values / usual - 1) <= PIXEL_TOLERANCE))
@@ -149,27 +222,47 @@ def _middle(values: np.ndarray) -> float:
     return float(np.sort(values)[(len(values) - 1) // 2])
 
 
-def _differ(path: Path, table: StarTable, columns: Mapping[str, np.ndarray], values: np.ndarray, rows: np.ndarray, off: np.ndarray,
-            problems: Complaints) -> None:
+def _differ(
+    path: Path,
+    table: StarTable,
+    columns: Mapping[str, np.ndarray],
+    values: np.ndarray,
+    rows: np.ndarray,
+    off: np.ndarray,
+    problems: Complaints,
+) -> None:
     """Complaint about pixel sizes that differ: the rows that cannot be right, or the sizes."""
     good = values[np.isfinite(values) & (values > 0)]
     with np.errstate(all="ignore"):
         far = ~(np.abs(np.log(values[off] / _middle(good))) < np.log(FAR))
     if not far.any() and len(off) > FEW * len(rows):
-        sizes = [f"{size:g} (row {rows[at] + 1})" for size, at in zip(*np.unique(np.round(values, 5), return_index=True))]
-        problems.add(f"{path}: table '{table.name}': pixel sizes {', '.join(sizes[:4])} Å differ: particles must be brought to one pixel size first")
+        sizes = [
+            f"{size:g} (row {rows[at] + 1})" for size, at in zip(*np.unique(np.round(values, 5), return_index=True))
+        ]
+        problems.add(
+            f"{path}: table '{table.name}': pixel sizes {', '.join(sizes[:4])} Å differ: particles must be brought "
+            "to one pixel size first"
+        )
         return
     usual = {name: _middle(cells[cells > 0]) if (cells > 0).any() else 0.0 for name, cells in columns.items()}
     row = off[np.argmax(far)]
     with np.errstate(all="ignore"):
         away = {name: np.abs(np.log(cells[row] / usual[name])) for name, cells in columns.items()}
     name = max(away, key=lambda one: away[one] if np.isfinite(away[one]) else np.inf)
-    problems.rows(path, rows[off], f"column _{name}{' of table optics' * (table.name == 'optics')}: {columns[name][row]:g}, where others have "
-                                   f"{usual[name]:g}: {values[row]:g} Å per pixel, not {_middle(good):g}: correct or leave out such rows")
+    problems.rows(
+        path,
+        rows[off],
+        f"column _{name}{' of table optics' * (table.name == 'optics')}: {columns[name][row]:g}, where others have "
+        f"{usual[name]:g}: {values[row]:g} Å per pixel, not {_middle(good):g}: correct or leave out such rows",
+    )
 
 
-def ctf(path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints, *, needed: bool) -> CTFParams | None:
-    """CTF columns, from the particles or their optics group; without them None, which is a complaint when they are `needed`."""
+def ctf(
+    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints, *, needed: bool
+) -> CTFParams | None:
+    """CTF columns, from the particles or their optics group; without them None, which is a complaint when they are
+    `needed`.
+    """
     missing, columns = [], {}
     complaints = len(problems.found)
     for column, (field, default) in CTF_COLUMNS.items():
@@ -184,25 +277,38 @@ def ctf(path: Path, particles: StarTable, optics: StarTable | None, group: np.nd
         del problems.found[complaints:]
         return None
     if missing:
-        problems.add(f"{path}: missing CTF column{'s' * (len(missing) > 1)} {', '.join(missing)}: "
-                     + NO_CTF.format("RELION's CtfFind or Extract job"))
+        problems.add(
+            f"{path}: missing CTF column{'s' * (len(missing) > 1)} {', '.join(missing)}: "
+            + NO_CTF.format("RELION's CtfFind or Extract job")
+        )
     check_ranges(path, columns, {field: f"column _{column}" for column, (field, _) in CTF_COLUMNS.items()}, problems)
     for field in ("defocus_u", "defocus_v"):
         values = columns.get(field, np.zeros(0))
         if len(values) and np.abs(values).max() < 100:
             column = next(c for c, (f, _) in CTF_COLUMNS.items() if f == field)
-            problems.add(f"{path}: column _{column}: {values[0]:g} and the like look like µm; the column is in Å: multiply by 10000")
-    flags = {field: spread(column, particles, optics, group, problems) for column, field in FLAG_COLUMNS.items() if _holds(column, particles, optics)}
+            problems.add(
+                f"{path}: column _{column}: {values[0]:g} and the like look like µm; the column is in Å: multiply by "
+                "10000"
+            )
+    flags = {
+        field: spread(column, particles, optics, group, problems)
+        for column, field in FLAG_COLUMNS.items()
+        if _holds(column, particles, optics)
+    }
     if len(columns) < len(CTF_COLUMNS):
         return None
-    return CTFParams(**columns, **{field: values > 0 for field, values in flags.items() if values is not None and np.any(values > 0)})
+    return CTFParams(
+        **columns, **{field: values > 0 for field, values in flags.items() if values is not None and np.any(values > 0)}
+    )
 
 
 def _holds(column: str, particles: StarTable, optics: StarTable | None) -> bool:
     return column in particles or (optics is not None and column in optics)
 
 
-def spread(column: str, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints) -> np.ndarray | None:
+def spread(
+    column: str, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints
+) -> np.ndarray | None:
     """A column that one of the tables holds, for every particle; its own before its group's."""
     if column in particles:
         return numbers(particles, column, problems)
@@ -216,4 +322,6 @@ def check_ranges(path: Path, fields: Mapping[str, np.ndarray], told: Mapping[str
         values = fields.get(field, np.zeros(0))
         wrong = np.flatnonzero(~((values >= low) & (values <= high)))
         if len(wrong):
-            problems.rows(path, wrong, f"{told[field]}: {values[wrong[0]]:g} is no value in {unit} ({low:g} to {high:g})")
+            problems.rows(
+                path, wrong, f"{told[field]}: {values[wrong[0]]:g} is no value in {unit} ({low:g} to {high:g})"
+            )

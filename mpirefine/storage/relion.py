@@ -1,4 +1,7 @@
-"""RELION particle files: STAR 3.1 with optics groups, and the older single table; and the same file written back with classes and poses."""
+"""RELION particle files: STAR 3.1 with optics groups, and the older single table; and the same file written back with
+classes and poses.
+"""
+
 from __future__ import annotations
 
 import logging
@@ -10,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from mpirefine.data.aberrations import Aberrations
-from mpirefine.data.angles import euler_from_rotation, rotation_from_euler
 from mpirefine.data.grid import Grid
 from mpirefine.data.keys import halves, image_keys
 from mpirefine.data.particles import ParticleTable
+from mpirefine.data.rotations import euler_from_rotation, rotation_from_euler
 from mpirefine.errors import FormatError, InputError
 from mpirefine.storage import optics as optical
 from mpirefine.storage.aberrations import aberrations
@@ -23,8 +26,8 @@ from mpirefine.storage.places import Place, find, shortened
 from mpirefine.storage.star import StarTable, read_star, write_star
 
 log = logging.getLogger(__name__)
-MOST_DEGREES = 3600.0      # of an angle
-INDEX = re.compile("[0-9]{1,15}")      # of an image; no file holds more
+MOST_DEGREES = 3600.0  # of an angle
+INDEX = re.compile("[0-9]{1,15}")  # of an image; no file holds more
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class ParticleInput:
     table: ParticleTable
     grid: Grid
     tables: dict[str, StarTable]
-    name: str                # of the block that holds the particles
-    pixel_source: str = ""   # where the pixel size came from, in words
+    name: str  # of the block that holds the particles
+    pixel_source: str = ""  # where the pixel size came from, in words
     aberrations: Aberrations | None = None
 
     @property
@@ -45,17 +48,28 @@ class ParticleInput:
 
     suffix = ".star"
 
-    def write(self, path: str | os.PathLike[str], *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray, shift_xy: np.ndarray,
-              half: np.ndarray | None = None, rows: np.ndarray | None = None) -> None:
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        model: np.ndarray,
+        posterior: np.ndarray,
+        rotation: np.ndarray,
+        shift_xy: np.ndarray,
+        half: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+    ) -> None:
         """As `write_particles`."""
-        write_particles(path, self, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, half=half, rows=rows)
+        write_particles(
+            path, self, model=model, posterior=posterior, rotation=rotation, shift_xy=shift_xy, half=half, rows=rows
+        )
 
     def subset(self, path: str | os.PathLike[str], rows: np.ndarray) -> None:
         """Write some rows as they came; image names resolve from the current folder."""
         table = self.particles.with_columns(_resolving_names(self)).take(rows)
         write_star(path, [table if name == self.name else other for name, other in self.tables.items()])
 
-    def with_table(self, table: ParticleTable) -> "ParticleInput":
+    def with_table(self, table: ParticleTable) -> ParticleInput:
         """The same file with what is known otherwise of its rows."""
         return replace(self, table=table)
 
@@ -65,11 +79,18 @@ class ParticleInput:
         return [cells[row] for row in rows]
 
 
-def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, ctf: bool = True, poses: bool = False,
-                   ctf_needed: bool = True) -> ParticleInput:
+def read_particles(
+    path: str | os.PathLike[str],
+    apix: float | None = None,
+    *,
+    ctf: bool = True,
+    poses: bool = False,
+    ctf_needed: bool = True,
+) -> ParticleInput:
     """On rank 0. Read and check a particle file and the headers of its stacks; `apix` (Å) overrides what the files say.
 
-    `ctf=False` takes the images as free of contrast transfer, and so does `ctf_needed=False` where columns are missing, which is a complaint
+    `ctf=False` takes the images as free of contrast transfer, and so does `ctf_needed=False` where columns are missing,
+    which is a complaint
     otherwise; `poses=True` reads angles and origins, which must be there.
     Raises InputError with every problem found, each naming file, row and column.
     """
@@ -77,7 +98,9 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
     tables = read_star(path)
     name = next((n for n, table in tables.items() if "rlnImageName" in table), None)
     if name is None:
-        raise InputError(f"{path}: no table has a column _rlnImageName: this is not a particle file (of RELION 3.0 or later)")
+        raise InputError(
+            f"{path}: no table has a column _rlnImageName: this is not a particle file (of RELION 3.0 or later)"
+        )
     particles, optics = tables[name], tables.get("optics")
     if not particles.rows:
         raise InputError(f"{path}: table '{name}' holds no particles")
@@ -91,7 +114,9 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
     _check_indices(path, headers, file, image, problems)
     box = _box(path, headers, problems)
     optical.check_image_size(path, optics, optics_group, file, headers, problems)
-    pixel, source = (apix, "--apix") if apix else optical.pixel_size(path, particles, optics, optics_group, headers, problems)
+    pixel, source = (
+        (apix, "--apix") if apix else optical.pixel_size(path, particles, optics, optics_group, headers, problems)
+    )
     params = optical.ctf(path, particles, optics, optics_group, problems, needed=ctf_needed) if ctf else None
     lens = aberrations(path, particles, optics, optics_group, problems)
     rotation, shift = _poses(path, particles, Grid(box, pixel), problems) if poses else (None, None)
@@ -100,8 +125,20 @@ def read_particles(path: str | os.PathLike[str], apix: float | None = None, *, c
         if note:
             log.warning("%s", note)
     stacks = tuple(str(place.path.resolve()) for place in places)
-    table = ParticleTable(stacks, file, image, np.arange(len(particles.rows)), group, names, halves(image_keys(stacks, file, image)), params,
-                          rotation, shift, optics_of, subset=_subset(particles))
+    table = ParticleTable(
+        stacks,
+        file,
+        image,
+        np.arange(len(particles.rows)),
+        group,
+        names,
+        halves(image_keys(stacks, file, image)),
+        params,
+        rotation,
+        shift,
+        optics_of,
+        subset=_subset(particles),
+    )
     return ParticleInput(path, table, Grid(box, float(pixel)), tables, name, source, lens)
 
 
@@ -121,8 +158,12 @@ def _image_names(path: Path, particles: StarTable, problems: Complaints) -> tupl
         file[row] = known.setdefault(stack, len(known))
         image[row] = int(index) - 1
     if wrong:
-        problems.rows(path, np.array(wrong), "column _rlnImageName: an image is named index@stack.mrcs, with an index from 1, "
-                                             f"not '{shortened(cells[wrong[0]])}'")
+        problems.rows(
+            path,
+            np.array(wrong),
+            "column _rlnImageName: an image is named index@stack.mrcs, with an index from 1, "
+            f"not '{shortened(cells[wrong[0]])}'",
+        )
     return [find(stack, path) for stack in known], file, image
 
 
@@ -139,33 +180,56 @@ def _headers(path: Path, places: list[Place], file: np.ndarray, problems: Compla
     return headers
 
 
-def _check_indices(path: Path, headers: list[StackHeader | None], file: np.ndarray, image: np.ndarray, problems: Complaints) -> None:
+def _check_indices(
+    path: Path, headers: list[StackHeader | None], file: np.ndarray, image: np.ndarray, problems: Complaints
+) -> None:
     for number, header in enumerate(headers):
         if header is not None:
             beyond = np.flatnonzero((file == number) & (image >= header.shape[0]))
-            problems.rows(path, beyond, f"column _rlnImageName: image {int(image[beyond].max(initial=0)) + 1} of {header.path}, which holds "
-                                        f"{header.shape[0]}: wrong stack, or not copied whole")
+            problems.rows(
+                path,
+                beyond,
+                f"column _rlnImageName: image {int(image[beyond].max(initial=0)) + 1} of {header.path}, which holds "
+                f"{header.shape[0]}: wrong stack, or not copied whole",
+            )
 
 
 def _box(path: Path, headers: list[StackHeader | None], problems: Complaints) -> int:
     """The common edge of all images."""
     sizes = {header.shape[1:]: header.path for header in headers if header is not None}
     if len(sizes) > 1:
-        problems.add(f"{path}: images of different sizes: " + ", ".join(f"{ny} x {nx} ({where})" for (ny, nx), where in sizes.items())
-                     + ": bring them to one box first")
+        problems.add(
+            f"{path}: images of different sizes: "
+            + ", ".join(f"{ny} x {nx} ({where})" for (ny, nx), where in sizes.items())
+            + ": bring them to one box first"
+        )
     for (ny, nx), where in sizes.items():
         if ny != nx or nx % 2 or nx < 16:
-            problems.add(f"{where}: images of {nx} x {ny} pixels, but the box must be square, even and at least 16: clip or pad them")
+            problems.add(
+                f"{where}: images of {nx} x {ny} pixels, but the box must be square, even and at least 16: clip or "
+                "pad them"
+            )
     return next(iter(sizes), (16, 16))[1]
 
 
 def _poses(path: Path, particles: StarTable, grid: Grid, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation (n, 3, 3), and the shift (n, 2) in pixels from the box centre to the particle: RELION's origin is the way back."""
+    """Rotation (n, 3, 3), and the shift (n, 2) in pixels from the box centre to the particle: RELION's origin is the
+    way back.
+    """
     old = "rlnOriginX" in particles and "rlnOriginXAngst" not in particles
-    names = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", *(("rlnOriginX", "rlnOriginY") if old else ("rlnOriginXAngst", "rlnOriginYAngst")))
+    names = (
+        "rlnAngleRot",
+        "rlnAngleTilt",
+        "rlnAnglePsi",
+        *(("rlnOriginX", "rlnOriginY") if old else ("rlnOriginXAngst", "rlnOriginYAngst")),
+    )
     missing = [name for name in names if name not in particles]
     if missing:
-        problems.add(f"{path}: --fixed-poses needs the columns " + ", ".join("_" + name for name in missing) + ": refine the particles first")
+        problems.add(
+            f"{path}: --fixed-poses needs the columns "
+            + ", ".join("_" + name for name in missing)
+            + ": refine the particles first"
+        )
         return np.zeros((0, 3, 3)), np.zeros((0, 2))
     try:
         rot, tilt, psi, x, y = (particles.floats(name) for name in names)
@@ -173,8 +237,12 @@ def _poses(path: Path, particles: StarTable, grid: Grid, problems: Complaints) -
         problems.add(*error.problems)
         return np.zeros((0, 3, 3)), np.zeros((0, 2))
     unit = 1.0 if old else grid.apix
-    for column, values, most, what in zip(names, (rot, tilt, psi, x, y), 3 * [MOST_DEGREES] + 2 * [grid.nx * unit],
-                                          3 * ["no angle in degrees"] + 2 * ["farther from the centre than the box is wide"]):
+    for column, values, most, what in zip(
+        names,
+        (rot, tilt, psi, x, y),
+        3 * [MOST_DEGREES] + 2 * [grid.nx * unit],
+        3 * ["no angle in degrees"] + 2 * ["farther from the centre than the box is wide"],
+    ):
         wrong = np.flatnonzero(~(np.abs(values) <= most))
         if len(wrong):
             problems.rows(path, wrong, f"column _{column}: {values[wrong[0]]:g} is {what}")
@@ -189,18 +257,35 @@ def _subset(particles: StarTable) -> np.ndarray | None:
     return np.array([known.get(cell, -1) for cell in particles.column("rlnRandomSubset")], np.int8)
 
 
-def write_particles(path: str | os.PathLike[str], source: ParticleInput, *, model: np.ndarray, posterior: np.ndarray, rotation: np.ndarray,
-                    shift_xy: np.ndarray, half: np.ndarray | None = None, rows: np.ndarray | None = None) -> None:
+def write_particles(
+    path: str | os.PathLike[str],
+    source: ParticleInput,
+    *,
+    model: np.ndarray,
+    posterior: np.ndarray,
+    rotation: np.ndarray,
+    shift_xy: np.ndarray,
+    half: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
+) -> None:
     """Write the input back, every column kept and every row in its order, with class, angles, origins and posterior.
 
-    `model` (n,) from 0, −1 for particles set aside (class 0); `rotation` (n, 3, 3) map to image; `shift_xy` (n, 2) pixels from the centre to
-    the particle, RELION's origin is the way back; `half` (n,) the half-sets that were used, from 0. `rows` writes only some.
+    `model` (n,) from 0, −1 for particles set aside (class 0); `rotation` (n, 3, 3) map to image; `shift_xy` (n, 2)
+    pixels from the centre to
+    the particle, RELION's origin is the way back; `half` (n,) the half-sets that were used, from 0. `rows` writes only
+    some.
     """
     rot, tilt, psi = euler_from_rotation(rotation)
     old = "rlnOriginX" in source.particles and "rlnOriginXAngst" not in source.particles
     unit = 1.0 if old else source.grid.apix
     names = ("rlnOriginX", "rlnOriginY") if old else ("rlnOriginXAngst", "rlnOriginYAngst")
-    columns = {"rlnAngleRot": rot, "rlnAngleTilt": tilt, "rlnAnglePsi": psi, names[0]: -shift_xy[:, 0] * unit, names[1]: -shift_xy[:, 1] * unit}
+    columns = {
+        "rlnAngleRot": rot,
+        "rlnAngleTilt": tilt,
+        "rlnAnglePsi": psi,
+        names[0]: -shift_xy[:, 0] * unit,
+        names[1]: -shift_xy[:, 1] * unit,
+    }
     cells = {name: [f"{value:.6f}" for value in values + 0.0] for name, values in columns.items()}
     cells["rlnClassNumber"] = [str(m + 1) for m in model.tolist()]
     cells["rlnMaxValueProbDistribution"] = [f"{value:.6f}" for value in posterior]
@@ -216,8 +301,15 @@ def write_particles(path: str | os.PathLike[str], source: ParticleInput, *, mode
 def _resolving_names(source: ParticleInput) -> dict[str, list[str]]:
     """Image names that still resolve from the current folder: absolute where they were relative to the STAR file."""
     cells, files = source.particles.column("rlnImageName"), source.table.files
-    moved = {stack: str(files[f]) for stack, f in ((cell.partition("@")[2], int(f)) for cell, f in zip(cells, source.table.file))
-             if not Path(stack).exists()}
+    moved = {
+        stack: str(files[f])
+        for stack, f in ((cell.partition("@")[2], int(f)) for cell, f in zip(cells, source.table.file))
+        if not Path(stack).exists()
+    }
     if not moved:
         return {}
-    return {"rlnImageName": [f"{index}@{moved.get(stack, stack)}" for index, _, stack in (cell.partition("@") for cell in cells)]}
+    return {
+        "rlnImageName": [
+            f"{index}@{moved.get(stack, stack)}" for index, _, stack in (cell.partition("@") for cell in cells)
+        ]
+    }

@@ -1,4 +1,5 @@
 """Pixels of particles: only the rows asked for, from as many stacks as they lie in."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,7 +8,7 @@ import numpy as np
 
 from mpirefine.data.particles import ParticleTable
 from mpirefine.storage import mrc
-from mpirefine.storage.emanhdf import EmanHdf
+from mpirefine.storage.eman2.hdf import EmanHdf
 from mpirefine.storage.images import HDF
 
 

@@ -1,16 +1,17 @@
 """STAR files: tables of text cells, kept to the letter so that what is not understood is written back as it came."""
+
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Mapping
 
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage.beside import beside
+from mpirefine.storage.atomic import beside
 from mpirefine.storage.places import check_file, shortened
 
 CELL = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
@@ -18,7 +19,9 @@ CELL = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
 
 @dataclass(frozen=True)
 class StarTable:
-    """One block: column names without underscore, rows of text cells; `loop` tells whether it was (and will be) written as a loop."""
+    """One block: column names without underscore, rows of text cells; `loop` tells whether it was (and will be) written
+    as a loop.
+    """
 
     path: str
     name: str
@@ -37,7 +40,9 @@ class StarTable:
         return [row[at] for row in self.rows]
 
     def floats(self, name: str, default: float | None = None) -> np.ndarray:
-        """A column as float64, or `default` in every row where there is no such column. FormatError names row and value."""
+        """A column as float64, or `default` in every row where there is no such column. FormatError names row and
+        value.
+        """
         if name not in self.columns and default is not None:
             return np.full(len(self.rows), default)
         cells = self.column(name)
@@ -49,11 +54,11 @@ class StarTable:
         row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
         raise FormatError(f"{self.path}: row {row + 1}, column _{name}: '{shortened(cells[row])}' is not a number")
 
-    def take(self, rows: Iterable[int]) -> "StarTable":
+    def take(self, rows: Iterable[int]) -> StarTable:
         """The given rows."""
         return StarTable(self.path, self.name, self.columns, [self.rows[i] for i in rows], self.loop)
 
-    def with_columns(self, cells: Mapping[str, list[str]]) -> "StarTable":
+    def with_columns(self, cells: Mapping[str, list[str]]) -> StarTable:
         """A copy with columns replaced, or appended in the order given."""
         columns, rows = list(self.columns), [list(row) for row in self.rows]
         for name, values in cells.items():
@@ -86,7 +91,9 @@ def _unquoted(cell: str) -> str:
 
 
 def read_star(path: str | os.PathLike[str]) -> dict[str, StarTable]:
-    """All blocks of a file by name (without data_). InputError when it cannot be read, FormatError with the line number when malformed."""
+    """All blocks of a file by name (without data_). InputError when it cannot be read, FormatError with the line number
+    when malformed.
+    """
     path = str(path)
     check_file(path)
     try:
@@ -102,13 +109,21 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, StarTable]:
         if text.startswith("data_"):
             table = StarTable(path, text[5:].split()[0] if text[5:].split() else "", [], [], False)
             if tables.get(table.name, table).rows:
-                raise FormatError(f"{path}: line {number}: a second table 'data_{shortened(table.name)}': RELION reads one of each name")
+                raise FormatError(
+                    f"{path}: line {number}: a second table 'data_{shortened(table.name)}': RELION reads one of each "
+                    "name"
+                )
             tables[table.name] = table
         elif table is None:
-            raise FormatError(f"{path}: line {number}: '{shortened(text)}' stands before any data_ block: this is no STAR file")
+            raise FormatError(
+                f"{path}: line {number}: '{shortened(text)}' stands before any data_ block: this is no STAR file"
+            )
         elif text.startswith("loop_"):
             if table.rows:
-                raise FormatError(f"{path}: line {number}: a second loop_ in table '{shortened(table.name)}': give it a data_ line of its own")
+                raise FormatError(
+                    f"{path}: line {number}: a second loop_ in table '{shortened(table.name)}': give it a data_ line "
+                    "of its own"
+                )
             table = tables[table.name] = StarTable(path, table.name, [], [], True)
         else:
             _add(table, text, path, number)
@@ -120,7 +135,10 @@ def _add(table: StarTable, text: str, path: str, number: int) -> None:
     if text.startswith("_") and (not table.rows or not table.loop):
         cells = _cells(text)
         if cells[0][1:] in table.columns:
-            raise FormatError(f"{path}: line {number}: column {shortened(cells[0])} for the second time in table '{shortened(table.name)}'")
+            raise FormatError(
+                f"{path}: line {number}: column {shortened(cells[0])} for the second time in table "
+                f"'{shortened(table.name)}'"
+            )
         table.columns.append(cells[0][1:])
         if not table.loop:
             if len(cells) < 2:
@@ -131,7 +149,10 @@ def _add(table: StarTable, text: str, path: str, number: int) -> None:
         return
     cells = [_unquoted(cell) for cell in _cells(text)]
     if len(cells) != len(table.columns):
-        raise FormatError(f"{path}: line {number}: {len(cells)} values for the {len(table.columns)} columns of table '{shortened(table.name)}'")
+        raise FormatError(
+            f"{path}: line {number}: {len(cells)} values for the {len(table.columns)} columns of table "
+            f"'{shortened(table.name)}'"
+        )
     table.rows.append(cells)
 
 

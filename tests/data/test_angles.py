@@ -1,17 +1,34 @@
 """RELION's angles against its own formula, and all types of angles back."""
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpirefine.data.angles import (KINDS, Placement, angles_from_rotation, compose, euler_from_rotation, inverse, rotation_from_angles,
-                                   rotation_from_eman, rotation_from_euler, spin_from_rotation)
+from mpirefine.data.rotations import (
+    KINDS,
+    Placement,
+    angles_from_rotation,
+    compose,
+    euler_from_rotation,
+    inverse,
+    rotation_from_angles,
+    rotation_from_eman,
+    rotation_from_euler,
+    spin_from_rotation,
+)
 
 
 def relion_matrix(rot, tilt, psi):
     """Euler_angles2matrix of RELION's src/euler.cpp."""
     (ca, cb, cg), (sa, sb, sg) = (f(np.radians([rot, tilt, psi])) for f in (np.cos, np.sin))
     cc, cs, sc, ss = cb * ca, cb * sa, sb * ca, sb * sa
-    return np.array([[cg * cc - sg * sa, cg * cs + sg * ca, -cg * sb], [-sg * cc - cg * sa, -sg * cs + cg * ca, sg * sb], [sc, ss, cb]])
+    return np.array(
+        [
+            [cg * cc - sg * sa, cg * cs + sg * ca, -cg * sb],
+            [-sg * cc - cg * sa, -sg * cs + cg * ca, sg * sb],
+            [sc, ss, cb],
+        ]
+    )
 
 
 @pytest.mark.parametrize("angles", [(10, 20, 30), (0, 0, 40), (-170, 135, 5), (0, 180, 77), (90, 90, 90)])
@@ -40,13 +57,21 @@ def test_every_type_comes_back(kind):
 def test_spins_are_about_the_axis():
     omega, axis = spin_from_rotation(Rotation.random(50, random_state=3).as_matrix())
     assert ((omega >= 0) & (omega <= 180)).all()
-    np.testing.assert_allclose(rotation_from_angles("spin", omega=omega, n1=axis[:, 0], n2=axis[:, 1], n3=axis[:, 2]) @ axis[..., None],
-                               axis[..., None], atol=1e-9)
+    np.testing.assert_allclose(
+        rotation_from_angles("spin", omega=omega, n1=axis[:, 0], n2=axis[:, 1], n3=axis[:, 2]) @ axis[..., None],
+        axis[..., None],
+        atol=1e-9,
+    )
     assert spin_from_rotation(rotation_from_eman(25, 0, 0))[0] == pytest.approx(25)
 
 
 def test_placements_compose_and_invert():
-    a, b = (Placement(Rotation.random(random_state=seed).as_matrix(), np.array([1.0, 2, 3]), np.array(seed == 1), np.array(1.5)) for seed in (0, 1))
+    a, b = (
+        Placement(
+            Rotation.random(random_state=seed).as_matrix(), np.array([1.0, 2, 3]), np.array(seed == 1), np.array(1.5)
+        )
+        for seed in (0, 1)
+    )
     point = np.array([4.0, -5, 6])
     there = compose(a.matrix(), b.matrix())
     np.testing.assert_allclose(there[:, :3] @ point + there[:, 3], a.matrix() @ [*(b.matrix() @ [*point, 1]), 1])

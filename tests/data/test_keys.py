@@ -4,7 +4,7 @@ from mpirefine.data.keys import HALF, HELD_OUT, halves, image_keys, uniform
 
 
 def test_keys_follow_the_image_not_the_row(rng):
-    files, file, image = ("/a/one.mrcs", "/a/two.mrcs"), rng.integers(0, 2, 500), rng.integers(0, 10 ** 6, 500)
+    files, file, image = ("/a/one.mrcs", "/a/two.mrcs"), rng.integers(0, 2, 500), rng.integers(0, 10**6, 500)
     order = rng.permutation(500)
     key = image_keys(files, file, image)
     np.testing.assert_array_equal(image_keys(files, file[order], image[order]), key[order])

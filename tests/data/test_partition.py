@@ -1,12 +1,21 @@
 """Partitions: written-out expectations, and properties over many sizes."""
+
 import pytest
 
 from mpirefine.data.partition import Block, Partition
 
 
-@pytest.mark.parametrize("n, parts, quantum, expected", [
-    (10, 3, 1, [(0, 4), (4, 7), (7, 10)]), (10, 3, 4, [(0, 4), (4, 8), (8, 10)]), (2, 4, 1, [(0, 1), (1, 2), (2, 2), (2, 2)]),
-    (0, 2, 8, [(0, 0), (0, 0)]), (9, 2, 8, [(0, 8), (8, 9)]), (7, 1, 3, [(0, 7)])])
+@pytest.mark.parametrize(
+    "n, parts, quantum, expected",
+    [
+        (10, 3, 1, [(0, 4), (4, 7), (7, 10)]),
+        (10, 3, 4, [(0, 4), (4, 8), (8, 10)]),
+        (2, 4, 1, [(0, 1), (1, 2), (2, 2), (2, 2)]),
+        (0, 2, 8, [(0, 0), (0, 0)]),
+        (9, 2, 8, [(0, 8), (8, 9)]),
+        (7, 1, 3, [(0, 7)]),
+    ],
+)
 def test_even(n, parts, quantum, expected):
     assert [tuple(b) for b in Partition.even(n, parts, quantum)] == expected
 

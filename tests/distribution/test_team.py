@@ -1,4 +1,5 @@
 """Teams: errors reach every rank, agreement, nodes, and reductions against closed forms."""
+
 import numpy as np
 import pytest
 

@@ -1,8 +1,9 @@
 """Agreement of classifications: known values, renumbered maps, particles without a map."""
+
 import numpy as np
 import pytest
 
-from mpirefine.maths.agreement import adjusted_rand_index, consensus, contingency, matched
+from mpirefine.maths.statistics.agreement import adjusted_rand_index, consensus, contingency, matched
 
 
 def index(a, b, classes=3):
@@ -11,7 +12,7 @@ def index(a, b, classes=3):
 
 def test_index_of_known_tables(rng):
     assert index([0, 0, 1, 1, 2], [2, 2, 0, 0, 1]) == 1
-    assert index([0, 0, 1, 1], [0, 0, 1, 2]) == pytest.approx(4 / 7)                # 1 pair of both, 2 and 1 of each, 6 in all
+    assert index([0, 0, 1, 1], [0, 0, 1, 2]) == pytest.approx(4 / 7)  # 1 pair of both, 2 and 1 of each, 6 in all
     assert index([0, 0, 0, 0], [0, 0, 0, 0]) == 1
     assert abs(index(rng.integers(3, size=20000), rng.integers(3, size=20000))) < 0.002
 
@@ -28,9 +29,9 @@ def test_maps_are_matched_one_to_one():
 
 def test_consensus_finds_the_undecided(rng):
     truth = rng.integers(3, size=300)
-    a, b, c = truth.copy(), (truth + 1) % 3, (truth + 2) % 3                        # the same classes, numbered otherwise
-    b[:10] = (b[:10] + 1) % 3                                                       # one run errs: two still agree
-    c[20:30], b[20:30] = (c[20:30] + 1) % 3, (b[20:30] + 2) % 3                     # three runs, three answers
+    a, b, c = truth.copy(), (truth + 1) % 3, (truth + 2) % 3  # the same classes, numbered otherwise
+    b[:10] = (b[:10] + 1) % 3  # one run errs: two still agree
+    c[20:30], b[20:30] = (c[20:30] + 1) % 3, (b[20:30] + 2) % 3  # three runs, three answers
     a[40] = b[40] = -1
     found = consensus([a, b, c], 3)
     names = found.numbering[0]

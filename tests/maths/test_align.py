@@ -1,14 +1,15 @@
 """Aligners on images with a known pose: the search, refinement, batches, limits."""
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.align import ALIGNERS, Alignment
-from mpirefine.maths.alignrefine import downhill
-from mpirefine.maths.averagers import AVERAGERS
-from mpirefine.maths.compare import CMPS, About
-from mpirefine.maths.transform2d import moved
+from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS, Alignment
+from mpirefine.maths.eman2.aligners.refine import downhill
+from mpirefine.maths.eman2.averagers import AVERAGERS
+from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.transforms import moved
 
 ABOUT = About(4.0)
 CCC = CMPS.build("ccc")
@@ -17,9 +18,15 @@ CCC = CMPS.build("ccc")
 def scene(rng, nx, count, noise, shift=2.0, flip=True):
     """A particle, noisy moved copies of it, and what takes them back."""
     y, x = np.mgrid[:nx, :nx] - nx // 2
-    base = ndimage.gaussian_filter(rng.standard_normal((nx, nx)), nx / 32) * np.exp(-(x * x + y * y) / (2 * (nx / 6) ** 2))
+    base = ndimage.gaussian_filter(rng.standard_normal((nx, nx)), nx / 32) * np.exp(
+        -(x * x + y * y) / (2 * (nx / 6) ** 2)
+    )
     base = (base / base.std()).astype(np.float32)
-    poses = Alignment.of(rng.uniform(-180, 180, count), *rng.uniform(-shift, shift, (2, count)), rng.random(count) < 0.5 if flip else False)
+    poses = Alignment.of(
+        rng.uniform(-180, 180, count),
+        *rng.uniform(-shift, shift, (2, count)),
+        rng.random(count) < 0.5 if flip else False,
+    )
     images = moved(base[None], poses)
     return base, images + noise * rng.standard_normal(images.shape).astype(np.float32), poses.inverse()
 
@@ -46,8 +53,13 @@ def test_a_noisy_search_finds_most(rng):
 
 def test_the_hand_is_kept_without_flip(rng):
     base, images, true = scene(rng, 32, 12, 0.3, flip=False)
-    for text in ("rotate_translate", "rotate_translate_iterative", "rotate_translate_bispec", "rotate_translate_tree:flip=0",
-                 "rotate_translate_resample:tx=4:ty=4"):
+    for text in (
+        "rotate_translate",
+        "rotate_translate_iterative",
+        "rotate_translate_bispec",
+        "rotate_translate_tree:flip=0",
+        "rotate_translate_resample:tx=4:ty=4",
+    ):
         found = ALIGNERS.build(text)(images, base, CCC, ABOUT)
         assert not found.mirror.any() and np.median(off(found, true)[0]) < 4
 
@@ -62,13 +74,22 @@ def test_references_each_or_one(rng):
     images, references = np.concatenate([first, second])[order], np.array([one] * 5 + [two] * 4)[order]
     together = aligner(images, references, CCC, ABOUT)
     for name in ("alpha", "tx", "ty", "mirror"):
-        np.testing.assert_allclose(getattr(together, name), np.concatenate([getattr(a, name) for a in alone])[order], atol=1e-3)
+        np.testing.assert_allclose(
+            getattr(together, name), np.concatenate([getattr(a, name) for a in alone])[order], atol=1e-3
+        )
 
 
 def test_shifts_stay_within_their_limit(rng):
     base, images, _ = scene(rng, 32, 10, 0.5, shift=6)
-    for text, limit in (("rotate_translate_flip:maxshift=3", 3), ("rtf_exhaustive", 4), ("translational:maxshift=2", 2), ("rotational", 0),
-                        ("rotate_flip", 0), ("rotate_translate_flip_resample:tx=2", 2), ("refine:maxshift=1", 1)):
+    for text, limit in (
+        ("rotate_translate_flip:maxshift=3", 3),
+        ("rtf_exhaustive", 4),
+        ("translational:maxshift=2", 2),
+        ("rotational", 0),
+        ("rotate_flip", 0),
+        ("rotate_translate_flip_resample:tx=2", 2),
+        ("refine:maxshift=1", 1),
+    ):
         found = ALIGNERS.build(text)(images, base, CCC, ABOUT)
         assert np.abs(found.tx).max() <= limit and np.abs(found.ty).max() <= limit, text
 
@@ -87,7 +108,13 @@ def test_translational(rng):
 @pytest.mark.parametrize("text", ["ccc", "dot:normalize=1", "sqeuclidean:normto=1", "frc:maxres=20", "phase:maxres=20"])
 def test_refine_improves(rng, text):
     base, images, true = scene(rng, 48, 30, 0.3)
-    start = Alignment(true.alpha + rng.normal(0, 3, 30), true.tx + rng.normal(0, 0.7, 30), true.ty + rng.normal(0, 0.7, 30), true.mirror, true.scale)
+    start = Alignment(
+        true.alpha + rng.normal(0, 3, 30),
+        true.tx + rng.normal(0, 0.7, 30),
+        true.ty + rng.normal(0, 0.7, 30),
+        true.mirror,
+        true.scale,
+    )
     comparator, refine = CMPS.build(text), ALIGNERS.build("refine")
     found = refine(images, base, comparator, ABOUT, start)
     before, after = (comparator(moved(images, pose), base, ABOUT) for pose in (start, found))
@@ -128,7 +155,9 @@ def test_blank_images_do_no_harm():
 
 def test_boxes_that_do_not_fit():
     with pytest.raises(ParameterError, match="square"):
-        ALIGNERS.build("rotate_translate")(np.zeros((2, 32, 24), np.float32), np.zeros((32, 24), np.float32), CCC, ABOUT)
+        ALIGNERS.build("rotate_translate")(
+            np.zeros((2, 32, 24), np.float32), np.zeros((32, 24), np.float32), CCC, ABOUT
+        )
 
 
 @pytest.mark.parametrize("registry", [ALIGNERS, CMPS, AVERAGERS], ids=lambda registry: registry.kind)

@@ -1,17 +1,22 @@
-"""Maps brought to one frame and hand: planted moves come back, views and origins go with them, what may not move stays."""
+"""Maps brought to one frame and hand: planted moves come back, views and origins go with them, what may not move
+stays.
+"""
+
 import numpy as np
 import pytest
 
-from mpirefine.data.angles import rotation_from_eman
 from mpirefine.data.grid import Grid
-from mpirefine.maths.align3d import HAND, STILL, Move, freedom, onto
-from mpirefine.maths.phantom import random_rotations, states
-from mpirefine.maths.projectors import standard
-from mpirefine.maths.symmetry import operations
+from mpirefine.data.rotations import rotation_from_eman
+from mpirefine.maths.eman2.projectors import standard
+from mpirefine.maths.geometry.align_maps import HAND, STILL, Move, freedom, onto
+from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.image.phantom import random_rotations, states
 
 GRID = Grid(32, 8.0)
-MOVES = [Move(rotation_from_eman(20.0, 30.0, 50.0), np.array([1.0, -2.0, 1.0])),
-         Move(rotation_from_eman(200.0, 120.0, 10.0), np.array([2.0, 0, -1]), True)]
+MOVES = [
+    Move(rotation_from_eman(20.0, 30.0, 50.0), np.array([1.0, -2.0, 1.0])),
+    Move(rotation_from_eman(200.0, 120.0, 10.0), np.array([2.0, 0, -1]), True),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +53,24 @@ def left_over(planted, found):
 def test_what_a_move_does():
     """A voxel goes where it says: r = F (Q x + shift)."""
     volume = np.zeros((32,) * 3, np.float32)
-    volume[16 + 2, 16 - 4, 16 + 6] = 1                                               # x = (6, -4, 2)
+    volume[16 + 2, 16 - 4, 16 + 6] = 1  # x = (6, -4, 2)
     quarter = rotation_from_eman(90.0, 0.0, 0.0)
     for flipped in (False, True):
         move = Move(quarter, np.array([1.0, 2.0, 3.0]), flipped)
         x, y, z = (HAND if flipped else np.eye(3)) @ (quarter @ [6, -4, 2] + [1, 2, 3])
         found = np.unravel_index(move(volume).argmax(), volume.shape)
-        assert found == (16 + round(z), 16 + round(y), 16 + round(x)) and move(volume).max() == pytest.approx(1, abs=1e-5)
+        assert found == (16 + round(z), 16 + round(y), 16 + round(x)) and move(volume).max() == pytest.approx(
+            1, abs=1e-5
+        )
         np.testing.assert_allclose(move.origin, (HAND if flipped else np.eye(3)) @ [1, 2, 3])
     assert STILL.still and STILL(volume) is volume and not Move(quarter, np.zeros(3)).still
 
 
 @pytest.mark.parametrize("move", MOVES, ids=["turned", "mirrored"])
 def test_views_and_origin_go_with_the_map(maps, rng, move):
-    """Projections of the moved map at the new views are those of the old one at the old views, but for the shift of the origin."""
+    """Projections of the moved map at the new views are those of the old one at the old views, but for the shift of the
+    origin.
+    """
     rotations = random_rotations(6, rng)
     shifts = rng.uniform(-1, 1, (6, 2))
     before = standard(maps[0], rotations, shifts, 8.0)
@@ -121,13 +130,18 @@ def test_a_map_without_symmetry_onto_a_symmetric_one(maps):
     assert alike(found(move(fixed)), fixed) > 0.95
 
 
-@pytest.mark.parametrize("symmetry, other", [("d2", "d2"), ("d2", "c1"), ("d3", "d2"), ("oct", "oct"), ("tet", "c1"), ("icos", "d2")])
+@pytest.mark.parametrize(
+    "symmetry, other", [("d2", "d2"), ("d2", "c1"), ("d3", "d2"), ("oct", "oct"), ("tet", "c1"), ("icos", "d2")]
+)
 def test_maps_with_axes_across_stay(maps, symmetry, other):
     """Any move would take them off their axes, and the next reconstruction would average over the wrong ones."""
     assert freedom(symmetry, other) == "none"
     assert onto(turned(maps[0], rotation_from_eman(40.0, 0.0, 0.0)), maps[0], GRID, symmetry, other) is STILL
 
 
-@pytest.mark.parametrize("symmetry, other, kind", [("c1", "c1", "all"), ("c1", "c4", "z"), ("c1", "d2", "z"), ("c4", "c4", "z"), ("c4", "oct", "z")])
+@pytest.mark.parametrize(
+    "symmetry, other, kind",
+    [("c1", "c1", "all"), ("c1", "c4", "z"), ("c1", "d2", "z"), ("c4", "c4", "z"), ("c4", "oct", "z")],
+)
 def test_what_may_move(symmetry, other, kind):
     assert freedom(symmetry, other) == kind

@@ -1,15 +1,24 @@
 """Posteriors and weights of assignments."""
+
 import numpy as np
 
 from mpirefine.data.poses import Candidates
-from mpirefine.maths.assign import assign, log_sum_exp
+from mpirefine.maths.likelihood.posterior import assign, log_sum_exp
 
 
 def candidates(reference, evidence, model_evidence):
     reference, evidence = np.array(reference, np.int32), np.array(evidence, float)
     blank = np.zeros(reference.shape, np.float32)
-    return Candidates(reference, -evidence.astype(np.float32), evidence, blank, np.zeros((*reference.shape, 2), np.float32),
-                      blank.astype(bool), np.array(model_evidence, float), np.zeros((len(reference), 2)))
+    return Candidates(
+        reference,
+        -evidence.astype(np.float32),
+        evidence,
+        blank,
+        np.zeros((*reference.shape, 2), np.float32),
+        blank.astype(bool),
+        np.array(model_evidence, float),
+        np.zeros((len(reference), 2)),
+    )
 
 
 MODEL = np.array([0, 0, 1, 1])

@@ -1,4 +1,5 @@
 """Class sums and insertion: particles of known poses give back the projection and the map."""
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -6,10 +7,18 @@ from scipy.spatial.transform import Rotation
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.partition import Block, Partition
-from mpirefine.maths.average import ClassSums, Placing, average_images, to_projection
-from mpirefine.maths.backproject import Slab, crop_axis, divide, fold, kernel_correction, radial_index, shell_sums
-from mpirefine.maths.polar import PolarGrid
-from mpirefine.maths.project import in_plane, polar_slices, slices
+from mpirefine.maths.fourier.polar import PolarGrid
+from mpirefine.maths.likelihood.central_slices import in_plane, polar_slices, slices
+from mpirefine.maths.likelihood.class_sums import ClassSums, Placing, average_images, to_projection
+from mpirefine.maths.likelihood.fourier_volume import (
+    Slab,
+    crop_axis,
+    divide,
+    fold,
+    kernel_correction,
+    radial_index,
+    shell_sums,
+)
 from tests.maths.test_search import NX, blob_map
 
 
@@ -48,7 +57,9 @@ def reconstruct(slabs, box, nx):
     numerator = np.concatenate([s.numerator(0, 0) + s.numerator(0, 1) for s in slabs])
     weight = np.concatenate([s.weight(0, 0) + s.weight(0, 1) for s in slabs])
     shells = radial_index(box, Block(0, box), 2)
-    real = np.fft.irfftn(divide(numerator, weight, shells, np.full(nx // 2, 1e-3 * weight.mean())), s=(box,) * 3, axes=(0, 1, 2))
+    real = np.fft.irfftn(
+        divide(numerator, weight, shells, np.full(nx // 2, 1e-3 * weight.mean())), s=(box,) * 3, axes=(0, 1, 2)
+    )
     for axis in range(3):
         real = crop_axis(real, axis, nx)
     line = kernel_correction(nx, box)
@@ -127,7 +138,11 @@ def test_cartesian_and_polar_slices_agree(rng):
     volume = blob_map(rng)
     rotation = Rotation.random(1, random_state=8).as_matrix()
     grid = PolarGrid(NX, 5, 32)
-    np.testing.assert_allclose(slices(volume, rotation, grid.points[2, 3][None])[0, 0], polar_slices(volume, rotation, grid)[0, 2, 3], rtol=1e-3)
+    np.testing.assert_allclose(
+        slices(volume, rotation, grid.points[2, 3][None])[0, 0],
+        polar_slices(volume, rotation, grid)[0, 2, 3],
+        rtol=1e-3,
+    )
     u, v = 3.0, -2.0
     z, y, x = np.mgrid[:NX, :NX, :NX] - NX // 2
     k = rotation[0].T @ [u, v, 0]
@@ -136,7 +151,8 @@ def test_cartesian_and_polar_slices_agree(rng):
 
 
 def test_astigmatic_weight_turns_with_the_particle():
-    from mpirefine.maths.average import transfer_power_in_projection
+    from mpirefine.maths.likelihood.class_sums import transfer_power_in_projection
+
     grid, polar = Grid(32, 3.0), PolarGrid(32, 10, 64)
     ctf = CTFParams(*(np.array([v]) for v in (22000.0, 15000.0, 20.0, 0.0, 0.0, 1.0, 300.0, 2.7, 0.1)))
     still = Placing(np.zeros(1), np.zeros(1, bool), np.zeros((1, 2)))

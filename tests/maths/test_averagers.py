@@ -1,12 +1,13 @@
 """Averagers: simple averages, and CTF correction that brings a known image back."""
+
 import numpy as np
 import pytest
 from scipy import fft, ndimage
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import ParameterError
-from mpirefine.maths.averagers import AVERAGERS
-from mpirefine.maths.emanctf import image as ctf_image
+from mpirefine.maths.eman2.averagers import AVERAGERS
+from mpirefine.maths.eman2.ctf import image as ctf_image
 
 
 def averaged(text, images, ctfs=None):
@@ -37,8 +38,12 @@ def scene(rng):
     """A particle and what phase-flipped images of it look like without noise."""
     y, x = np.mgrid[:32, :32] - 16
     truth = ndimage.gaussian_filter(rng.standard_normal((32, 32)), 1.2) * np.exp(-(x * x + y * y) / 60)
-    ctfs = [EmanCTF(defocus, 0.1, 20, 0, 10, 300, 2.7, 3.0, 0.01, snr=(5.0,) * 20) for defocus in np.linspace(0.8, 2.0, 25)]
-    images = np.array([fft.irfft2(fft.rfft2(truth) * ctf_image(ctf, "ABS", 32), s=(32, 32)) for ctf in ctfs], np.float32)
+    ctfs = [
+        EmanCTF(defocus, 0.1, 20, 0, 10, 300, 2.7, 3.0, 0.01, snr=(5.0,) * 20) for defocus in np.linspace(0.8, 2.0, 25)
+    ]
+    images = np.array(
+        [fft.irfft2(fft.rfft2(truth) * ctf_image(ctf, "ABS", 32), s=(32, 32)) for ctf in ctfs], np.float32
+    )
     return truth, images, ctfs
 
 
@@ -48,11 +53,14 @@ def test_ctf_correction(scene):
 
     def likeness(found):
         return np.corrcoef(found.ravel(), truth.ravel())[0, 1]
+
     plain = likeness(averaged("mean", images).image)
     for name in ("ctf.auto", "ctfw.auto"):
         found = averaged(name, images, ctfs)
         assert likeness(found.image) > max(plain, 0.97)
-        assert found.snr_total.shape == (16,) and found.snr_total[5] == pytest.approx(125 + (name == "ctfw.auto"), rel=1e-6)
+        assert found.snr_total.shape == (16,) and found.snr_total[5] == pytest.approx(
+            125 + (name == "ctfw.auto"), rel=1e-6
+        )
         assert found.wiener_filtered == (name == "ctfw.auto")
     weighted = averaged("ctf.weight", images, ctfs)
     assert weighted.wiener_filtered is False and likeness(weighted.image) > plain - 0.01
@@ -63,7 +71,9 @@ def test_filter_by_halves(rng, scene):
     noisy = images + rng.standard_normal(images.shape).astype(np.float32)
     filtered, plain = averaged("ctf.weight.autofilt", noisy, ctfs), averaged("ctf.weight", noisy, ctfs)
     assert filtered.wiener_filtered
-    assert np.corrcoef(filtered.image.ravel(), truth.ravel())[0, 1] > np.corrcoef(plain.image.ravel(), truth.ravel())[0, 1]
+    assert (
+        np.corrcoef(filtered.image.ravel(), truth.ravel())[0, 1] > np.corrcoef(plain.image.ravel(), truth.ravel())[0, 1]
+    )
     assert np.isfinite(averaged("ctf.weight.autofilt", noisy).image).all()
     np.testing.assert_allclose(averaged("ctf.weight.autofilt", noisy[:1]).image, noisy[0], atol=1e-5)
 

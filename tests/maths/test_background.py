@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mpirefine.maths.background import Background, backgrounds, outside_circle
+from mpirefine.maths.image.background import Background, backgrounds, outside_circle
 
 NX = 48
 OUTSIDE = outside_circle(NX, 17.0)
@@ -44,8 +44,8 @@ def test_images_are_the_same_however_they_were_recorded(clean, rng):
 def test_what_is_no_background_does_not_count(clean):
     before = backgrounds(clean, OUTSIDE)
     spoiled = clean.copy()
-    spoiled[:, 2, 3] = 1e6                                     # a hot pixel
-    spoiled[:, :4, :30] += 50                                  # an edge of carbon
+    spoiled[:, 2, 3] = 1e6  # a hot pixel
+    spoiled[:, :4, :30] += 50  # an edge of carbon
     after = backgrounds(spoiled, OUTSIDE)
     np.testing.assert_allclose(after.level, before.level, atol=0.25)
     np.testing.assert_allclose(after.scale, before.scale, rtol=0.35)
@@ -79,7 +79,7 @@ def test_coarse_counts_and_padded_images(clean, rng):
     np.testing.assert_allclose(left.std(axis=1), 1, atol=0.1)
     raw = clean * 37 + 1200
     padded = raw.copy()
-    padded[:, :14] = 1000.0                                     # a band that was never recorded, more than half of the pixels outside
+    padded[:, :14] = 1000.0  # a band that was never recorded, more than half of the pixels outside
     padded[:, :, :8] = 1000.0
     found = backgrounds(padded, OUTSIDE)
     assert (found.padding == 1000).all()

@@ -1,30 +1,43 @@
 """Class averages of planted copies: the image comes back, bad particles are left out, halves, grey scale, CTF."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mpirefine.data.angles import rotation_from_eman
 from mpirefine.data.emanctf import EmanCTF
+from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
-from mpirefine.maths.align import ALIGNERS
-from mpirefine.maths.averagers import AVERAGERS
-from mpirefine.maths.classaverage import ClassMembers, Rounds, average_class, class_quality, kept, next_target, ssnr
-from mpirefine.maths.compare import CMPS, About
-from mpirefine.maths.emanctf import phase_flip
-from mpirefine.maths.matching import Matching
-from mpirefine.maths.phantom import states
-from mpirefine.maths.processing.catalogue import PROCESSORS
-from mpirefine.maths.processing.spectrum import radial_power, transform
-from mpirefine.maths.projectors import standard
-from mpirefine.maths.transform2d import Alignment, moved
+from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS
+from mpirefine.maths.eman2.averagers import AVERAGERS
+from mpirefine.maths.eman2.class_averaging import (
+    ClassMembers,
+    Rounds,
+    average_class,
+    class_quality,
+    kept,
+    next_target,
+    ssnr,
+)
+from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.ctf import phase_flip
+from mpirefine.maths.eman2.processors.catalogue import PROCESSORS
+from mpirefine.maths.eman2.processors.spectrum import radial_power, transform
+from mpirefine.maths.eman2.projectors import standard
+from mpirefine.maths.eman2.similarity import Matching
+from mpirefine.maths.eman2.transforms import Alignment, moved
+from mpirefine.maths.image.phantom import states
 from mpirefine.registry import Component
 
 NX, APIX = 32, 4.0
 ABOUT = About(APIX)
 CCC = CMPS.build("ccc")
-ROUNDS = Rounds(Matching(CCC, ALIGNERS.build("rotate_translate_flip:maxshift=4"), CCC, ALIGNERS.build("refine"), CCC), AVERAGERS.build("mean"),
-                keep=1.0, normproc=PROCESSORS.build("normalize.edgemean"))
+ROUNDS = Rounds(
+    Matching(CCC, ALIGNERS.build("rotate_translate_flip:maxshift=4"), CCC, ALIGNERS.build("refine"), CCC),
+    AVERAGERS.build("mean"),
+    keep=1.0,
+    normproc=PROCESSORS.build("normalize.edgemean"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +48,7 @@ def scene():
     image /= image.std()
     spectrum = transform(image)
     radius = np.hypot(np.fft.fftfreq(NX)[:, None], np.fft.rfftfreq(NX))
-    blurred = np.fft.irfft2(spectrum * np.exp(-(radius / 0.15) ** 2), s=image.shape).astype(np.float32)
+    blurred = np.fft.irfft2(spectrum * np.exp(-((radius / 0.15) ** 2)), s=image.shape).astype(np.float32)
     return image, blurred
 
 
@@ -52,7 +65,8 @@ def members(image, rng, count, noise=1.0, ctfs=None):
 
 
 def seen_through(image, ctf):
-    from mpirefine.maths.emanctf import image as of
+    from mpirefine.maths.eman2.ctf import image as of
+
     return np.fft.irfft2(np.fft.rfft2(image) * of(ctf, "AMP", NX), s=image.shape).astype(np.float32)
 
 
@@ -62,14 +76,25 @@ def likeness(a, b, radius=12):
     return np.corrcoef(a[inside], b[inside])[0, 1]
 
 
-@pytest.mark.parametrize("how", [ROUNDS, replace(ROUNDS, iterations=0), replace(ROUNDS, iterations=3), replace(ROUNDS, automask=True),
-                                 replace(ROUNDS, prefilt=True), replace(ROUNDS, normproc=None), replace(ROUNDS, averager=AVERAGERS.build("median"))],
-                         ids=["one round", "reference only", "three rounds", "automask", "prefilt", "not normalised", "median"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        ROUNDS,
+        replace(ROUNDS, iterations=0),
+        replace(ROUNDS, iterations=3),
+        replace(ROUNDS, automask=True),
+        replace(ROUNDS, prefilt=True),
+        replace(ROUNDS, normproc=None),
+        replace(ROUNDS, averager=AVERAGERS.build("median")),
+    ],
+    ids=["one round", "reference only", "three rounds", "automask", "prefilt", "not normalised", "median"],
+)
 def test_the_image_comes_back(scene, rng, how):
     image, reference = scene
     own, true = members(image, rng, 16)
     made = average_class(own, reference, how, ABOUT)
-    # each particle has as much noise as signal within the molecule and far more at its edge; the blurred reference lacks the fine part
+    # each particle has as much noise as signal within the molecule and far more at its edge; the blurred reference
+    # lacks the fine part
     assert likeness(made.image, image) > 0.97 > likeness(own.images[0], moved(image[None], true.inverse().take([0]))[0])
     assert likeness(made.image, image) > likeness(reference, image) - 0.02
     assert made.used.all() and (made.alignment.mirror == true.mirror).all()
@@ -88,8 +113,12 @@ def test_bad_particles_are_left_out(scene, rng):
     for how in (replace(ROUNDS, keep=0.75), replace(ROUNDS, keep=1.0, keep_sigma=True)):
         made = average_class(own, reference, how, ABOUT)
         assert not made.used[bad].any() and made.used.sum() >= 14
-        clean = average_class(ClassMembers(*(v[made.used] for v in (own.images, own.images)), None, own.half[made.used]), reference,
-                              replace(how, keep=1.0, keep_sigma=False), ABOUT)
+        clean = average_class(
+            ClassMembers(*(v[made.used] for v in (own.images, own.images)), None, own.half[made.used]),
+            reference,
+            replace(how, keep=1.0, keep_sigma=False),
+            ABOUT,
+        )
         assert likeness(made.image, clean.image) > 0.975
         assert made.quality[bad].min() > made.quality[made.used].max()
 
@@ -104,9 +133,9 @@ def test_the_share_that_is_kept(keep, wanted):
 
 def test_the_sigma_that_is_kept():
     quality = np.array([0.0, 0, 0, 0, 0, 0, 0, 0, 0, 10])
-    assert kept(quality, 1.0, True).tolist() == [True] * 9 + [False]                 # mean 1, sigma 3
+    assert kept(quality, 1.0, True).tolist() == [True] * 9 + [False]  # mean 1, sigma 3
     assert kept(quality, 3.0, True).all()
-    assert kept(quality, -5.0, True).tolist() == [True] * 9 + [False]                # all are out: the best return
+    assert kept(quality, -5.0, True).tolist() == [True] * 9 + [False]  # all are out: the best return
     assert kept(np.array([2.0]), 0.5, False).tolist() == [True]
 
 
@@ -149,8 +178,11 @@ def test_the_structure_factor_of_the_reference(scene, rng):
     """With refsf its rings have the reference's power, and its edge is at 0."""
     image, reference = scene
     own, _ = members(image, rng, 12)
-    power = [radial_power(transform(a), a.shape)[2:6] for a in (average_class(own, reference, replace(ROUNDS, refsf=True), ABOUT).image, reference)]
-    np.testing.assert_allclose(power[0], power[1], rtol=0.25)                       # rings fall to a quarter from one to the next
+    power = [
+        radial_power(transform(a), a.shape)[2:6]
+        for a in (average_class(own, reference, replace(ROUNDS, refsf=True), ABOUT).image, reference)
+    ]
+    np.testing.assert_allclose(power[0], power[1], rtol=0.25)  # rings fall to a quarter from one to the next
     made = average_class(own, reference, replace(ROUNDS, refsf=True), ABOUT).image
     edge = np.concatenate([made[0], made[-1], made[:, 0], made[:, -1]]).mean()
     assert abs(edge) < 1e-4 * made.std() and likeness(made, image) > 0.9
@@ -159,19 +191,21 @@ def test_the_structure_factor_of_the_reference(scene, rng):
 def test_between_rounds_the_surroundings_are_masked(rng):
     y, x = np.mgrid[:48, :48] - 24
     radius = np.hypot(x, y)
-    average = (3 * np.exp(-radius ** 2 / 30) + 0.02 * rng.standard_normal((48, 48)) + 5).astype(np.float32)
+    average = (3 * np.exp(-(radius**2) / 30) + 0.02 * rng.standard_normal((48, 48)) + 5).astype(np.float32)
     soft, auto = (next_target(average, replace(ROUNDS, automask=automask), ABOUT) for automask in (False, True))
     assert np.abs(soft[radius > 30]).max() < 1e-3
     inner = radius < 18
     assert np.corrcoef(soft[inner], average[inner])[0, 1] > 0.9999
-    scale = soft[24, 24] / 3                                                        # the circle's mean is 0 now, the image's sigma 1
+    scale = soft[24, 24] / 3  # the circle's mean is 0 now, the image's sigma 1
     np.testing.assert_allclose(soft[inner], scale * (average[inner] - 5), atol=0.1 * scale)
     assert auto[24, 24] == pytest.approx(soft[24, 24], rel=1e-3)
     assert np.abs(auto[radius > 18]).mean() < 0.4 * np.abs(soft[(radius > 18) & (radius < 23)]).mean()
 
 
 def test_an_average_that_drifts_is_brought_back_to_the_projection(scene, rng):
-    """The second of three alignments goes wrong by two pixels for all particles; the last one is to the average of it."""
+    """The second of three alignments goes wrong by two pixels for all particles; the last one is to the average of
+    it.
+    """
     image, reference = scene
     own, true = members(image, rng, 12, noise=0.5)
     calls = []
@@ -182,14 +216,20 @@ def test_an_average_that_drifts_is_brought_back_to_the_projection(scene, rng):
         matrix = found.matrix()
         matrix[:, 0, 2] += 2.0 * (len(calls) == 2)
         return Alignment.from_matrix(matrix)
+
     matching = Matching(CCC, Component("drifting", drifting), CCC)
     made = average_class(own, reference, replace(ROUNDS, matching=matching, iterations=2), ABOUT)
     assert calls == [12, 12, 12, 1]
-    assert np.median(np.hypot(made.alignment.tx - true.tx, made.alignment.ty - true.ty)) < 0.8 and likeness(made.image, image) > 0.95
+    assert (
+        np.median(np.hypot(made.alignment.tx - true.tx, made.alignment.ty - true.ty)) < 0.8
+        and likeness(made.image, image) > 0.95
+    )
 
 
 def test_filtered_twins_are_aligned_and_the_originals_averaged(scene, rng):
-    """Twins of which nothing but noise was taken away find poses that the originals would not; the average is of the originals' grey values."""
+    """Twins of which nothing but noise was taken away find poses that the originals would not; the average is of the
+    originals' grey values.
+    """
     image, reference = scene
     own, true = members(image, rng, 10, noise=4.0)
     twins = moved(image[None], true.inverse()) + 0.2 * rng.standard_normal(own.images.shape).astype(np.float32)
@@ -201,21 +241,32 @@ def test_filtered_twins_are_aligned_and_the_originals_averaged(scene, rng):
 
 def ctfs_of(rng, count):
     """Particles of different defocus, with an SNR curve."""
-    return [EmanCTF(d, apix=APIX, dsbg=1 / (APIX * NX), background=(1.0,) * 17, snr=tuple(3 * np.exp(-np.arange(17.0) / 5)))
-            for d in rng.uniform(0.8, 2.5, count)]
+    return [
+        EmanCTF(d, apix=APIX, dsbg=1 / (APIX * NX), background=(1.0,) * 17, snr=tuple(3 * np.exp(-np.arange(17.0) / 5)))
+        for d in rng.uniform(0.8, 2.5, count)
+    ]
 
 
 @pytest.mark.parametrize("raligncmp, cmp", [("ccc", "ccc"), ("frc:snrweight=1:zeromask=1", "frc:snrweight=1")])
 def test_the_ctf_is_corrected(scene, rng, raligncmp, cmp):
-    """With comparators that weight by the SNR too, as e2refinemulti chooses them; the average has an SNR curve of its own."""
+    """With comparators that weight by the SNR too, as e2refinemulti chooses them; the average has an SNR curve of its
+    own.
+    """
     image, reference = scene
     ctfs = ctfs_of(rng, 12)
     own, _ = members(image, rng, 12, noise=0.3, ctfs=ctfs)
     matching = Matching(CMPS.build(cmp), ROUNDS.matching.align, CCC, ROUNDS.matching.ralign, CMPS.build(raligncmp))
     about = About.of(ctfs, NX, APIX)
-    plain, corrected = (average_class(own, reference, Rounds(matching, AVERAGERS.build(name), keep=0.9, normproc=ROUNDS.normproc), about)
-                        for name in ("mean", "ctf.auto"))
-    assert likeness(corrected.image, image) > 0.93 and likeness(corrected.image, image) > likeness(plain.image, image) + 0.02
+    plain, corrected = (
+        average_class(
+            own, reference, Rounds(matching, AVERAGERS.build(name), keep=0.9, normproc=ROUNDS.normproc), about
+        )
+        for name in ("mean", "ctf.auto")
+    )
+    assert (
+        likeness(corrected.image, image) > 0.93
+        and likeness(corrected.image, image) > likeness(plain.image, image) + 0.02
+    )
     assert corrected.snr_total.shape == (NX // 2,) and corrected.snr_total[1] > corrected.snr_total[8] > 0
     assert corrected.wiener_filtered is False and plain.snr_total is None
 

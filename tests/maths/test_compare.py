@@ -1,17 +1,28 @@
 """Comparators: values that can be written down, what makes them better, masks, errors."""
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import ParameterError
-from mpirefine.maths.compare import CMPS, About
-from mpirefine.maths.comparerings import band
-from mpirefine.maths.rings import independent, profile, spread
+from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.comparators.rings import band
+from mpirefine.maths.eman2.radial import independent, profile, spread
 
 ABOUT = About(2.0)
-BETTER_WITH_LESS_NOISE = ["dot:normalize=1", "ccc", "sqeuclidean", "sqeuclidean:normto=1", "lod:normalize=1", "quadmindot:normalize=1", "phase",
-                          "frc", "optsub", "optvariance:matchfilt=0:invert=1"]
+BETTER_WITH_LESS_NOISE = [
+    "dot:normalize=1",
+    "ccc",
+    "sqeuclidean",
+    "sqeuclidean:normto=1",
+    "lod:normalize=1",
+    "quadmindot:normalize=1",
+    "phase",
+    "frc",
+    "optsub",
+    "optvariance:matchfilt=0:invert=1",
+]
 
 
 @pytest.fixture
@@ -29,8 +40,16 @@ def test_smaller_is_better(text, rng, signal):
 
 
 def test_values_of_equal_images(signal):
-    for text, wanted in (("dot:normalize=1", -1), ("ccc", -1), ("ccc:negative=0", 1), ("sqeuclidean", 0), ("lod", 0), ("phase", 0), ("frc", -1),
-                         ("quadmindot:normalize=1", -1)):
+    for text, wanted in (
+        ("dot:normalize=1", -1),
+        ("ccc", -1),
+        ("ccc:negative=0", 1),
+        ("sqeuclidean", 0),
+        ("lod", 0),
+        ("phase", 0),
+        ("frc", -1),
+        ("quadmindot:normalize=1", -1),
+    ):
         assert CMPS.build(text)(signal, signal, ABOUT)[0] == pytest.approx(wanted, abs=1e-6), text
 
 
@@ -39,7 +58,9 @@ def test_what_scaling_leaves_alone(rng, signal):
     for text in ("ccc", "lod:normalize=1", "phase", "frc", "sqeuclidean:normto=1"):
         comparator = CMPS.build(text)
         scaled = 3 * other if text in ("phase", "frc") else 3 * other + 2
-        assert comparator(signal, scaled, ABOUT)[0] == pytest.approx(comparator(signal, other, ABOUT)[0], rel=2e-3), text
+        assert comparator(signal, scaled, ABOUT)[0] == pytest.approx(comparator(signal, other, ABOUT)[0], rel=2e-3), (
+            text
+        )
 
 
 def test_blank_images_are_never_best(signal):
@@ -112,7 +133,9 @@ def test_shapes_that_do_not_fit(signal):
 
 @pytest.mark.parametrize("nx", [16, 17])
 def test_rings(nx):
-    """Every coefficient within Nyquist counts once, conjugates together; a profile of ones is one; a curve spread and profiled is itself."""
+    """Every coefficient within Nyquist counts once, conjugates together; a profile of ones is one; a curve spread and
+    profiled is itself.
+    """
     places, starts = independent(nx)
     assert len(np.unique(places)) == len(places) and np.all(np.diff(starts) > 0)
     ones = np.ones((2, nx, nx // 2 + 1))

@@ -1,9 +1,10 @@
 """The likelihood comparator: against the direct computation, and that it finds what frc loses in noise."""
+
 import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.compare import CMPS, About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
 
 NX, APIX = 32, 3.0
 
@@ -42,7 +43,9 @@ def test_neither_strength_nor_a_filter_changes_it(rng):
 
 
 def test_rings_of_noise_hardly_count(rng):
-    """Signal on five rings only: likelihood tells the right reference more often than frc, which averages over all rings."""
+    """Signal on five rings only: likelihood tells the right reference more often than frc, which averages over all
+    rings.
+    """
     shells = Grid(NX, 1.0).shells(2)
     references = rng.standard_normal((40, NX, NX))
     references = np.fft.irfft2(np.fft.rfft2(references) * ((shells > 0) & (shells <= 5)), s=(NX, NX)).astype(np.float32)

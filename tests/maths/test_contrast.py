@@ -1,17 +1,19 @@
 import numpy as np
 import pytest
 
-from mpirefine.maths.contrast import own_sign, relative_scales, signs
-from mpirefine.maths.phantom import states
+from mpirefine.maths.image.phantom import states
+from mpirefine.maths.likelihood.contrast import own_sign, relative_scales, signs
 
 
 def said(rng, scale, factors, n=400, noise=1.0):
-    """Particles of two maps, each a direction of 40 numbers, and what they say of maps times `factors` (log-likelihood at the only pose there is)."""
+    """Particles of two maps, each a direction of 40 numbers, and what they say of maps times `factors` (log-likelihood
+    at the only pose there is).
+    """
     maps = rng.standard_normal((2, 40)) + 0.7
     label = rng.integers(0, 2, n)
     data = scale * maps[label] + noise * rng.standard_normal((n, 40))
     maps = maps * np.array(factors)[:, None]
-    cross, power = data @ maps.T, np.broadcast_to((maps ** 2).sum(axis=1), (n, 2))
+    cross, power = data @ maps.T, np.broadcast_to((maps**2).sum(axis=1), (n, 2))
     return cross - power / 2, cross, power
 
 
@@ -33,10 +35,15 @@ def test_a_map_that_no_particle_shows_stays_weak_and_nothing_is_one(rng):
 
 def gains(rng, group, sign_g, sign_m, n=30):
     particles = np.repeat(np.arange(group), n)
-    return 20.0 * np.array(sign_g)[particles][:, None] * np.array(sign_m) + 15 * rng.standard_normal((len(particles), len(sign_m))), particles
+    return 20.0 * np.array(sign_g)[particles][:, None] * np.array(sign_m) + 15 * rng.standard_normal(
+        (len(particles), len(sign_m))
+    ), particles
 
 
-@pytest.mark.parametrize("group, maps", [((1, 1), (1, 1)), ((-1, -1), (1, 1)), ((1, -1), (1, 1)), ((1, 1), (1, -1, 1)), ((1, -1), (1, 1, -1))])
+@pytest.mark.parametrize(
+    "group, maps",
+    [((1, 1), (1, 1)), ((-1, -1), (1, 1)), ((1, -1), (1, 1)), ((1, 1), (1, -1, 1)), ((1, -1), (1, 1, -1))],
+)
 def test_what_is_turned_is_found(rng, group, maps):
     gain, particles = gains(rng, 2, group, maps)
     found = signs(gain, particles, 2, np.array(maps))
@@ -48,7 +55,9 @@ def test_the_maps_own_look_decides_when_all_disagree(rng):
     gain, particles = gains(rng, 1, (1,), (-1, -1))
     assert signs(gain, particles, 1, np.array([1, 1])).group.tolist() == [-1]
     assert signs(gain, particles, 1, np.array([-1, -1])).map.tolist() == [-1, -1]
-    assert signs(gain, particles, 1, np.array([0, 0])).group.tolist() == [1] or signs(gain, particles, 1, np.array([0, 0])).group.tolist() == [-1]
+    assert signs(gain, particles, 1, np.array([0, 0])).group.tolist() == [1] or signs(
+        gain, particles, 1, np.array([0, 0])
+    ).group.tolist() == [-1]
 
 
 def test_nothing_is_said_of_what_is_not_clear(rng):

@@ -1,10 +1,11 @@
 """Coverage of Fourier space by views with a known answer."""
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpirefine.maths.coverage import fourier_coverage, half_sphere
-from mpirefine.maths.symmetry import operations
+from mpirefine.maths.geometry.coverage import fourier_coverage, half_sphere
+from mpirefine.maths.geometry.symmetry import operations
 
 ONE = np.eye(3)[None]
 
@@ -22,11 +23,13 @@ def test_one_view_covers_its_plane_only():
 
 def test_views_round_a_rim_leave_nothing_out_and_a_cap_leaves_its_cone_out(rng):
     turn = rng.uniform(0, 2 * np.pi, 3000)
-    side = np.stack([np.cos(turn), np.sin(turn), 0 * turn], -1)                   # single-axis tilt: every plane holds the axis
+    side = np.stack([np.cos(turn), np.sin(turn), 0 * turn], -1)  # single-axis tilt: every plane holds the axis
     assert fourier_coverage(side, np.ones(3000), ONE) == 1
     tilt = np.radians(30)
     cap = np.stack([np.sin(tilt) * np.cos(turn), np.sin(tilt) * np.sin(turn), np.full(3000, np.cos(tilt))], -1)
-    assert fourier_coverage(cap, np.ones(3000), ONE) == pytest.approx(np.sin(np.radians(30)), abs=0.12)      # 5 degrees more
+    assert fourier_coverage(cap, np.ones(3000), ONE) == pytest.approx(
+        np.sin(np.radians(30)), abs=0.12
+    )  # 5 degrees more
 
 
 def test_symmetry_fills_what_one_view_leaves_out():

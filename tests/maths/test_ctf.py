@@ -1,4 +1,5 @@
 """Contrast transfer: analytic values, astigmatism, EMAN2's curves."""
+
 import json
 
 import numpy as np
@@ -6,10 +7,12 @@ import pytest
 
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
-from mpirefine.maths.ctf import contrast_transfer, contrast_transfer_squared_orders, wavelength
+from mpirefine.maths.image.ctf import contrast_transfer, contrast_transfer_squared_orders, wavelength
 
 
-def params(defocus_u=15000.0, defocus_v=None, angle=0.0, phase=0.0, bfactor=0.0, scale=1.0, kv=300.0, cs=2.7, amplitude=0.1):
+def params(
+    defocus_u=15000.0, defocus_v=None, angle=0.0, phase=0.0, bfactor=0.0, scale=1.0, kv=300.0, cs=2.7, amplitude=0.1
+):
     values = (defocus_u, defocus_u if defocus_v is None else defocus_v, angle, phase, bfactor, scale, kv, cs, amplitude)
     return CTFParams(*(np.array([float(v)]) for v in values))
 
@@ -20,28 +23,36 @@ def test_wavelengths_of_the_textbook():
 
 def test_values_that_can_be_written_down():
     s = np.array([0.0, 0.02, 0.05])
-    gamma = np.pi * 0.0196875 * 15000 * s ** 2 - 0.5 * np.pi * 2.7e7 * 0.0196875 ** 3 * s ** 4
+    gamma = np.pi * 0.0196875 * 15000 * s**2 - 0.5 * np.pi * 2.7e7 * 0.0196875**3 * s**4
     expected = np.sqrt(1 - 0.01) * np.sin(gamma) + 0.1 * np.cos(gamma)
     np.testing.assert_allclose(contrast_transfer(params(), s, 0 * s)[0], expected, atol=1e-3)
     assert contrast_transfer(params(), 0.0, 0.0)[0] == pytest.approx(0.1)
     assert contrast_transfer(params(phase=90), 0.0, 0.0)[0] == pytest.approx(np.sqrt(0.99), abs=1e-6)
-    assert contrast_transfer(params(defocus_u=0, cs=0, bfactor=100, amplitude=1, scale=3), 0.1, 0.0)[0] == pytest.approx(3 * np.exp(-0.25), rel=1e-6)
+    assert contrast_transfer(params(defocus_u=0, cs=0, bfactor=100, amplitude=1, scale=3), 0.1, 0.0)[
+        0
+    ] == pytest.approx(3 * np.exp(-0.25), rel=1e-6)
 
 
 def test_astigmatism_has_its_axis():
     """Along `defocus_angle` (from +x, towards +y) the curve is that of defocus_u, across it that of defocus_v."""
     turned, s = np.radians(35), 0.06
     both = params(20000, 12000, 35)
-    assert contrast_transfer(both, s * np.cos(turned), s * np.sin(turned))[0] == pytest.approx(contrast_transfer(params(20000), s, 0)[0], abs=1e-4)
-    assert contrast_transfer(both, -s * np.sin(turned), s * np.cos(turned))[0] == pytest.approx(contrast_transfer(params(12000), s, 0)[0], abs=1e-4)
+    assert contrast_transfer(both, s * np.cos(turned), s * np.sin(turned))[0] == pytest.approx(
+        contrast_transfer(params(20000), s, 0)[0], abs=1e-4
+    )
+    assert contrast_transfer(both, -s * np.sin(turned), s * np.cos(turned))[0] == pytest.approx(
+        contrast_transfer(params(12000), s, 0)[0], abs=1e-4
+    )
 
 
 def test_ring_averages(rng):
     grid, both = Grid(64, 4.0), params(16000, 15600, 50, bfactor=50)
     angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
-    for ring, mean in zip((3, 15, 30), contrast_transfer_squared_orders(both, np.array([3, 15, 30]), grid, (0,))[0, :, 0].real):
+    for ring, mean in zip(
+        (3, 15, 30), contrast_transfer_squared_orders(both, np.array([3, 15, 30]), grid, (0,))[0, :, 0].real
+    ):
         fine = contrast_transfer(both, ring / 256 * np.cos(angle), ring / 256 * np.sin(angle)).astype(float)
-        assert mean == pytest.approx((fine ** 2).mean(), abs=2e-3)
+        assert mean == pytest.approx((fine**2).mean(), abs=2e-3)
 
 
 def test_curves_are_those_of_eman2(oracle):
@@ -50,9 +61,17 @@ def test_curves_are_those_of_eman2(oracle):
     for case in json.loads((oracle / "ctf_curves.json").read_text())["cases"]:
         p = case["params"]
         if not 0 <= p["ampcont"] <= 100:
-            continue                     # phase shifts coded in the amplitude contrast
+            continue  # phase shifts coded in the amplitude contrast
         mean, half = 1e4 * p["defocus"], 0.5e4 * p["dfdiff"]
-        ours = params(mean + half, mean - half, p["dfang"], bfactor=p["bfactor"], kv=p["voltage"], cs=p["cs"], amplitude=p["ampcont"] / 100)
+        ours = params(
+            mean + half,
+            mean - half,
+            p["dfang"],
+            bfactor=p["bfactor"],
+            kv=p["voltage"],
+            cs=p["cs"],
+            amplitude=p["ampcont"] / 100,
+        )
         round_ = params(mean, bfactor=p["bfactor"], kv=p["voltage"], cs=p["cs"], amplitude=p["ampcont"] / 100)
         s = case["ds"] * np.arange(len(case["curves"]["CTF_AMP"]))
         np.testing.assert_allclose(contrast_transfer(round_, s, 0 * s)[0], case["curves"]["CTF_AMP"], atol=1.5e-3)

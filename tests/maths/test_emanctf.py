@@ -1,4 +1,5 @@
 """EMAN2's CTF: text and mappings, curves that can be written down, and the way to the program's own model."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -6,8 +7,8 @@ import pytest
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import FormatError, ParameterError
-from mpirefine.maths.ctf import contrast_transfer
-from mpirefine.maths.emanctf import amplitude_phase, curve, from_params, image, phase_flip, ring_curve, to_params
+from mpirefine.maths.eman2.ctf import amplitude_phase, curve, from_params, image, phase_flip, ring_curve, to_params
+from mpirefine.maths.image.ctf import contrast_transfer
 
 CTF = EmanCTF(1.5, 0.2, 30, 100, 10, 300, 2.7, 2.5, 0.01, (2.0, 1.0), (1.0, 0.5, 0.25))
 
@@ -18,8 +19,19 @@ def test_text_and_mapping():
     assert EmanCTF.from_header({"__class__": "EMAN2Ctf", "defocus": 1, "snr": [1, 2]}) == EmanCTF(1.0, snr=(1.0, 2.0))
 
 
-@pytest.mark.parametrize("text", ["", "O1 2 3", "E1 2 3", "E1 0 0 0 10 300 2.7 2 1 2,1 0", "Ex 0 0 0 10 300 2.7 2 1 0 0", "E1 0 0 0 10 0 2.7 2 1 0 0",
-                                  "E1 0 0 0 10 300 2.7 -2 1 0 0", "Enan 0 0 0 10 300 2.7 2 1 0 0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "O1 2 3",
+        "E1 2 3",
+        "E1 0 0 0 10 300 2.7 2 1 2,1 0",
+        "Ex 0 0 0 10 300 2.7 2 1 0 0",
+        "E1 0 0 0 10 0 2.7 2 1 0 0",
+        "E1 0 0 0 10 300 2.7 -2 1 0 0",
+        "Enan 0 0 0 10 300 2.7 2 1 0 0",
+    ],
+)
 def test_what_is_no_ctf(text):
     with pytest.raises(FormatError):
         EmanCTF.from_text(text)
@@ -46,13 +58,17 @@ def test_simple_curves():
 
 def test_phase_plates():
     """Beyond 100 % the phase goes on to 180°."""
-    np.testing.assert_allclose(np.degrees(amplitude_phase([0, 50, 100, 150, 200, -50, -150])), [0, 30, 90, 150, 180, -30, -150], atol=1e-9)
+    np.testing.assert_allclose(
+        np.degrees(amplitude_phase([0, 50, 100, 150, 200, -50, -150])), [0, 30, 90, 150, 180, -30, -150], atol=1e-9
+    )
 
 
 def test_images_have_the_axis_of_astigmatism():
     one = image(replace(CTF, dfang=0), "AMP", 64)
     np.testing.assert_allclose(one[0], image(EmanCTF(1.6, 0, 0, 100, 10, 300, 2.7, 2.5), "AMP", 64)[0], atol=1e-12)
-    np.testing.assert_allclose(one[:, 0], image(EmanCTF(1.4, 0, 0, 100, 10, 300, 2.7, 2.5), "AMP", 64)[:, 0], atol=1e-12)
+    np.testing.assert_allclose(
+        one[:, 0], image(EmanCTF(1.4, 0, 0, 100, 10, 300, 2.7, 2.5), "AMP", 64)[:, 0], atol=1e-12
+    )
     assert image(CTF, "SNR", 64)[0, 0] == 0
 
 
@@ -65,13 +81,21 @@ def test_flipping_twice_is_nothing(rng):
 
 
 def test_the_programs_own_model_has_the_same_curve():
-    ctfs = [CTF, EmanCTF(2.0, 0.3, -70, 50, 7, 200, 2.0, 2.5), EmanCTF(0.7, ampcont=150, apix=2.5), EmanCTF(0.7, ampcont=-40, apix=2.5)]
+    ctfs = [
+        CTF,
+        EmanCTF(2.0, 0.3, -70, 50, 7, 200, 2.0, 2.5),
+        EmanCTF(0.7, ampcont=150, apix=2.5),
+        EmanCTF(0.7, ampcont=-40, apix=2.5),
+    ]
     params = to_params(ctfs)
     fy, fx = np.fft.fftfreq(48, 2.5)[:, None], np.fft.rfftfreq(48, 2.5)[None]
     found = contrast_transfer(params, fx, fy)
     for i, ctf in enumerate(ctfs):
-        np.testing.assert_allclose(found[i], image(ctf, "AMP", 48), atol=3e-3)       # EMAN2's wavelength is 4e-5 shorter
+        np.testing.assert_allclose(found[i], image(ctf, "AMP", 48), atol=3e-3)  # EMAN2's wavelength is 4e-5 shorter
     back = from_params(params, 2.5)
     for ctf, again in zip(ctfs, back):
-        np.testing.assert_allclose([again.defocus, again.dfdiff, again.ampcont, again.bfactor], [ctf.defocus, ctf.dfdiff, ctf.ampcont, ctf.bfactor])
+        np.testing.assert_allclose(
+            [again.defocus, again.dfdiff, again.ampcont, again.bfactor],
+            [ctf.defocus, ctf.dfdiff, ctf.ampcont, ctf.bfactor],
+        )
     assert to_params(ctfs, flipped=True).flipped.all() and params.flipped is None

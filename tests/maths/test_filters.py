@@ -1,24 +1,29 @@
-"""Filters of a Gaussian are Gaussians; resampling moves a band-limited map to another grid exactly; EMAN2's Fourier resampling."""
+"""Filters of a Gaussian are Gaussians; resampling moves a band-limited map to another grid exactly; EMAN2's Fourier
+resampling.
+"""
+
 import json
 
 import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.filters import apply_radial, lowpass_cosine, lowpass_gauss, resample
+from mpirefine.maths.fourier.filters import apply_radial, lowpass_cosine, lowpass_gauss, resample
 
 
 def gaussian(grid, sigma, centre=(0.0, 0.0, 0.0)):
     """Height 1, `sigma` and x, y, z `centre` in Å."""
-    z, y, x = (np.mgrid[:grid.nx, :grid.nx, :grid.nx] - grid.nx // 2) * grid.apix
-    return np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2) / (2 * sigma ** 2)).astype(np.float32)
+    z, y, x = (np.mgrid[: grid.nx, : grid.nx, : grid.nx] - grid.nx // 2) * grid.apix
+    return np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2) / (2 * sigma**2)).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("grid", [Grid(24, 3.0), Grid(25, 2.5)])
 def test_low_pass_widens_a_gaussian(grid):
     """exp(−f²/c²) is the transform of a Gaussian of variance 1 / (2 π² c²): variances add, the mass stays."""
     cutoff, sigma, centre = 0.05, 6.0, (3.0, -4.0, 1.0)
-    wide = np.sqrt(sigma ** 2 + 1 / (2 * np.pi ** 2 * cutoff ** 2))
+    wide = np.sqrt(sigma**2 + 1 / (2 * np.pi**2 * cutoff**2))
     expected = (sigma / wide) ** 3 * gaussian(grid, wide, centre)
     found = lowpass_gauss(gaussian(grid, sigma, centre), grid, cutoff)
     np.testing.assert_allclose(found, expected, atol=2e-3 * expected.max())
@@ -41,10 +46,10 @@ def test_cosine_low_pass_keeps_and_removes_waves(nx):
 def test_weights_are_asked_for_in_fourier_pixels(rng):
     """−|k|² is the Laplacian."""
     grid = Grid(24, 1.0)
-    found = apply_radial(gaussian(grid, 2.5).astype(float), lambda r: -(2 * np.pi * r / 24) ** 2)
+    found = apply_radial(gaussian(grid, 2.5).astype(float), lambda r: -((2 * np.pi * r / 24) ** 2))
     z, y, x = np.mgrid[:24, :24, :24] - 12
-    r2 = x ** 2 + y ** 2 + z ** 2
-    expected = (r2 / 2.5 ** 4 - 3 / 2.5 ** 2) * np.exp(-r2 / (2 * 2.5 ** 2))
+    r2 = x**2 + y**2 + z**2
+    expected = (r2 / 2.5**4 - 3 / 2.5**2) * np.exp(-r2 / (2 * 2.5**2))
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
@@ -92,7 +97,9 @@ def test_detail_beyond_the_new_nyquist_does_not_fold():
 
 
 def test_resampling_is_that_of_eman2(oracle):
-    """math.fft.resample of maps: values grow by the cube of the factor there. Centres agree where the box divides, Nyquist is left out."""
+    """math.fft.resample of maps: values grow by the cube of the factor there. Centres agree where the box divides,
+    Nyquist is left out.
+    """
     arrays, compared = np.load(oracle / "processors.npz"), 0
     for case in json.loads((oracle / "processors.json").read_text())["cases"]:
         if case["processor"] != "math.fft.resample" or len(case["shape"]) != 3 or case["input"] != "vol18":
@@ -100,6 +107,6 @@ def test_resampling_is_that_of_eman2(oracle):
         source, nx, factor = arrays["in_vol18"], case["shape"][0], case["params"]["n"]
         ours = resample(source, Grid(18, 3.0), Grid(nx, 3.0 * factor))
         low = lambda volume: apply_radial(volume, lambda r: r < nx / 2)
-        np.testing.assert_allclose(low(ours), low(arrays[case["id"]]) / factor ** 3, atol=2e-3 * ours.std())
+        np.testing.assert_allclose(low(ours), low(arrays[case["id"]]) / factor**3, atol=2e-3 * ours.std())
         compared += 1
     assert compared == 2

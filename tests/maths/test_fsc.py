@@ -1,23 +1,29 @@
-"""FSC against whole transforms in plain numpy, of maps that share a known part, and where a curve crosses a threshold."""
+"""FSC against whole transforms in plain numpy, of maps that share a known part, and where a curve crosses a
+threshold.
+"""
+
 import json
 
 import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.filters import lowpass_gauss
-from mpirefine.maths.fsc import first_uncertain, fsc, randomise_phases, resolution_at, without_mask_effect
-from mpirefine.maths.masks import soft_sphere
+from mpirefine.maths.fourier.filters import lowpass_gauss
+from mpirefine.maths.fourier.fsc import first_uncertain, fsc, randomise_phases, resolution_at, without_mask_effect
+from mpirefine.maths.image.masks import soft_sphere
 
 
 def whole_spectrum_fsc(a, b):
     """By the definition: every coefficient of the whole transform, in the ring of its rounded radius."""
     nx = len(a)
     axis = np.fft.fftfreq(nx) * nx
-    shell = np.rint(np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis ** 2))
+    shell = np.rint(np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2))
     first, second = np.fft.fftn(a), np.fft.fftn(b)
     rings = [shell == k for k in range(nx // 2 + 1)]
-    return [(first[r] * second[r].conj()).sum().real / np.sqrt((abs(first[r]) ** 2).sum() * (abs(second[r]) ** 2).sum()) for r in rings]
+    return [
+        (first[r] * second[r].conj()).sum().real / np.sqrt((abs(first[r]) ** 2).sum() * (abs(second[r]) ** 2).sum())
+        for r in rings
+    ]
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-12), (np.float32, 1e-5)])
@@ -34,7 +40,7 @@ def test_independent_maps_share_nothing(rng):
     """The FSC of noise has a deviation of 1 / √(coefficients of the half-sphere)."""
     a, b = rng.standard_normal((2, 32, 32, 32))
     k = np.arange(4, 17)
-    assert (np.abs(fsc(a, b)[4:]) < 4 / np.sqrt(2 * np.pi * k ** 2)).all()
+    assert (np.abs(fsc(a, b)[4:]) < 4 / np.sqrt(2 * np.pi * k**2)).all()
 
 
 def test_correlation_is_that_of_each_shell(rng):
@@ -66,7 +72,9 @@ def test_all_of_eman2s_pairs_agree(oracle):
     arrays, compared = np.load(oracle / "comparators.npz"), 0
     for case in json.loads((oracle / "comparators.json").read_text())["volume_fsc"]:
         a, b = (arrays[name] for name in case["vols"])
-        np.testing.assert_allclose(fsc(a, b)[:-1], case["fsc"][:-1], atol=1e-4)         # the ring of Nyquist has weights of its own there
+        np.testing.assert_allclose(
+            fsc(a, b)[:-1], case["fsc"][:-1], atol=1e-4
+        )  # the ring of Nyquist has weights of its own there
         np.testing.assert_allclose(fsc(a, a)[:-1], 1, atol=1e-6)
         compared += 1
     assert compared == 3
@@ -80,13 +88,16 @@ def test_a_straight_curve_is_inverted(nx, threshold):
     assert resolution_at(curve, threshold, grid) == pytest.approx(grid.length / ((1 - threshold) * (nx // 2)))
 
 
-@pytest.mark.parametrize("curve, expected", [
-    ([0, 1, 0.5, 0.5, 0, 0, 0], 12 / 3),              # the origin does not count; at the threshold is not below it
-    ([1, 0.9, 0.6, -0.4, -1, 0, 0], 12 / 2.1),
-    ([1, 1, 1, 1, 1, 1, 0.9, 0, 0], 2.0),             # shells beyond Nyquist do not count
-    ([1, 1, 1, 1, 1, 1, 0], 12 / 5.5),
-    ([1, 0.4, 1, 1, 1, 1, 1], 12.0),
-])
+@pytest.mark.parametrize(
+    "curve, expected",
+    [
+        ([0, 1, 0.5, 0.5, 0, 0, 0], 12 / 3),  # the origin does not count; at the threshold is not below it
+        ([1, 0.9, 0.6, -0.4, -1, 0, 0], 12 / 2.1),
+        ([1, 1, 1, 1, 1, 1, 0.9, 0, 0], 2.0),  # shells beyond Nyquist do not count
+        ([1, 1, 1, 1, 1, 1, 0], 12 / 5.5),
+        ([1, 0.4, 1, 1, 1, 1, 1], 12.0),
+    ],
+)
 def test_where_a_curve_falls_below_a_half(curve, expected):
     assert resolution_at(np.array(curve, float), 0.5, Grid(12, 1.0)) == pytest.approx(expected)
 
@@ -105,7 +116,10 @@ def test_random_phases_keep_amplitudes_and_low_shells(rng):
 def test_the_mask_adds_nothing_to_pure_noise_halves(rng):
     mask = soft_sphere(32, 5.0, 1.0, 3)
     common = lowpass_gauss(rng.standard_normal((32, 32, 32)).astype(np.float32), Grid(32, 1.0), 0.08)
-    low = randomise_phases(common, 5, rng), randomise_phases(common, 5, rng)      # the same up to shell 4, independent beyond
+    low = (
+        randomise_phases(common, 5, rng),
+        randomise_phases(common, 5, rng),
+    )  # the same up to shell 4, independent beyond
     first = first_uncertain(fsc(*low))
     assert first == 5
     masked = fsc(*(half * mask for half in low))

@@ -1,6 +1,6 @@
 import numpy as np
 
-from mpirefine.maths.halves import copies, missing_half, shared_keys, unsound
+from mpirefine.maths.statistics.half_sets import copies, missing_half, shared_keys, unsound
 
 
 def test_copies_share_the_least_key_in_any_order(rng):
@@ -29,4 +29,4 @@ def test_a_map_without_one_of_the_halves_is_named():
     half = np.tile([0, 1], 50)
     assert missing_half(np.repeat([0, 1], 50), half, 2) == ""
     assert "map 2 are of half 2" in missing_half(half, half, 3) or "map 1 are of half 1" in missing_half(half, half, 3)
-    assert missing_half(half[:20], half[:20], 2) == ""                # too few to say
+    assert missing_half(half[:20], half[:20], 2) == ""  # too few to say

@@ -1,18 +1,21 @@
 """Low-pass filters against EMAN2, the radius of a ball, the strength of seeds."""
+
 import json
 
 import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.filters import lowpass_gauss
-from mpirefine.maths.masks import estimate_radius, soft_sphere
-from mpirefine.maths.seeds import noise_seeds
+from mpirefine.maths.fourier.filters import lowpass_gauss
+from mpirefine.maths.image.masks import estimate_radius, soft_sphere
+from mpirefine.maths.likelihood.initial_maps import noise_seeds
 
 
 def gaussian(nx, width, centre=(0.0, 0.0, 0.0)):
     z, y, x = np.meshgrid(*[np.arange(nx) - nx // 2] * 3, indexing="ij")
-    return np.exp(-((z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2) / (2 * width ** 2)).astype(np.float32)
+    return np.exp(-((z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2) / (2 * width**2)).astype(
+        np.float32
+    )
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,11 @@ def processors(oracle):
     """EMAN2's answer to each (processor, parameters) on an input."""
     cases = json.loads((oracle / "processors.json").read_text())["cases"]
     arrays = np.load(oracle / "processors.npz")
-    return lambda name: [(c["params"], arrays["in_" + c["input"]], arrays[c["id"]]) for c in cases if c["processor"] == name and c["id"] in arrays]
+    return lambda name: [
+        (c["params"], arrays["in_" + c["input"]], arrays[c["id"]])
+        for c in cases
+        if c["processor"] == name and c["id"] in arrays
+    ]
 
 
 def test_low_pass_is_that_of_eman2(processors):

@@ -1,16 +1,17 @@
 """Soft spheres by distance, radii of balls, floods that can be counted by hand, and EMAN2's masks."""
+
 import json
 
 import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.masks import auto3d, estimate_radius, soft_sphere
+from mpirefine.maths.image.masks import auto3d, estimate_radius, soft_sphere
 
 
 def distance(nx, ndim=3):
     axes = np.meshgrid(*[np.arange(nx) - nx // 2] * ndim, indexing="ij")
-    return np.sqrt(sum(a ** 2 for a in axes))
+    return np.sqrt(sum(a**2 for a in axes))
 
 
 def flood(volume, threshold=0.5, radius=1, nshells=0, nshellsgauss=0, nmaxseed=0):
@@ -74,7 +75,7 @@ def test_a_voxel_grows_by_shells_of_six_neighbours(nshells):
 
 def test_growth_stops_at_the_rim():
     mask = flood(np.ones((8,) * 3, np.float32), nshells=3)
-    assert mask[1:-1, 1:-1, 1:-1].all() and mask.sum() == 6 ** 3
+    assert mask[1:-1, 1:-1, 1:-1].all() and mask.sum() == 6**3
 
 
 @pytest.mark.parametrize("step, joined", [((0, 0, 1), True), ((0, 1, 1), False), ((1, 1, 1), False)])
@@ -114,7 +115,7 @@ def test_flood_enters_what_is_above_the_threshold_only():
     ball = distance(6) <= 1
     np.testing.assert_array_equal(flood(np.full((6,) * 3, 0.5, np.float32)), ball)
     mask = flood(np.full((6,) * 3, 0.6, np.float32))
-    assert mask[1:-1, 1:-1, 1:-1].all() and mask.sum() == 4 ** 3
+    assert mask[1:-1, 1:-1, 1:-1].all() and mask.sum() == 4**3
 
 
 @pytest.mark.parametrize("nshellsgauss", [3, 6])

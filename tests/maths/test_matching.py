@@ -1,16 +1,30 @@
-"""Particles scored against projections: planted views and poses come back, however they are shrunk, masked, filtered or searched first."""
+"""Particles scored against projections: planted views and poses come back, however they are shrunk, masked, filtered or
+searched first.
+"""
+
 import numpy as np
 import pytest
 
-from mpirefine.data.angles import rotation_from_eman
 from mpirefine.data.emanctf import EmanCTF
-from mpirefine.maths.align import ALIGNERS
-from mpirefine.maths.compare import CMPS, About
-from mpirefine.maths.matching import FAILED, LEAST_BOX, NOT_COMPUTED, Matching, ReferenceStack, Search, matched, reach, shrunk, shrunk_box
-from mpirefine.maths.phantom import states
-from mpirefine.maths.processing.spectrum import radial_power, transform
-from mpirefine.maths.projectors import standard
-from mpirefine.maths.transform2d import Alignment, moved
+from mpirefine.data.rotations import rotation_from_eman
+from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS
+from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.processors.spectrum import radial_power, transform
+from mpirefine.maths.eman2.projectors import standard
+from mpirefine.maths.eman2.similarity import (
+    FAILED,
+    LEAST_BOX,
+    NOT_COMPUTED,
+    Matching,
+    ReferenceStack,
+    Search,
+    matched,
+    reach,
+    shrunk,
+    shrunk_box,
+)
+from mpirefine.maths.eman2.transforms import Alignment, moved
+from mpirefine.maths.image.phantom import states
 from mpirefine.registry import Component
 
 NX, APIX = 32, 4.0
@@ -32,7 +46,9 @@ def references():
 def particles(references, rng, count=8, noise=0.5, shift=2.0):
     """Noisy moved copies, which reference each is of, and what takes it back."""
     which = rng.permutation(len(references))[:count]
-    poses = Alignment.of(rng.uniform(-180, 180, count), *rng.uniform(-shift, shift, (2, count)), rng.random(count) < 0.5)
+    poses = Alignment.of(
+        rng.uniform(-180, 180, count), *rng.uniform(-shift, shift, (2, count)), rng.random(count) < 0.5
+    )
     images = moved(references[which], poses)
     return images + noise * rng.standard_normal(images.shape).astype(np.float32), which, poses.inverse()
 
@@ -42,11 +58,31 @@ def mask(radius=12):
     return (x * x + y * y <= radius * radius).astype(np.float32)
 
 
-@pytest.mark.parametrize("search", [
-    Search(TWO_STEPS), Search(TWO_STEPS, shrink=2), Search(TWO_STEPS, shrink=1.7), Search(TWO_STEPS, mask=mask()),
-    Search(TWO_STEPS, mask=mask(), shrink=2, first=2, kept=4), Search(TWO_STEPS, first=2, kept=4), Search(TWO_STEPS, first=1, kept=4, shrink=1.5),
-    Search(TWO_STEPS, prefilt=True), Search(Matching(CMPS.build("frc:maxres=12"), FLIP, CCC))],
-    ids=["all", "half", "odd factor", "mask", "mask and half", "first search", "first not coarser", "prefilt", "frc, one aligner"])
+@pytest.mark.parametrize(
+    "search",
+    [
+        Search(TWO_STEPS),
+        Search(TWO_STEPS, shrink=2),
+        Search(TWO_STEPS, shrink=1.7),
+        Search(TWO_STEPS, mask=mask()),
+        Search(TWO_STEPS, mask=mask(), shrink=2, first=2, kept=4),
+        Search(TWO_STEPS, first=2, kept=4),
+        Search(TWO_STEPS, first=1, kept=4, shrink=1.5),
+        Search(TWO_STEPS, prefilt=True),
+        Search(Matching(CMPS.build("frc:maxres=12"), FLIP, CCC)),
+    ],
+    ids=[
+        "all",
+        "half",
+        "odd factor",
+        "mask",
+        "mask and half",
+        "first search",
+        "first not coarser",
+        "prefilt",
+        "frc, one aligner",
+    ],
+)
 def test_the_right_reference_wins_and_its_pose_comes_back(references, rng, search):
     images, which, true = particles(references, rng)
     made, won = ReferenceStack(references, search), []
@@ -55,7 +91,9 @@ def test_the_right_reference_wins_and_its_pose_comes_back(references, rng, searc
         won.append(int(found.score.argmin()) == right)
         pose = found.alignment.take([right])
         assert pose.mirror[0] == mirror and abs((pose.alpha[0] - alpha + 180) % 360 - 180) < 6
-        assert np.hypot(pose.tx[0] - tx, pose.ty[0] - ty) < 0.7                     # whole pixels of the file, however coarsely it was scored
+        assert (
+            np.hypot(pose.tx[0] - tx, pose.ty[0] - ty) < 0.7
+        )  # whole pixels of the file, however coarsely it was scored
         back = moved(image[None], pose)[0]
         assert np.corrcoef((back * mask()).ravel(), (references[right] * mask()).ravel())[0, 1] > 0.75
     assert all(won)
@@ -63,7 +101,11 @@ def test_the_right_reference_wins_and_its_pose_comes_back(references, rng, searc
 
 def test_the_score_is_that_of_the_moved_reference_within_the_mask(references, rng):
     images, _, _ = particles(references, rng, 1)
-    for search in (Search(TWO_STEPS), Search(TWO_STEPS, mask=mask(9)), Search(Matching(CMPS.build("sqeuclidean:normto=1"), FLIP, CCC), mask=mask(9))):
+    for search in (
+        Search(TWO_STEPS),
+        Search(TWO_STEPS, mask=mask(9)),
+        Search(Matching(CMPS.build("sqeuclidean:normto=1"), FLIP, CCC), mask=mask(9)),
+    ):
         found = ReferenceStack(references, search).scores(images[0], ABOUT)
         placed, particle = moved(references, found.alignment.inverse()), images[0]
         if search.mask is not None:
@@ -80,13 +122,18 @@ def test_a_second_aligner_only_improves(references, rng):
 
 
 def test_what_the_first_search_leaves_out(references, rng):
-    """Those cells are a little above the worst of the row and hold no pose; the others are as without it, and the right one is among them."""
+    """Those cells are a little above the worst of the row and hold no pose; the others are as without it, and the right
+    one is among them.
+    """
     images, which, _ = particles(references, rng)
-    whole, part = ReferenceStack(references, Search(TWO_STEPS)), ReferenceStack(references, Search(TWO_STEPS, first=2, kept=4))
+    whole, part = (
+        ReferenceStack(references, Search(TWO_STEPS)),
+        ReferenceStack(references, Search(TWO_STEPS, first=2, kept=4)),
+    )
     for image, right in zip(images, which):
         everything, found = whole.scores(image, ABOUT), part.scores(image, ABOUT)
         worst = np.sort(found.score)[3]
-        assert worst < 0                                                            # as with all correlations: 0 would be far above it
+        assert worst < 0  # as with all correlations: 0 would be far above it
         left_out = found.score > worst
         assert left_out.sum() == len(references) - 4 and not left_out[right]
         np.testing.assert_allclose(found.score[left_out], worst + NOT_COMPUTED, atol=1e-9)
@@ -108,6 +155,7 @@ def test_constant_references_are_never_the_best(references, rng):
 def test_what_cannot_be_compared_is_the_worst(references, rng):
     def never(particle, reference, about):
         return np.where(np.arange(len(reference)) % 2, np.nan, -1.0)
+
     images, _, _ = particles(references, rng, 1)
     found = ReferenceStack(references, Search(Matching(Component("never", never), FLIP, CCC))).scores(images[0], ABOUT)
     assert (found.score[1::2] == FAILED).all() and (found.score[::2] == -1).all()
@@ -150,8 +198,16 @@ def test_a_matched_reference_has_the_power_of_the_particle(references, rng):
     assert 0.3 < power[0] / power[2] < 1.1 and not 0.3 < power[1] / power[2] < 1.1
 
 
-@pytest.mark.parametrize("name, shift, flip", [
-    ("rotate_translate_flip", 16, True), ("rotate_translate:maxshift=3", 3, False), ("rotational", 0, False), ("rotate_flip", 0, True),
-    ("rtf_exhaustive", 16, True), ("rotate_translate_tree:flip=0", 16, False)])
+@pytest.mark.parametrize(
+    "name, shift, flip",
+    [
+        ("rotate_translate_flip", 16, True),
+        ("rotate_translate:maxshift=3", 3, False),
+        ("rotational", 0, False),
+        ("rotate_flip", 0, True),
+        ("rtf_exhaustive", 16, True),
+        ("rotate_translate_tree:flip=0", 16, False),
+    ],
+)
 def test_the_first_search_reaches_what_the_aligner_does(name, shift, flip):
     assert reach(ALIGNERS.build(name), 64) == (shift, flip)

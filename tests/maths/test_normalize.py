@@ -1,29 +1,30 @@
 """Maps scaled by mass: what lies at or above 1 weighs what was asked for."""
+
 import json
 
 import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.normalize import by_mass
+from mpirefine.maths.image.grey_scale import by_mass
 
 KILODALTONS_PER_CUBIC_ANGSTROM = 0.81e-3
 
 
 def blob(nx, width=4.0):
     z, y, x = np.mgrid[:nx, :nx, :nx] - nx // 2 + 0.3
-    return np.exp(-(x ** 2 + 1.1 * y ** 2 + 1.3 * z ** 2) / (2 * width ** 2)).astype(np.float32)
+    return np.exp(-(x**2 + 1.1 * y**2 + 1.3 * z**2) / (2 * width**2)).astype(np.float32)
 
 
 def enclosed(volume, apix):
-    return float((volume >= 1).sum() * apix ** 3 * KILODALTONS_PER_CUBIC_ANGSTROM)
+    return float((volume >= 1).sum() * apix**3 * KILODALTONS_PER_CUBIC_ANGSTROM)
 
 
 @pytest.mark.parametrize("apix, mass", [(1.0, 0.5), (2.0, 5.0), (4.0, 5.0), (4.0, 150.0), (3.3, 40.0)])
 def test_the_mass_asked_for_is_enclosed(apix, mass):
     """To one voxel, and its neighbours of nearly the same height."""
     volume = by_mass(3 * blob(24), Grid(24, apix), mass)
-    voxel = apix ** 3 * KILODALTONS_PER_CUBIC_ANGSTROM
+    voxel = apix**3 * KILODALTONS_PER_CUBIC_ANGSTROM
     assert enclosed(volume, apix) == pytest.approx(mass, abs=3 * voxel)
     assert volume.dtype == np.float32
 
@@ -31,10 +32,10 @@ def test_the_mass_asked_for_is_enclosed(apix, mass):
 def test_surface_of_a_gaussian_is_at_the_radius_of_the_mass():
     """A ball of the mass has a known radius; the map is 1 there."""
     z, y, x = np.mgrid[:32, :32, :32] - 16
-    r, mass, apix = np.sqrt(x ** 2 + y ** 2 + z ** 2), 60.0, 3.0
+    r, mass, apix = np.sqrt(x**2 + y**2 + z**2), 60.0, 3.0
     radius = (3 * mass / (4 * np.pi * KILODALTONS_PER_CUBIC_ANGSTROM)) ** (1 / 3) / apix
-    volume = by_mass(np.exp(-r ** 2 / 50), Grid(32, apix), mass)
-    assert volume[16, 16, 16] == pytest.approx(np.exp(radius ** 2 / 50), rel=0.03)
+    volume = by_mass(np.exp(-(r**2) / 50), Grid(32, apix), mass)
+    assert volume[16, 16, 16] == pytest.approx(np.exp(radius**2 / 50), rel=0.03)
 
 
 @pytest.mark.parametrize("factor", [1e-4, 0.5, 1e5])
@@ -69,6 +70,6 @@ def test_scale_is_that_of_eman2(oracle):
             apix, mass, theirs = case["params"]["apix"], case["params"]["mass"], arrays[case["id"]]
             ours = by_mass(arrays["in_" + case["input"]], Grid(len(theirs), apix), mass)
             np.testing.assert_allclose(ours, theirs, atol=1e-5 * theirs.std())
-            assert 0 <= enclosed(ours, apix) - mass <= apix ** 3 * KILODALTONS_PER_CUBIC_ANGSTROM
+            assert 0 <= enclosed(ours, apix) - mass <= apix**3 * KILODALTONS_PER_CUBIC_ANGSTROM
             compared += 1
     assert compared == 2

@@ -1,14 +1,15 @@
 """Euler angles, asymmetric units and grids of views: what the symmetry demands."""
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpirefine.data.angles import rotation_from_eman
+from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
-from mpirefine.maths.asymunit import in_asym_unit, unit_limits
-from mpirefine.maths.orient import angular_distance, domain_centre, nearest_cells, projection_directions
-from mpirefine.maths.orientgen import eman
-from mpirefine.maths.symmetry import operations, parse
+from mpirefine.maths.eman2.orientgens import eman
+from mpirefine.maths.geometry.asymmetric_unit import in_asym_unit, unit_limits
+from mpirefine.maths.geometry.directions import angular_distance, domain_centre, nearest_cells, projection_directions
+from mpirefine.maths.geometry.symmetry import operations, parse
 
 GROUPS = ["c1", "c3", "c4", "d2", "d5", "tet", "oct", "icos"]
 
@@ -17,12 +18,15 @@ def random_views(n, seed=7):
     return Rotation.random(n, random_state=seed).as_matrix()
 
 
-@pytest.mark.parametrize("angles, axis, becomes", [
-    ((90, 0, 0), [1, 0, 0], [0, -1, 0]),
-    ((0, 90, 0), [0, 1, 0], [0, 0, -1]),
-    ((0, 0, 90), [0, 1, 0], [1, 0, 0]),
-    ((90, 90, 0), [1, 0, 0], [0, 0, 1]),
-])
+@pytest.mark.parametrize(
+    "angles, axis, becomes",
+    [
+        ((90, 0, 0), [1, 0, 0], [0, -1, 0]),
+        ((0, 90, 0), [0, 1, 0], [0, 0, -1]),
+        ((0, 0, 90), [0, 1, 0], [1, 0, 0]),
+        ((90, 90, 0), [1, 0, 0], [0, 0, 1]),
+    ],
+)
 def test_angles_turn_the_axes(angles, axis, becomes):
     np.testing.assert_allclose(rotation_from_eman(*angles) @ axis, becomes, atol=1e-12)
 
@@ -33,7 +37,9 @@ def test_angles_broadcast():
     np.testing.assert_array_equal(grid[1, 2], rotation_from_eman(20, 30, 3))
 
 
-@pytest.mark.parametrize("name, expected", [(" C4 ", ("c", 4)), ("d12", ("d", 12)), ("TET", ("tet", 1)), ("icos", ("icos", 1))])
+@pytest.mark.parametrize(
+    "name, expected", [(" C4 ", ("c", 4)), ("d12", ("d", 12)), ("TET", ("tet", 1)), ("icos", ("icos", 1))]
+)
 def test_names_are_read(name, expected):
     assert parse(name) == expected
 
@@ -43,7 +49,10 @@ def test_an_unknown_name_gets_a_hint():
         parse("icosa")
 
 
-@pytest.mark.parametrize("call", [unit_limits, domain_centre, lambda name: eman(name, delta=10), lambda name: projection_directions(name, 10)])
+@pytest.mark.parametrize(
+    "call",
+    [unit_limits, domain_centre, lambda name: eman(name, delta=10), lambda name: projection_directions(name, 10)],
+)
 def test_unknown_groups_have_no_directions(call):
     with pytest.raises(ParameterError, match="symmetry"):
         call("c0")
@@ -61,7 +70,11 @@ def test_curved_units_hold_their_share_of_the_half_sphere(name):
     """Area by counting: the unit of a group with mirror planes is half of the unit without mirror views."""
     altitude, azimuth = unit_limits(name)
     az, alt = (np.arange(400) + 0.5) / 400 * azimuth, (np.arange(400) + 0.5) / 400 * altitude
-    area = sum(in_asym_unit(name, a, az, False).sum() * np.sin(np.radians(a)) for a in alt) * np.radians(azimuth / 400) * np.radians(altitude / 400)
+    area = (
+        sum(in_asym_unit(name, a, az, False).sum() * np.sin(np.radians(a)) for a in alt)
+        * np.radians(azimuth / 400)
+        * np.radians(altitude / 400)
+    )
     assert area == pytest.approx(2 * np.pi / len(operations(name)), rel=5e-3)
 
 

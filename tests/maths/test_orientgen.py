@@ -1,16 +1,17 @@
 """What EMAN2's numbers do not tell of the orientation generators: coverage, seeds, errors, helices, icos2."""
+
 import inspect
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpirefine.data.angles import rotation_from_eman
+from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
-from mpirefine.maths.asymunit import in_asym_unit, unit_angles
-from mpirefine.maths.orient import angular_distance, nearest_cells
-from mpirefine.maths.orientgen import ORIENTGENS, eman, even, opt, rand, saff, single
-from mpirefine.maths.symmetry import operations
+from mpirefine.maths.eman2.orientgens import ORIENTGENS, eman, even, opt, rand, saff, single
+from mpirefine.maths.geometry.asymmetric_unit import in_asym_unit, unit_angles
+from mpirefine.maths.geometry.directions import angular_distance, nearest_cells
+from mpirefine.maths.geometry.symmetry import operations
 
 DELTA = 8.0
 
@@ -25,8 +26,11 @@ def test_every_view_has_one_of_the_list_nearby(generator, symmetry):
     angles = generator(symmetry, delta=DELTA)
     views = Rotation.random(300, random_state=4).as_matrix()
     grid = rotation_from_eman(*angles.T)
-    loose = generator is saff and symmetry[:4] == "icos"          # whose spiral EMAN2 breaks
-    assert angular_distance(views, grid[nearest_cells(views, grid, symmetry)], symmetry).max() < (2 if loose else 1.6) * DELTA
+    loose = generator is saff and symmetry[:4] == "icos"  # whose spiral EMAN2 breaks
+    assert (
+        angular_distance(views, grid[nearest_cells(views, grid, symmetry)], symmetry).max()
+        < (2 if loose else 1.6) * DELTA
+    )
     assert inside(symmetry, angles[angles[:, 1] > 0], False).all()
 
 
@@ -44,8 +48,10 @@ def test_the_equator_is_not_lost_to_rounding():
 
 
 def test_perturbed_views_stay_near_and_are_made_by_the_seed():
-    plain, moved, again, other = (eman("c1", delta=DELTA, **more) for more in (
-        {}, {"perturb": True}, {"perturb": True}, {"perturb": True, "seed": 1}))
+    plain, moved, again, other = (
+        eman("c1", delta=DELTA, **more)
+        for more in ({}, {"perturb": True}, {"perturb": True}, {"perturb": True, "seed": 1})
+    )
     np.testing.assert_array_equal(moved, again)
     np.testing.assert_array_equal(moved[0], plain[0])
     assert (moved[1:, :2] != plain[1:, :2]).all() and (moved[1:, :2] != other[1:, :2]).all()
@@ -80,7 +86,7 @@ def test_broken_symmetry_fills_the_sphere():
     half = eman("tet", delta=15, breaksym=True)
     assert (half[:, 1] < 90.001).all() and len(half) == pytest.approx(6 * len(unit), abs=12)
     real = rotation_from_eman(*eman("d2", delta=15, breaksym_real=True).T)
-    np.testing.assert_allclose(real[:len(real) // 4] @ operations("d2")[3], real[-(len(real) // 4):], atol=1e-9)
+    np.testing.assert_allclose(real[: len(real) // 4] @ operations("d2")[3], real[-(len(real) // 4) :], atol=1e-9)
 
 
 @pytest.mark.parametrize("symmetry", ["c1", "c4", "d7", "oct", "icos2"])
@@ -98,6 +104,7 @@ def test_pushing_parts_the_closest_views():
     def closest(angles):
         views = rotation_from_eman(*angles.T)[:, 2]
         return np.sort((views @ views.T - 2 * np.eye(len(views))).max(axis=1))[-1]
+
     assert closest(opt("c1", delta=12, inc_mirror=True)) < closest(saff("c1", delta=12, inc_mirror=True)) - 1e-4
     with pytest.raises(ParameterError, match="saff"):
         opt("c1", delta=12, use="uniform")

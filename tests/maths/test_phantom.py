@@ -1,21 +1,27 @@
-"""Simulated particles are what their truth says: place, view, contrast transfer, map and noise, against blobs written down."""
+"""Simulated particles are what their truth says: place, view, contrast transfer, map and noise, against blobs written
+down.
+"""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.ctf import contrast_transfer
-from mpirefine.maths.phantom import random_rotations, simulate_particles, states
+from mpirefine.maths.image.ctf import contrast_transfer
+from mpirefine.maths.image.phantom import random_rotations, simulate_particles, states
 
 GRID, WIDTH = Grid(32, 3.0), 2.0
-BLOBS = (np.array([[5.0, 1, -2], [-3, 4, 1]]), np.array([[0.0, 6, 0], [2, -2, 5]]))        # x, y, z of two maps, heights 1 and 0.6
+BLOBS = (
+    np.array([[5.0, 1, -2], [-3, 4, 1]]),
+    np.array([[0.0, 6, 0], [2, -2, 5]]),
+)  # x, y, z of two maps, heights 1 and 0.6
 
 
 def blob_map(centres):
     z, y, x = np.mgrid[:32, :32, :32] - 16
     r2 = [(x - c[0]) ** 2 + (y - c[1]) ** 2 + (z - c[2]) ** 2 for c in centres]
-    return np.exp(-r2[0] / (2 * WIDTH ** 2)) + 0.6 * np.exp(-r2[1] / (2 * WIDTH ** 2))
+    return np.exp(-r2[0] / (2 * WIDTH**2)) + 0.6 * np.exp(-r2[1] / (2 * WIDTH**2))
 
 
 def blob_image(centres, rotation, shift, ctf, bfactor):
@@ -25,14 +31,16 @@ def blob_image(centres, rotation, shift, ctf, bfactor):
     for centre, height in zip(centres, (1, 0.6)):
         x, y = (rotation @ centre)[:2] + shift + 16
         spectrum = spectrum + height * np.exp(-2j * np.pi * 3.0 * (fx * x + fy * y))
-    fall = np.exp(-(2 * np.pi ** 2 * (3 * WIDTH) ** 2 + bfactor / 4) * (fx ** 2 + fy ** 2))
+    fall = np.exp(-(2 * np.pi**2 * (3 * WIDTH) ** 2 + bfactor / 4) * (fx**2 + fy**2))
     return np.fft.irfft2(spectrum * fall * contrast_transfer(ctf, fx, fy)[0], s=(32, 32))
 
 
 @pytest.fixture(scope="module")
 def clean():
     maps = np.stack([blob_map(centres) for centres in BLOBS])
-    return simulate_particles(maps, GRID, 30, rng=np.random.default_rng(5), snr=1e8, maxshift=4.0, astigmatism=6000.0, bfactor=400.0)
+    return simulate_particles(
+        maps, GRID, 30, rng=np.random.default_rng(5), snr=1e8, maxshift=4.0, astigmatism=6000.0, bfactor=400.0
+    )
 
 
 @pytest.mark.parametrize("wrong", [None, "label", "rotation", "shift", "astigmatism", "bfactor"])
@@ -65,19 +73,24 @@ def test_noise_is_white_with_variance_one(snr):
     """Beyond the blobs' spectrum only noise is left; the signal adds `snr` to its variance."""
     maps = blob_map(BLOBS[0])[None]
     images = simulate_particles(maps, GRID, 200, rng=np.random.default_rng(1), snr=snr)["images"]
-    power = (np.abs(np.fft.rfft2(images)) ** 2).mean(axis=0) / 32 ** 2
+    power = (np.abs(np.fft.rfft2(images)) ** 2).mean(axis=0) / 32**2
     assert power[GRID.shells(2) > 12].mean() == pytest.approx(1, rel=0.02)
     assert images.var() == pytest.approx(1 + snr, rel=0.05)
 
 
 def test_fractions_choose_the_maps():
     maps = np.stack([blob_map(centres) for centres in BLOBS])
-    label = simulate_particles(maps, GRID, 40, rng=np.random.default_rng(1), snr=1.0, fractions=np.array([0.0, 3.0]))["label"]
+    label = simulate_particles(maps, GRID, 40, rng=np.random.default_rng(1), snr=1.0, fractions=np.array([0.0, 3.0]))[
+        "label"
+    ]
     assert (label == 1).all()
 
 
 def test_particles_are_the_generators():
-    one, same, other = (simulate_particles(blob_map(BLOBS[0])[None], GRID, 3, rng=np.random.default_rng(seed), snr=1.0) for seed in (1, 1, 2))
+    one, same, other = (
+        simulate_particles(blob_map(BLOBS[0])[None], GRID, 3, rng=np.random.default_rng(seed), snr=1.0)
+        for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one["images"], same["images"])
     assert np.abs(one["images"] - other["images"]).max() > 1
 
@@ -86,18 +99,20 @@ def test_pieces_do_not_matter(monkeypatch):
     maps = np.stack([blob_map(centres) for centres in BLOBS])
     run = lambda: simulate_particles(maps, GRID, 9, rng=np.random.default_rng(3), snr=1.0)["images"]
     whole = run()
-    monkeypatch.setattr("mpirefine.maths.phantom.CHUNK", 4)
+    monkeypatch.setattr("mpirefine.maths.image.phantom.CHUNK", 4)
     np.testing.assert_allclose(run(), whole, atol=1e-3)
 
 
 def test_rotations_are_uniform():
-    """Orthonormal, right-handed; the trace 1 + 2 cos θ of uniform rotations has mean 0 and variance 1, columns are uniform on the sphere."""
+    """Orthonormal, right-handed; the trace 1 + 2 cos θ of uniform rotations has mean 0 and variance 1, columns are
+    uniform on the sphere.
+    """
     found = random_rotations(4000, np.random.default_rng(0))
     np.testing.assert_allclose(found @ found.transpose(0, 2, 1), np.broadcast_to(np.eye(3), found.shape), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(found), 1)
     trace = np.trace(found, axis1=1, axis2=2)
     assert abs(trace.mean()) < 0.06 and trace.var() == pytest.approx(1, abs=0.08)
-    np.testing.assert_allclose((found ** 2).mean(axis=0), 1 / 3, atol=0.03)
+    np.testing.assert_allclose((found**2).mean(axis=0), 1 / 3, atol=0.03)
     assert random_rotations(0, np.random.default_rng(0)).shape == (0, 3, 3)
 
 
@@ -118,4 +133,4 @@ def test_states_fit_any_box():
     small, large = (states(box, 2, np.random.default_rng(2)) for box in (32, 64))
     assert large.sum() == pytest.approx(8 * small.sum(), rel=0.02)
     z, y, x = np.mgrid[:64, :64, :64] - 32
-    assert large[:, x ** 2 + y ** 2 + z ** 2 > 30 ** 2].max() < 0.01 * large.max()
+    assert large[:, x**2 + y**2 + z**2 > 30**2].max() < 0.01 * large.max()

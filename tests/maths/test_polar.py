@@ -1,22 +1,25 @@
-"""Rings of known images: shifts are ramps, turns are phases of angular coefficients, sums over rings are sums over the plane."""
+"""Rings of known images: shifts are ramps, turns are phases of angular coefficients, sums over rings are sums over the
+plane.
+"""
+
 import numpy as np
 import pytest
 
-from mpirefine.maths.polar import PolarGrid, PolarTransform, angular_band, angular_coefficients, half_circle
+from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform, angular_band, angular_coefficients, half_circle
 
 WIDTH = 1.7
 
 
 def blob(nx, x0=0.0, y0=0.0):
     y, x = np.mgrid[:nx, :nx] - nx // 2
-    return np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / (2 * WIDTH ** 2)).astype(np.float32)
+    return np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / (2 * WIDTH**2)).astype(np.float32)
 
 
 def blob_samples(grid, x0=0.0, y0=0.0):
     """The written-down transform of the blob on a grid's half circle."""
     angle = 2 * np.pi * np.arange(grid.n_angles // 2) / grid.n_angles
     k = np.arange(grid.first, grid.n_rings + 1)[:, None] / grid.nx
-    fall = 2 * np.pi * WIDTH ** 2 * np.exp(-2 * np.pi ** 2 * WIDTH ** 2 * k ** 2)
+    fall = 2 * np.pi * WIDTH**2 * np.exp(-2 * np.pi**2 * WIDTH**2 * k**2)
     return fall * np.exp(-2j * np.pi * k * (np.cos(angle) * x0 + np.sin(angle) * y0))
 
 
@@ -91,7 +94,11 @@ def test_coefficients_make_the_series(half, axis, rng):
     a = np.moveaxis(angular_coefficients(samples, axis), axis, -1)
     assert a.shape == (2, 3, half + 1)
     theta, m = np.pi * np.arange(half) / half, np.arange(1, half)
-    series = a[..., :1] + a[..., 1:half] @ np.exp(1j * np.outer(m, theta)) + ((-1.0) ** m * a[..., 1:half].conj()) @ np.exp(-1j * np.outer(m, theta))
+    series = (
+        a[..., :1]
+        + a[..., 1:half] @ np.exp(1j * np.outer(m, theta))
+        + ((-1.0) ** m * a[..., 1:half].conj()) @ np.exp(-1j * np.outer(m, theta))
+    )
     series = series + a[..., half:] * np.exp(1j * half * theta)
     np.testing.assert_allclose(series, np.moveaxis(samples, axis, -1), atol=1e-5)
 
@@ -113,7 +120,9 @@ def test_coefficients_are_read_at_any_number_of_angles(rng):
     coefficients = angular_coefficients(blob_samples(coarse, 2.0, 1.0), 1)
     np.testing.assert_allclose(half_circle(coefficients, 1, 128), blob_samples(fine, 2.0, 1.0), atol=1e-4)
     mean = half_circle(coefficients[:, :1], 1, 64)
-    np.testing.assert_allclose(mean, np.repeat(blob_samples(coarse, 2.0, 1.0).real.mean(axis=1, keepdims=True), 32, axis=1), atol=1e-4)
+    np.testing.assert_allclose(
+        mean, np.repeat(blob_samples(coarse, 2.0, 1.0).real.mean(axis=1, keepdims=True), 32, axis=1), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("turn", [0.3, -1.1])
@@ -131,8 +140,8 @@ def test_band_holds_the_content_of_a_radius(ring, radius):
     theta = 2 * np.pi * np.arange(512) / 512
     orders = np.abs(np.fft.fft(np.exp(-2j * np.pi * ring * radius / 32 * np.cos(theta)))) / 512
     band = angular_band(32, ring, radius)
-    assert orders[band + 1:256].max() < 5e-3
-    assert orders[band // 2:band + 1].max() > 0.05
+    assert orders[band + 1 : 256].max() < 5e-3
+    assert orders[band // 2 : band + 1].max() > 0.05
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -1,15 +1,16 @@
 """Slices against numpy's transforms of turned maps, the written-down transform of a blob, and EMAN2's projections."""
+
 import json
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpirefine.data.angles import rotation_from_eman
-from mpirefine.maths.phantom import random_rotations
-from mpirefine.maths.polar import PolarGrid
-from mpirefine.maths.project import in_plane, polar_slices, slices
-from mpirefine.maths.symmetry import operations
+from mpirefine.data.rotations import rotation_from_eman
+from mpirefine.maths.fourier.polar import PolarGrid
+from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.image.phantom import random_rotations
+from mpirefine.maths.likelihood.central_slices import in_plane, polar_slices, slices
 
 WIDTH = 1.8
 
@@ -31,35 +32,40 @@ def transform(image, points):
 def blob(nx, centre):
     """A Gaussian at x, y, z from the origin."""
     z, y, x = np.mgrid[:nx, :nx, :nx] - nx // 2
-    return np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2) / (2 * WIDTH ** 2))
+    return np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2) / (2 * WIDTH**2))
 
 
 def blob_transform(points, nx, centre):
     """Transform of its projection when the image's centre of mass is `centre` (x, y)."""
-    k2 = (points ** 2).sum(axis=-1) / nx ** 2
-    return (2 * np.pi * WIDTH ** 2) ** 1.5 * np.exp(-2 * np.pi ** 2 * WIDTH ** 2 * k2 - 2j * np.pi * (points @ np.asarray(centre)) / nx)
+    k2 = (points**2).sum(axis=-1) / nx**2
+    return (2 * np.pi * WIDTH**2) ** 1.5 * np.exp(
+        -2 * np.pi**2 * WIDTH**2 * k2 - 2j * np.pi * (points @ np.asarray(centre)) / nx
+    )
 
 
 @pytest.mark.parametrize("nx", [15, 16])
 def test_identity_is_the_sum_along_z(nx, rng):
     volume, points = rng.standard_normal((nx,) * 3), plane(nx)
     found = slices(volume, np.eye(3)[None], points)[0]
-    np.testing.assert_allclose(found, transform(volume.sum(axis=0), points), atol=1e-3 * nx ** 1.5)
+    np.testing.assert_allclose(found, transform(volume.sum(axis=0), points), atol=1e-3 * nx**1.5)
 
 
-@pytest.mark.parametrize("rotation, image", [
-    ([[0, 1, 0], [0, 0, 1], [1, 0, 0]], lambda v: v.sum(axis=2)),                       # x' = y, y' = z, seen along x
-    ([[1, 0, 0], [0, 0, -1], [0, 1, 0]], lambda v: v.sum(axis=1)[::-1]),                # y' = -z, seen along y
-    ([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], lambda v: v.sum(axis=0)[:, ::-1].T),           # a quarter turn in the plane
-    ([[-1, 0, 0], [0, 1, 0], [0, 0, -1]], lambda v: v.sum(axis=0)[:, ::-1]),            # from behind
-])
+@pytest.mark.parametrize(
+    "rotation, image",
+    [
+        ([[0, 1, 0], [0, 0, 1], [1, 0, 0]], lambda v: v.sum(axis=2)),  # x' = y, y' = z, seen along x
+        ([[1, 0, 0], [0, 0, -1], [0, 1, 0]], lambda v: v.sum(axis=1)[::-1]),  # y' = -z, seen along y
+        ([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], lambda v: v.sum(axis=0)[:, ::-1].T),  # a quarter turn in the plane
+        ([[-1, 0, 0], [0, 1, 0], [0, 0, -1]], lambda v: v.sum(axis=0)[:, ::-1]),  # from behind
+    ],
+)
 def test_quarter_turns_are_sums_along_axes(rotation, image, rng):
     volume, points = rng.standard_normal((15,) * 3), plane(15)
     rotation = np.array(rotation, float)
     assert np.linalg.det(rotation) == pytest.approx(1)
     expected = transform(image(volume), points)
     found = slices(volume, rotation[None], points)[0]
-    np.testing.assert_allclose(found, expected, atol=1e-3 * 15 ** 1.5)
+    np.testing.assert_allclose(found, expected, atol=1e-3 * 15**1.5)
 
 
 @pytest.mark.parametrize("nx", [23, 24])
@@ -73,7 +79,9 @@ def test_a_blob_lands_where_the_rotation_takes_it(nx):
 
 @pytest.mark.parametrize("mirror", [False, True])
 def test_in_plane_mirrors_then_turns(mirror, rng):
-    """Content at x, y of the projection is at y → −y when mirrored, then turned clockwise by the angle (axes turn the other way)."""
+    """Content at x, y of the projection is at y → −y when mirrored, then turned clockwise by the angle (axes turn the
+    other way).
+    """
     centre, points = np.array([2.0, 3.0, -1.0]), plane(24)
     rotation, angle = Rotation.random(random_state=2).as_matrix(), 0.6
     full = in_plane(rotation[None], np.array([angle]), np.array([mirror]))
@@ -111,7 +119,7 @@ def test_opposite_points_are_conjugates(rng):
 def test_many_directions_are_cut_into_calls(monkeypatch, rng):
     volume, rotations, points = rng.standard_normal((16,) * 3), random_rotations(7, rng), rng.uniform(-7, 7, (4, 5, 2))
     whole = slices(volume, rotations, points)
-    monkeypatch.setattr("mpirefine.maths.project.POINTS_PER_CALL", 45)
+    monkeypatch.setattr("mpirefine.maths.likelihood.central_slices.POINTS_PER_CALL", 45)
     cut = slices(volume, rotations, points)
     assert cut.shape == (7, 4, 5) and cut.dtype == np.complex64
     np.testing.assert_allclose(cut, whole, atol=0.02)
@@ -134,7 +142,9 @@ def test_polar_slices_are_the_blob_on_rings():
 
 @pytest.mark.parametrize("key, volume", [("std28", "vol28"), ("std27", "vol27"), ("std24", "vol24")])
 def test_projections_are_those_of_eman2(oracle, key, volume):
-    """Near the centre: its `standard` projector leaves out the corners of the map. Oblique views: it interpolates linearly."""
+    """Near the centre: its `standard` projector leaves out the corners of the map. Oblique views: it interpolates
+    linearly.
+    """
     arrays = np.load(oracle / "projections.npz")
     orientations = np.array(json.loads((oracle / "projections.json").read_text())["orientations"], float)
     nx, theirs = len(arrays[volume]), arrays[key]

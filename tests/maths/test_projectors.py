@@ -1,13 +1,14 @@
 """Projectors: sums along axes, moments, shifts, mirrors, and the Fourier slices' agreement with line integrals."""
+
 import inspect
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from mpirefine.data.angles import rotation_from_eman
+from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
-from mpirefine.maths.projectors import KERNELS, PROJECTORS, gauss_fft, maxval, pawel, standard
+from mpirefine.maths.eman2.projectors import KERNELS, PROJECTORS, gauss_fft, maxval, pawel, standard
 
 VIEW = rotation_from_eman([25.0], [70.0], [130.0])
 
@@ -20,7 +21,9 @@ def blobs(n):
     """A smooth map well inside its box."""
     z, y, x = np.indices((n, n, n)) - n // 2
     places = ((1.0, (2, -3, 1)), (0.7, (-4, 2, 3)), (1.3, (1, 4, -3)))
-    return sum(h * np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / 8.0) for h, (a, b, c) in places).astype(np.float32)
+    return sum(h * np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / 8.0) for h, (a, b, c) in places).astype(
+        np.float32
+    )
 
 
 def integral(volume, rotation, reduce=np.sum):
@@ -30,10 +33,16 @@ def integral(volume, rotation, reduce=np.sum):
     return reduce(turned, axis=0)
 
 
-@pytest.mark.parametrize("angles, turned", [
-    ((0, 0, 0), lambda v: v), ((0, 180, 0), lambda v: v[::-1, ::-1]), ((0, 90, 0), lambda v: np.swapaxes(v, 0, 1)[::-1]),
-    ((90, 90, 0), lambda v: np.transpose(v, (2, 0, 1))), ((90, 90, 90), lambda v: np.swapaxes(v, 0, 2)[:, ::-1]),
-])
+@pytest.mark.parametrize(
+    "angles, turned",
+    [
+        ((0, 0, 0), lambda v: v),
+        ((0, 180, 0), lambda v: v[::-1, ::-1]),
+        ((0, 90, 0), lambda v: np.swapaxes(v, 0, 1)[::-1]),
+        ((90, 90, 0), lambda v: np.transpose(v, (2, 0, 1))),
+        ((90, 90, 90), lambda v: np.swapaxes(v, 0, 2)[:, ::-1]),
+    ],
+)
 def test_quarter_turns_lose_no_plane(angles, turned):
     """Map axes z, y, x become those of the image: the sum is over the whole box, border and all."""
     volume = noise(15)
@@ -55,10 +64,14 @@ def test_the_map_turns_as_its_coordinates():
     volume[tuple(point[::-1] + 12)] = 1
     image = standard(volume, VIEW, None, 1.0)[0]
     y, x = np.indices(image.shape) - 12
-    np.testing.assert_allclose([(image * x).sum() / image.sum(), (image * y).sum() / image.sum()], (VIEW[0] @ point)[:2], atol=0.3)
+    np.testing.assert_allclose(
+        [(image * x).sum() / image.sum(), (image * y).sum() / image.sum()], (VIEW[0] @ point)[:2], atol=0.3
+    )
 
 
-@pytest.mark.parametrize("projector, more", [(standard, {}), (gauss_fft, {"mode": 0}), (gauss_fft, {"mode": 2}), (pawel, {"radius": 11})])
+@pytest.mark.parametrize(
+    "projector, more", [(standard, {}), (gauss_fft, {"mode": 0}), (gauss_fft, {"mode": 2}), (pawel, {"radius": 11})]
+)
 def test_shifts_and_mirrors_move_the_image(projector, more):
     volume = blobs(32)
     image, moved = (projector(volume, VIEW, shift, 1.0, **more)[0] for shift in (None, np.array([[3.0, -2.0]])))
@@ -87,7 +100,7 @@ def test_a_sphere_only():
     ones = np.ones((20, 20, 20), np.float32)
     image = pawel(ones, VIEW, None, 1.0, radius=6)[0]
     y, x = np.indices(image.shape) - 10
-    chord = np.where(x ** 2 + y ** 2 <= 36, 2 * np.floor(np.sqrt(np.maximum(36 - x ** 2 - y ** 2, 0))) + 1, 0)
+    chord = np.where(x**2 + y**2 <= 36, 2 * np.floor(np.sqrt(np.maximum(36 - x**2 - y**2, 0))) + 1, 0)
     np.testing.assert_allclose(image, chord, atol=1e-4)
     moved = pawel(ones, VIEW, None, 1.0, radius=6, origin_x=12)[0]
     np.testing.assert_allclose(moved, np.roll(chord, 2, axis=1), atol=1e-4)

@@ -1,4 +1,5 @@
 """Direct Fourier inversion: known maps come back, sums add up, symmetry holds, an image can be taken out again."""
+
 import inspect
 
 import numpy as np
@@ -6,9 +7,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.projectors import gauss_fft, standard
-from mpirefine.maths.reconstructors import KERNELS, RECONSTRUCTORS, fourier, merged, wiener_fourier
-from mpirefine.maths.symmetry import operations
+from mpirefine.maths.eman2.projectors import gauss_fft, standard
+from mpirefine.maths.eman2.reconstructors import KERNELS, RECONSTRUCTORS, fourier, merged, wiener_fourier
+from mpirefine.maths.geometry.symmetry import operations
 
 BOX = 24
 
@@ -17,7 +18,9 @@ BOX = 24
 def volume():
     z, y, x = np.indices((BOX,) * 3) - BOX // 2
     places = ((1.0, (2, -3, 1)), (0.7, (-4, 2, 3)), (1.3, (1, 4, -3)))
-    return sum(h * np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / 8.0) for h, (a, b, c) in places).astype(np.float32)
+    return sum(h * np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / 8.0) for h, (a, b, c) in places).astype(
+        np.float32
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +69,19 @@ def test_the_map_has_the_symmetry(symmetry, views, images):
     again = gauss_fft(found, views[:20], None, 1.0), gauss_fft(found, views[:20] @ operations(symmetry)[-1], None, 1.0)
     assert correlation(*again) > 0.97
     one = fourier(BOX, "c1")
-    one.insert(np.repeat(images[:5], len(operations(symmetry)), axis=0), (views[:5, None] @ operations(symmetry)).reshape(-1, 3, 3),
-               np.ones(5 * len(operations(symmetry))))
+    one.insert(
+        np.repeat(images[:5], len(operations(symmetry)), axis=0),
+        (views[:5, None] @ operations(symmetry)).reshape(-1, 3, 3),
+        np.ones(5 * len(operations(symmetry))),
+    )
     np.testing.assert_allclose(one.finish(), found, atol=1e-5)
 
 
 def test_what_weights_and_padding_do(volume, views, images):
     maker, plain = fourier(BOX, "c1"), fourier(BOX, "c1")
-    maker.insert(np.concatenate([images, 100 + images]), np.concatenate([views, views]), np.repeat([2.0, 0.0], len(views)))
+    maker.insert(
+        np.concatenate([images, 100 + images]), np.concatenate([views, views]), np.repeat([2.0, 0.0], len(views))
+    )
     plain.insert(images, views, np.ones(len(views)))
     np.testing.assert_allclose(maker.finish(), plain.finish(), atol=1e-6)
     wide = fourier(32, "c1")
@@ -99,7 +107,9 @@ def test_corners_and_the_root_of_the_weight(views, images):
     plain, corners, root = fourier(BOX, "c1"), fourier(BOX, "c1", corners=True), fourier(BOX, "c1", sqrtnorm=True)
     for maker in (plain, corners, root):
         maker.insert(images, views, np.ones(len(views)))
-    radius = np.sqrt(sum(f ** 2 for f in np.meshgrid(*(np.fft.fftfreq(BOX, 1 / BOX),) * 2, np.arange(BOX // 2 + 1.0), indexing="ij")))
+    radius = np.sqrt(
+        sum(f**2 for f in np.meshgrid(*(np.fft.fftfreq(BOX, 1 / BOX),) * 2, np.arange(BOX // 2 + 1.0), indexing="ij"))
+    )
     outside = radius > BOX // 2 + 2
     assert plain.weight[outside].max() == 0 and (corners.weight[outside] > 0).mean() > 0.5
     assert np.abs(np.fft.fftn(root.finish())[0, 0, 0]) < np.abs(np.fft.fftn(plain.finish())[0, 0, 0]) / 5
@@ -134,7 +144,10 @@ def test_an_image_is_left_out_exactly(symmetry, views, images):
     whole, others = fourier(BOX, symmetry), fourier(BOX, symmetry)
     whole.insert(noisy, views[:20], weights)
     others.insert(noisy[1:], views[1:20], weights[1:])
-    out = [np.concatenate(maker.agreement(noisy[:1], views[:1], weight, 4.0)) for maker, weight in ((whole, weights[:1]), (others, np.zeros(1)))]
+    out = [
+        np.concatenate(maker.agreement(noisy[:1], views[:1], weight, 4.0))
+        for maker, weight in ((whole, weights[:1]), (others, np.zeros(1)))
+    ]
     np.testing.assert_allclose(out[0], out[1], rtol=1e-6)
 
 

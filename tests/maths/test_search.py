@@ -1,12 +1,30 @@
 """The polar search against direct sums, and what it finds against planted poses."""
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpirefine.maths.levels import Level, coarse_peaks, fine_peaks, neighbours, parabola, rescore, ring_norms, shift_disc, shift_window, windows_round
-from mpirefine.maths.polar import PolarGrid, PolarTransform, angular_coefficients, good_length, half_circle
-from mpirefine.maths.project import in_plane, polar_slices
-from mpirefine.maths.search import Correlator, bands, particle_matrices, reference_matrices, with_more_angles
+from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform, angular_coefficients, good_length, half_circle
+from mpirefine.maths.likelihood.central_slices import in_plane, polar_slices
+from mpirefine.maths.likelihood.correlation import (
+    Correlator,
+    bands,
+    particle_matrices,
+    reference_matrices,
+    with_more_angles,
+)
+from mpirefine.maths.likelihood.pose_search import (
+    Level,
+    coarse_peaks,
+    fine_peaks,
+    neighbours,
+    parabola,
+    rescore,
+    ring_norms,
+    shift_disc,
+    shift_window,
+    windows_round,
+)
 
 NX = 32
 
@@ -17,7 +35,7 @@ def blob_map(rng, nx=NX, width=3.5):
     frequency = np.meshgrid(np.fft.fftfreq(nx), np.fft.fftfreq(nx), np.fft.rfftfreq(nx), indexing="ij")
     smooth = np.exp(-36 * sum(f * f for f in frequency))
     noise = np.fft.irfftn(np.fft.rfftn(rng.standard_normal((nx,) * 3)) * smooth, s=(nx,) * 3, axes=(0, 1, 2))
-    return (noise * np.exp(-(x ** 2 + y ** 2 + z ** 2) / (2 * width ** 2))).astype(np.float32)
+    return (noise * np.exp(-(x**2 + y**2 + z**2) / (2 * width**2))).astype(np.float32)
 
 
 def full_circle(half):
@@ -25,29 +43,47 @@ def full_circle(half):
 
 
 def direct(particle_kt, reference_kt, grid):
-    """Correlation with the reference moved round the circle by every sample, and with its mirror image, by the definition."""
+    """Correlation with the reference moved round the circle by every sample, and with its mirror image, by the
+    definition.
+    """
     x, p = full_circle(particle_kt), full_circle(reference_kt)
     mirror = p[:, -np.arange(grid.n_angles)]
-    sums = [[(x * np.roll(q, t, axis=1).conj()).real.mean(axis=1).sum() for t in range(grid.n_angles)] for q in (p, mirror)]
+    sums = [
+        [(x * np.roll(q, t, axis=1).conj()).real.mean(axis=1).sum() for t in range(grid.n_angles)] for q in (p, mirror)
+    ]
     return np.array(sums).T
 
 
-@pytest.mark.parametrize("n_rings, n_angles, shifts", [(7, 64, 1), (5, 32, 3), (9, 70, 2), (6, 48, 2), (8, 160, 3), (4, 112, 128)])
+@pytest.mark.parametrize(
+    "n_rings, n_angles, shifts", [(7, 64, 1), (5, 32, 3), (9, 70, 2), (6, 48, 2), (8, 160, 3), (4, 112, 128)]
+)
 def test_correlation_is_the_direct_sum(rng, n_rings, n_angles, shifts):
     grid = PolarGrid(NX, n_rings, n_angles)
-    low = 10                                                  # angular content below the Nyquist order of every T tried
-    make = lambda n: half_circle(np.concatenate([rng.standard_normal((n, n_rings, 1)) + 0j, rng.standard_normal((n, n_rings, low)) + 1j
-                                                 * rng.standard_normal((n, n_rings, low))], axis=2), 2, n_angles).astype(np.complex64)
+    low = 10  # angular content below the Nyquist order of every T tried
+    make = lambda n: half_circle(
+        np.concatenate(
+            [
+                rng.standard_normal((n, n_rings, 1)) + 0j,
+                rng.standard_normal((n, n_rings, low)) + 1j * rng.standard_normal((n, n_rings, low)),
+            ],
+            axis=2,
+        ),
+        2,
+        n_angles,
+    ).astype(np.complex64)
     particle, references = make(1)[0], make(3)
     offsets = rng.uniform(-2, 2, (shifts, 2))
     ramp = grid.shift_ramp(offsets)
-    matrices, columns = np.empty((3, n_angles, n_rings), np.float32), np.empty((n_angles, n_rings, shifts), np.complex64)
+    matrices, columns = (
+        np.empty((3, n_angles, n_rings), np.float32),
+        np.empty((n_angles, n_rings, shifts), np.complex64),
+    )
     power = reference_matrices(references, matrices)
     smooth = angular_coefficients(particle[:, :, None] * ramp, axis=1)
-    smooth[:, n_angles // 2:] = 0                              # the method leaves out the Nyquist order
+    smooth[:, n_angles // 2 :] = 0  # the method leaves out the Nyquist order
     moved = half_circle(smooth, 1, n_angles)
     particle_matrices(particle, ramp, columns)
-    correlator = Correlator(grid, 10 * NX, 3 * shifts)         # no orders cut: the band limit is tested apart
+    correlator = Correlator(grid, 10 * NX, 3 * shifts)  # no orders cut: the band limit is tested apart
     block = correlator.correlate(columns, matrices)[correlator.rows]
     for r in range(3):
         for s in range(shifts):
@@ -103,33 +139,52 @@ def test_coarse_agrees_with_fine_for_any_block(rng):
 
 
 def test_more_angles_fill_in_between(rng):
-    """The same projections and particle at three times as many angles: every third is as before, the others lie on the same band-limited curve."""
+    """The same projections and particle at three times as many angles: every third is as before, the others lie on the
+    same band-limited curve.
+    """
     few, many, rings = 32, 96, 5
     references = np.empty((4, few, rings), np.float32)
-    reference_matrices((rng.standard_normal((4, rings, few // 2)) + 1j * rng.standard_normal((4, rings, few // 2))).astype(np.complex64), references)
-    samples = (rng.standard_normal((rings, few // 2)) + 1j * rng.standard_normal((rings, few // 2))).astype(np.complex64)
+    reference_matrices(
+        (rng.standard_normal((4, rings, few // 2)) + 1j * rng.standard_normal((4, rings, few // 2))).astype(
+            np.complex64
+        ),
+        references,
+    )
+    samples = (rng.standard_normal((rings, few // 2)) + 1j * rng.standard_normal((rings, few // 2))).astype(
+        np.complex64
+    )
     found = []
     for angles, matrices in ((few, references), (many, with_more_angles(references, many))):
-        columns, correlator = np.empty((angles, rings, 1), np.complex64), Correlator(PolarGrid(NX, rings, angles), 10 * NX, 10)
+        columns, correlator = (
+            np.empty((angles, rings, 1), np.complex64),
+            Correlator(PolarGrid(NX, rings, angles), 10 * NX, 10),
+        )
         particle_matrices(samples, np.ones((rings, few // 2, 1), np.complex64), columns)
         found.append(correlator.correlate(columns, matrices)[correlator.rows].copy())
     np.testing.assert_allclose(found[1][::3], found[0], atol=1e-4 * np.abs(found[0]).max())
     spectrum = np.abs(np.fft.fft(found[1], axis=0)).max(axis=(1, 2, 3))
-    assert spectrum[few // 2:many - few // 2 + 1].max() < 1e-5 * spectrum.max()
+    assert spectrum[few // 2 : many - few // 2 + 1].max() < 1e-5 * spectrum.max()
 
 
 @pytest.mark.parametrize("max_pairs", [9, 10, 500])
 def test_rescoring_finds_the_best_shift_of_each_window(rng, max_pairs):
     grid, total = PolarGrid(NX, 6, 48), 11
     references = np.empty((total, grid.n_angles, 6), np.float32)
-    reference_matrices((rng.standard_normal((total, 6, 24)) + 1j * rng.standard_normal((total, 6, 24))).astype(np.complex64), references)
+    reference_matrices(
+        (rng.standard_normal((total, 6, 24)) + 1j * rng.standard_normal((total, 6, 24))).astype(np.complex64),
+        references,
+    )
     level, coarse = Level.make(grid, shift_disc(4, 1.0)), shift_disc(4, 2.0)
     columns = np.empty((grid.n_angles, 6, len(level.shifts)), np.complex64)
-    particle_matrices((rng.standard_normal((6, 24)) + 1j * rng.standard_normal((6, 24))).astype(np.complex64), level.ramp, columns)
+    particle_matrices(
+        (rng.standard_normal((6, 24)) + 1j * rng.standard_normal((6, 24))).astype(np.complex64), level.ramp, columns
+    )
     norm = rng.standard_normal(total).astype(np.float32)
     rows, place = np.array([7, 0, 10, 3, 4]), np.array([2, 5, 2, 0, 5])
     windows = windows_round(coarse, level, 1.0)
-    assert all(len(window) == (np.abs(level.shifts - centre).max(axis=1) <= 1).sum() for window, centre in zip(windows, coarse))
+    assert all(
+        len(window) == (np.abs(level.shifts - centre).max(axis=1) <= 1).sum() for window, centre in zip(windows, coarse)
+    )
     value, shift = rescore(columns, norm, references, rows, place, windows, Correlator(grid, 10 * NX, max_pairs))
     every = Correlator(grid, 10 * NX, 1000).correlate(columns, references).max(axis=(0, 3)) - norm[:, None]
     for found, at, row, centre in zip(value, shift, rows, coarse[place]):
@@ -141,8 +196,14 @@ def test_rescoring_finds_the_best_shift_of_each_window(rng, max_pairs):
 def test_no_particle_and_no_reference(rng):
     grid = PolarGrid(NX, 4, 32)
     level = Level.make(grid, shift_disc(1, 1.0))
-    none = coarse_peaks(np.zeros((0, 4, 16), np.complex64), np.zeros((0, 2), np.float32), np.zeros((2, 32, 4), np.float32), level,
-                        Correlator(grid, 10, 100), 2)
+    none = coarse_peaks(
+        np.zeros((0, 4, 16), np.complex64),
+        np.zeros((0, 2), np.float32),
+        np.zeros((2, 32, 4), np.float32),
+        level,
+        Correlator(grid, 10, 100),
+        2,
+    )
     assert none.score.shape == (0, 2) and none.reference.shape == (0, 2)
 
 
@@ -158,20 +219,28 @@ def test_evidence_is_the_log_mean_over_angles(rng):
     np.testing.assert_allclose(peaks.evidence, expected, atol=1e-4)
     weight = np.exp(block - norm[:, None, None])
     np.testing.assert_allclose(peaks.cold, np.log(weight.mean(axis=0).sum(axis=(1, 2))), atol=1e-4)
-    np.testing.assert_allclose(peaks.mean, (weight * (block - norm[:, None, None])).sum(axis=(0, 2, 3)) / weight.sum(axis=(0, 2, 3)), atol=1e-4)
+    np.testing.assert_allclose(
+        peaks.mean, (weight * (block - norm[:, None, None])).sum(axis=(0, 2, 3)) / weight.sum(axis=(0, 2, 3)), atol=1e-4
+    )
     narrow = fine_peaks(columns, norm, matrices, correlator, window=1e-3, temperature=2.0)
     assert np.isfinite(narrow.evidence).sum() == 1 and narrow.evidence.argmax() == peaks.value.argmax()
 
 
 def test_extreme_values_keep_their_evidence():
-    """A projection hundreds of thousands better than the rest, or as bad as all others: never without evidence, never infinite."""
+    """A projection hundreds of thousands better than the rest, or as bad as all others: never without evidence, never
+    infinite.
+    """
     grid = PolarGrid(NX, 2, 32)
     columns, matrices = np.zeros((32, 2, 1), np.complex64), np.zeros((4, 32, 2), np.float32)
     columns[0], matrices[:, 0] = 1, np.array([1.0, 2.0, 3e5, 4.0])[:, None]
-    peaks = fine_peaks(columns, np.zeros(4, np.float32), matrices, Correlator(grid, 10 * NX, 3), window=15, temperature=1.0)
+    peaks = fine_peaks(
+        columns, np.zeros(4, np.float32), matrices, Correlator(grid, 10 * NX, 3), window=15, temperature=1.0
+    )
     assert np.isfinite(peaks.evidence).tolist() == [False, False, True, False]
     assert peaks.evidence[2] == pytest.approx(6e5, rel=1e-5)
-    peaks = fine_peaks(columns, np.full(4, 3e6, np.float32), 0 * matrices, Correlator(grid, 10 * NX, 3), window=15, temperature=1.0)
+    peaks = fine_peaks(
+        columns, np.full(4, 3e6, np.float32), 0 * matrices, Correlator(grid, 10 * NX, 3), window=15, temperature=1.0
+    )
     np.testing.assert_allclose(peaks.evidence, -3e6 + np.log(2), rtol=1e-6)
 
 
@@ -231,8 +300,10 @@ def test_shift_grids():
 
 def test_parabola_finds_its_own_top():
     top = 0.3
-    left, centre, right = (-(x - top) ** 2 for x in (-1, 0, 1))
-    np.testing.assert_allclose(parabola(np.array([left, 1.0]), np.array([centre, 1.0]), np.array([right, 1.0])), [top, 0])
+    left, centre, right = (-((x - top) ** 2) for x in (-1, 0, 1))
+    np.testing.assert_allclose(
+        parabola(np.array([left, 1.0]), np.array([centre, 1.0]), np.array([right, 1.0])), [top, 0]
+    )
 
 
 def test_good_length():

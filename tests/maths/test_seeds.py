@@ -1,10 +1,11 @@
 """Starting maps: the map plus noise that is inside the particle, below the resolution, and cancels over the maps."""
+
 import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.masks import soft_sphere
-from mpirefine.maths.seeds import fragment_seeds, noise_seeds
+from mpirefine.maths.image.masks import soft_sphere
+from mpirefine.maths.likelihood.initial_maps import fragment_seeds, noise_seeds
 
 GRID = Grid(36, 3.0)
 
@@ -15,7 +16,12 @@ def source():
 
 
 def noise(source, n, seed=1, resolution=15.0, strength=0.5):
-    return np.array(noise_seeds(source, GRID, n, rng=np.random.default_rng(seed), resolution=resolution, strength=strength)) - source
+    return (
+        np.array(
+            noise_seeds(source, GRID, n, rng=np.random.default_rng(seed), resolution=resolution, strength=strength)
+        )
+        - source
+    )
 
 
 @pytest.mark.parametrize("n", [2, 5])
@@ -44,7 +50,7 @@ def test_noise_follows_the_scale_of_the_map(source):
 
 def test_outside_the_particle_is_untouched(source):
     z, y, x = np.mgrid[:36, :36, :36] - 18
-    assert not noise(source, 3)[:, x ** 2 + y ** 2 + z ** 2 > 17.5 ** 2].any()
+    assert not noise(source, 3)[:, x**2 + y**2 + z**2 > 17.5**2].any()
 
 
 @pytest.mark.parametrize("resolution", [12.0, 24.0])
@@ -72,7 +78,7 @@ def test_fragments_lack_one_part_after_another(rng):
     places = [(8, 8, 8), (8, 24, 24), (24, 8, 24), (24, 24, 8)]
     volume = np.zeros((32, 32, 32), np.float32)
     for z, y, x in places:
-        volume[z - 2:z + 3, y - 2:y + 3, x - 2:x + 3] = 1 + 0.1 * (z == 24)
+        volume[z - 2 : z + 3, y - 2 : y + 3, x - 2 : x + 3] = 1 + 0.1 * (z == 24)
     first, second = fragment_seeds(volume, 2, threshold=0.5, rng=rng)
     np.testing.assert_array_equal(first, volume)
     gone = [second[place] == 0 for place in places]

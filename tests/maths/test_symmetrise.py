@@ -1,14 +1,15 @@
 """A map's agreement with its own symmetrised copy, and planted turns that come back."""
+
 import numpy as np
 import pytest
 
-from mpirefine.data.angles import rotation_from_eman, spin_from_rotation
 from mpirefine.data.grid import Grid
-from mpirefine.maths.align3d import Move
-from mpirefine.maths.phantom import states
-from mpirefine.maths.symmetrise import best_turn, copies_agree
-from mpirefine.maths.symmetry import operations
-from mpirefine.steps.symmetric import aligned
+from mpirefine.data.rotations import rotation_from_eman, spin_from_rotation
+from mpirefine.maths.geometry.align_maps import Move
+from mpirefine.maths.geometry.symmetrise import best_turn, copies_agree
+from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.image.phantom import states
+from mpirefine.steps.shared.symmetry import aligned
 
 GRID = Grid(32, 8.0)
 RADIUS, RESOLUTION = 110.0, 32.0
@@ -33,9 +34,17 @@ def axes_off(rotation, name):
     return np.degrees(np.arccos(np.clip(cosine.max(axis=1), -1, 1))).max()
 
 
-@pytest.mark.parametrize("name, planted, shift", [
-    ("c2", (20.0, 35.0, 60.0), (0, 0, 0)), ("c4", (100.0, 80.0, 10.0), (1.5, -2.0, 1.0)), ("d3", (90.0, 0.0, 0.0), (0, 0, 0)),
-    ("d2", (10.0, 50.0, 70.0), (0, 0, 0)), ("oct", (45.0, 0.0, 0.0), (0, 0, 0)), ("icos", (30.0, 20.0, 0.0), (0.0, 1.0, 1.5))])
+@pytest.mark.parametrize(
+    "name, planted, shift",
+    [
+        ("c2", (20.0, 35.0, 60.0), (0, 0, 0)),
+        ("c4", (100.0, 80.0, 10.0), (1.5, -2.0, 1.0)),
+        ("d3", (90.0, 0.0, 0.0), (0, 0, 0)),
+        ("d2", (10.0, 50.0, 70.0), (0, 0, 0)),
+        ("oct", (45.0, 0.0, 0.0), (0, 0, 0)),
+        ("icos", (30.0, 20.0, 0.0), (0.0, 1.0, 1.5)),
+    ],
+)
 def test_planted_turns_come_back(piece, name, planted, shift):
     planted = Move(rotation_from_eman(*planted), np.array(shift, float))
     volume = planted(symmetric(piece, name), order=3)
@@ -77,7 +86,12 @@ def test_symmetric_maps_and_c1_say_nothing(piece):
 
 def test_a_map_without_symmetry_is_told(piece):
     notes, (out,) = notes_of([np.roll(piece, 5, axis=1)], ("d3",), turn=True)
-    assert len(notes) == 1 and notes[0].startswith("warning: a.mrc has no clear d3 symmetry") and "--sym c1" in notes[0] and out.shape == piece.shape
+    assert (
+        len(notes) == 1
+        and notes[0].startswith("warning: a.mrc has no clear d3 symmetry")
+        and "--sym c1" in notes[0]
+        and out.shape == piece.shape
+    )
 
 
 def test_maps_of_one_frame_are_turned_alike(piece):
@@ -85,7 +99,10 @@ def test_maps_of_one_frame_are_turned_alike(piece):
     quarter = Move(rotation_from_eman(90.0, 0.0, 0.0), np.zeros(3))
     maps = [quarter(symmetric(one, "d3"), order=3) for one in (piece, np.roll(piece, (1, -1), (0, 1)))]
     notes, out = notes_of(maps, ("d3", "d3"))
-    assert all(note.startswith("warning:") and "--align-sym" in note and "30, 0, 0" in note for note in notes) and len(notes) == 2
+    assert (
+        all(note.startswith("warning:") and "--align-sym" in note and "30, 0, 0" in note for note in notes)
+        and len(notes) == 2
+    )
     assert out[0] is maps[0] and out[1] is maps[1]
     notes, out = notes_of(maps, ("d3", "d3"), turn=True)
     assert not any(note.startswith("warning") for note in notes)

@@ -1,14 +1,27 @@
 """Point groups and directions of projection."""
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpirefine.data.angles import rotation_from_eman
+from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
-from mpirefine.maths.orient import angular_distance, nearest_cells, projection_directions
-from mpirefine.maths.symmetry import SYMMETRIES, elements, helix, operations
+from mpirefine.maths.geometry.directions import angular_distance, nearest_cells, projection_directions
+from mpirefine.maths.geometry.symmetry import SYMMETRIES, elements, helix, operations
 
-ORDER = {"c1": 1, "c2": 2, "c7": 7, "d1": 2, "d2": 4, "d7": 14, "tet": 12, "oct": 24, "icos": 60, "icos5": 60, "icos2": 60}
+ORDER = {
+    "c1": 1,
+    "c2": 2,
+    "c7": 7,
+    "d1": 2,
+    "d2": 4,
+    "d7": 14,
+    "tet": 12,
+    "oct": 24,
+    "icos": 60,
+    "icos5": 60,
+    "icos2": 60,
+}
 
 
 @pytest.mark.parametrize("name", ORDER)

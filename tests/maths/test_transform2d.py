@@ -1,13 +1,19 @@
 """Two-dimensional transforms and moved images: the definition written out, exact cases, batches."""
+
 import numpy as np
 import pytest
 
-from mpirefine.maths.transform2d import Alignment, Mover, moved
+from mpirefine.maths.eman2.transforms import Alignment, Mover, moved
 
 
 def random_poses(rng, count, scale=True):
-    return Alignment.of(rng.uniform(-180, 180, count), rng.normal(0, 3, count), rng.normal(0, 3, count), rng.random(count) < 0.5,
-                        rng.uniform(0.8, 1.2, count) if scale else 1.0)
+    return Alignment.of(
+        rng.uniform(-180, 180, count),
+        rng.normal(0, 3, count),
+        rng.normal(0, 3, count),
+        rng.random(count) < 0.5,
+        rng.uniform(0.8, 1.2, count) if scale else 1.0,
+    )
 
 
 def by_definition(image, pose):
@@ -21,8 +27,12 @@ def by_definition(image, pose):
                 x0, y0 = int(sx), int(sy)
                 x1, y1 = min(x0 + 1, nx - 1), min(y0 + 1, ny - 1)
                 u, v = sx - x0, sy - y0
-                out[y, x] = ((1 - u) * (1 - v) * image[y0, x0] + u * (1 - v) * image[y0, x1]
-                             + (1 - u) * v * image[y1, x0] + u * v * image[y1, x1])
+                out[y, x] = (
+                    (1 - u) * (1 - v) * image[y0, x0]
+                    + u * (1 - v) * image[y0, x1]
+                    + (1 - u) * v * image[y1, x0]
+                    + u * v * image[y1, x1]
+                )
     return out
 
 

@@ -1,16 +1,26 @@
 """EMAN2's averagers."""
+
 import json
 
 import numpy as np
 import pytest
 
 from mpirefine.data.emanctf import EmanCTF
-from mpirefine.maths.averagers import AVERAGERS
+from mpirefine.maths.eman2.averagers import AVERAGERS
 
 # of the average's sigma
-TOLERANCE = {"mean": 1e-5, "median": 1e-5, "minmax": 1e-5, "sigma": 5e-5, "ctf.auto": 1e-3, "ctfw.auto": 1e-3, "ctf.weight": 1e-3,
-             "ctf.weight.autofilt": 1e-3}
-# DIFFERENT ON PURPOSE: not offered. localweight: the oracle does not mean it as a fixture; weightedfourier: EMAN2 itself fails without avg_weight
+TOLERANCE = {
+    "mean": 1e-5,
+    "median": 1e-5,
+    "minmax": 1e-5,
+    "sigma": 5e-5,
+    "ctf.auto": 1e-3,
+    "ctfw.auto": 1e-3,
+    "ctf.weight": 1e-3,
+    "ctf.weight.autofilt": 1e-3,
+}
+# DIFFERENT ON PURPOSE: not offered. localweight: the oracle does not mean it as a fixture; weightedfourier: EMAN2
+# itself fails without avg_weight
 ABSENT = {"localweight", "weightedfourier"}
 
 
@@ -45,7 +55,10 @@ def test_averages(name, cases, arrays):
             found = component(with_zeros(images) if "ignore0" in output["params"] else images, ctfs, case["apix"])
             wanted = arrays[output["key"]]
             assert found.image.dtype == np.float32
-            assert np.abs(found.image - wanted).max() <= TOLERANCE[name] * wanted.std(), (output, np.abs(found.image - wanted).max())
+            assert np.abs(found.image - wanted).max() <= TOLERANCE[name] * wanted.std(), (
+                output,
+                np.abs(found.image - wanted).max(),
+            )
             assert found.wiener_filtered == output.get("ctf_wiener_filtered")
             if "sigma_key" in output:
                 np.testing.assert_allclose(found.sigma, arrays[output["sigma_key"]], atol=1e-5)

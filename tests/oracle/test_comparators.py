@@ -1,16 +1,17 @@
 """EMAN2's comparators, pair by pair."""
+
 import json
 
 import numpy as np
 import pytest
 
 from mpirefine.data.emanctf import EmanCTF
-from mpirefine.maths.compare import CMPS, About
-from mpirefine.maths.rings import correlation, profile, ring_counts
+from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.radial import correlation, profile, ring_counts
 
 NAMES = ["dot", "ccc", "sqeuclidean", "lod", "quadmindot", "optvariance", "phase", "frc", "optsub", "vertical"]
 RELATIVE = {"phase": 1e-3}
-ROUNDING = 2e-6              # of correlations near 0
+ROUNDING = 2e-6  # of correlations near 0
 # DIFFERENT ON PURPOSE: not offered, since its definition is not public and could not be found from its values
 ABSENT = {"frc.freq"}
 
@@ -39,7 +40,13 @@ def test_values(name, cases, arrays):
     mine = [case for case in cases["cases"] if case["cmp"] == name]
     assert mine
     for case in mine:
-        text = ":".join([name, *(f"{key}={value}" for key, value in case["params"].items()), *(["mask=a file"] if case["mask"] else [])])
+        text = ":".join(
+            [
+                name,
+                *(f"{key}={value}" for key, value in case["params"].items()),
+                *(["mask=a file"] if case["mask"] else []),
+            ]
+        )
         for pair, wanted in zip(cases["pairs"], case["values"]):
             a, b, mask = (arrays[f"{letter}{pair['pair']:02d}"] for letter in "abm")
             found = CMPS.build(text, lambda file: mask)(a, b, about(pair, case))[0]
@@ -55,8 +62,19 @@ def test_pairs_at_once_are_pairs_one_by_one(cases, arrays):
     pairs = [pair for pair in cases["pairs"] if pair["n"] == 32]
     a, b = (np.array([arrays[f"{letter}{pair['pair']:02d}"] for pair in pairs]) for letter in "ab")
     ctfs = [EmanCTF.from_text(pair["ctf_string"]) for pair in pairs]
-    for name in ("dot", "ccc", "sqeuclidean:normto=1", "lod", "quadmindot", "optvariance", "phase:snrweight=1", "optsub:ctfweight=1", "vertical",
-                 "frc:snrweight=1:ampweight=1:nweight=1", "frc:zeromask=1"):
+    for name in (
+        "dot",
+        "ccc",
+        "sqeuclidean:normto=1",
+        "lod",
+        "quadmindot",
+        "optvariance",
+        "phase:snrweight=1",
+        "optsub:ctfweight=1",
+        "vertical",
+        "frc:snrweight=1:ampweight=1:nweight=1",
+        "frc:zeromask=1",
+    ):
         comparator, all_about = CMPS.build(name), About.of(ctfs, 32, 2.0, np.arange(len(pairs)) + 3.0)
         one_by_one = [comparator(a[i], b[i], all_about.take([i]))[0] for i in range(len(pairs))]
         np.testing.assert_allclose(comparator(a, b, all_about), one_by_one, rtol=1e-5, atol=1e-6)

@@ -1,15 +1,16 @@
 """EMAN2's CTF: text form, curves, images, phase flipping."""
+
 import json
 
 import numpy as np
 import pytest
 
 from mpirefine.data.emanctf import EmanCTF
-from mpirefine.maths.emanctf import curve, image, phase_flip
+from mpirefine.maths.eman2.ctf import curve, image, phase_flip
 
 # relative to the largest value of a curve; EMAN2 sums frequencies and phases in float32
 TOLERANCE = {"SNR_SMOOTH": 1e-4, "AMP": 2e-5, "ABS": 2e-5, "INTEN": 2e-5, "TOTAL": 2e-5, "NOISERATIO": 2e-5}
-NEAR_ZERO = 1e-4          # of the amplitude: the sign there is rounding
+NEAR_ZERO = 1e-4  # of the amplitude: the sign there is rounding
 
 
 def ctf_of(case):
@@ -28,7 +29,8 @@ def arrays(oracle):
 
 
 def outside(case, ctf):
-    """DIFFERENT ON PURPOSE: at s/dsbg from the number of samples to one more EMAN2 reads the background beyond its end, whatever lies there (0 in the
+    """DIFFERENT ON PURPOSE: at s/dsbg from the number of samples to one more EMAN2 reads the background beyond its end,
+    whatever lies there (0 in the
     oracle: TOTAL 0.146 against our 0.615 in case 1); ours is the last sample, as EMAN2 has it further on."""
     place = np.arange(case["box"] // 2) * case["ds"] / ctf.dsbg
     return (place >= len(ctf.background)) & (place < len(ctf.background) + 1)

@@ -1,17 +1,35 @@
 """Angles and transforms of the types EMAN2 knows, against its own."""
+
 import json
 
 import numpy as np
 import pytest
 
-from mpirefine.data.angles import (KINDS, Placement, angles_from_rotation, compose, eman_from_rotation, inverse, rotation_from_angles,
-                                   rotation_from_eman)
+from mpirefine.data.rotations import (
+    KINDS,
+    Placement,
+    angles_from_rotation,
+    compose,
+    eman_from_rotation,
+    inverse,
+    rotation_from_angles,
+    rotation_from_eman,
+)
 
 ANGLES = 1e-3
-# where only a sum of angles is defined EMAN2 shares it out otherwise, or wrongly: case (az, alt, phi), EMAN2's xtilt, ytilt, ztilt, ours
+# where only a sum of angles is defined EMAN2 shares it out otherwise, or wrongly: case (az, alt, phi), EMAN2's xtilt,
+# ytilt, ztilt, ours
 DIFFERENT = {
-    (30, 180, 40): ((-180.0, 0.0, 325.0), (180.0, 0.0, 10.0), "EMAN2's angles give another matrix than it printed: ztilt should be 10"),
-    (90, 90, 90): ((-90.0, 90.0, 270.0), (0.0, 90.0, 180.0), "ytilt is 90: only ztilt + xtilt, 180, is defined; ours has xtilt 0"),
+    (30, 180, 40): (
+        (-180.0, 0.0, 325.0),
+        (180.0, 0.0, 10.0),
+        "EMAN2's angles give another matrix than it printed: ztilt should be 10",
+    ),
+    (90, 90, 90): (
+        (-90.0, 90.0, 270.0),
+        (0.0, 90.0, 180.0),
+        "ytilt is 90: only ztilt + xtilt, 180, is defined; ours has xtilt 0",
+    ),
 }
 
 
@@ -43,15 +61,23 @@ def test_every_type_is_eman2s_and_gives_the_matrix_back(oracle, kind):
         for name, value in zip(KINDS[kind], theirs):
             component = name[0] in "en" and kind in ("quaternion", "spin", "sgirot")
             apart = ours[name][i] - value
-            assert abs(apart if component else (apart + 180) % 360 - 180) < (1e-6 if component else ANGLES), (kind, name, case)
+            assert abs(apart if component else (apart + 180) % 360 - 180) < (1e-6 if component else ANGLES), (
+                kind,
+                name,
+                case,
+            )
         if not known:
             np.testing.assert_allclose(rotation_from_angles(kind, **case[kind]), case["matrix"], atol=2e-6)
 
 
 def placement(numbers):
     shift = [numbers[key] for key in ("tx", "ty", "tz")]
-    return Placement(rotation_from_eman(numbers["az"], numbers["alt"], numbers["phi"]), np.array(shift), np.array(bool(numbers["mirror"])),
-                     np.array(numbers["scale"])).matrix()
+    return Placement(
+        rotation_from_eman(numbers["az"], numbers["alt"], numbers["phi"]),
+        np.array(shift),
+        np.array(bool(numbers["mirror"])),
+        np.array(numbers["scale"]),
+    ).matrix()
 
 
 def test_products_inverses_and_points(oracle):
@@ -72,4 +98,6 @@ def test_what_is_read_back_of_a_product(oracle):
         theirs, ours = pair["AB_params"], Placement.of_matrix(compose(placement(pair["a"]), placement(pair["b"])))
         assert bool(ours.mirror) == bool(theirs["mirror"]) and ours.scale == pytest.approx(theirs["scale"], abs=1e-6)
         np.testing.assert_allclose(ours.shift, [theirs[key] for key in ("tx", "ty", "tz")], atol=2e-6)
-        np.testing.assert_allclose(eman_from_rotation(ours.rotation), [theirs[key] for key in ("az", "alt", "phi")], atol=ANGLES)
+        np.testing.assert_allclose(
+            eman_from_rotation(ours.rotation), [theirs[key] for key in ("az", "alt", "phi")], atol=ANGLES
+        )

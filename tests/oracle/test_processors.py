@@ -1,18 +1,37 @@
 """Processors against EMAN2's: every case, built from the text a user types."""
+
 import json
 
 import numpy as np
 import pytest
 
-from mpirefine.maths.processing.catalogue import PROCESSORS, apply
+from mpirefine.maths.eman2.processors.catalogue import PROCESSORS, apply
 
-FAMILIES = ("normalize", "filter.lowpass", "filter.highpass", "filter.bandpass", "filter.matchto", "filter.set", "filter.wiener", "mask.auto",
-            "mask.", "threshold.", "math.", "xform")
-REAL, FOURIER = 1e-5, 1e-4           # of the standard deviation of EMAN2's image, as its README has it
+FAMILIES = (
+    "normalize",
+    "filter.lowpass",
+    "filter.highpass",
+    "filter.bandpass",
+    "filter.matchto",
+    "filter.set",
+    "filter.wiener",
+    "mask.auto",
+    "mask.",
+    "threshold.",
+    "math.",
+    "xform",
+)
+REAL, FOURIER = 1e-5, 1e-4  # of the standard deviation of EMAN2's image, as its README has it
 
 # case: why, what is compared, ours, EMAN2's; pixels agree within the last number of sigma
 DIFFERENT = {
-    "o068": ("factors of rings that `to` hardly has are rounding of a float32 transform in EMAN2", "factor of ring 12", 22.5272, 22.5685, 5e-3),
+    "o068": (
+        "factors of rings that `to` hardly has are rounding of a float32 transform in EMAN2",
+        "factor of ring 12",
+        22.5272,
+        22.5685,
+        5e-3,
+    ),
     "o191": ("the sums of the centre of mass are float32 in EMAN2", "shift of x in pixels", 0.385463, 0.385452, 5e-5),
     "o152": ("EMAN2 sets the pixel size to n instead of multiplying by it", "pixel size", 3.0, 1.5, REAL),
     "o197": ("EMAN2 forgets the pixel size", "pixel size", 2.0, 1.0, REAL),
@@ -46,7 +65,11 @@ def family_of(name):
 
 def tolerance_of(case):
     """Of sigma."""
-    fourier = case["processor"].startswith("filter.") or case["processor"] == "math.fft.resample" or "fourieramp" in case["params"]
+    fourier = (
+        case["processor"].startswith("filter.")
+        or case["processor"] == "math.fft.resample"
+        or "fourieramp" in case["params"]
+    )
     return FOURIER if fourier else REAL
 
 

@@ -1,11 +1,12 @@
 """Projections against EMAN2's."""
+
 import json
 
 import numpy as np
 import pytest
 
-from mpirefine.data.angles import rotation_from_eman
-from mpirefine.maths.projectors import PROJECTORS
+from mpirefine.data.rotations import rotation_from_eman
+from mpirefine.maths.eman2.projectors import PROJECTORS
 
 TOLERANCE = {"standard": 1e-4, "maxval": 1e-4, "pawel": 1e-4, "gauss_fft": 1e-2}
 TURN = (90, 90, 0)
@@ -23,7 +24,7 @@ DIFFERENT = {
 def poses(case, orientations):
     """Rotations and shifts of a case; a mirrored view has a first row of the other sign, and so has its shift."""
     first = 4 if case["orientations"].startswith("index 4") else 0
-    angles = np.array(orientations, float)[first:first + case["shape"][0]]
+    angles = np.array(orientations, float)[first : first + case["shape"][0]]
     rotations, shifts = rotation_from_eman(*angles.T), np.zeros((len(angles), 2))
     for view, (tx, ty, mirror) in (case["trans_mirror"] or {}).items():
         sign = -1 if mirror else 1
@@ -35,10 +36,15 @@ def poses(case, orientations):
 def projected(case, arrays, orientations):
     """Ours and EMAN2's, and which views are at the turn that differs."""
     angles, rotations, shifts = poses(case, orientations)
-    ours = PROJECTORS.build(":".join([case["projector"], *(f"{key}={value}" for key, value in case["params"].items())]))(
-        arrays[case["vol"]], rotations, shifts, 1.0)
+    ours = PROJECTORS.build(
+        ":".join([case["projector"], *(f"{key}={value}" for key, value in case["params"].items())])
+    )(arrays[case["vol"]], rotations, shifts, 1.0)
     theirs = arrays[case["key"]]
-    return ours, theirs[..., 0::2] + 1j * theirs[..., 1::2] if "returnfft" in case["params"] else theirs, (angles == TURN).all(axis=1)
+    return (
+        ours,
+        theirs[..., 0::2] + 1j * theirs[..., 1::2] if "returnfft" in case["params"] else theirs,
+        (angles == TURN).all(axis=1),
+    )
 
 
 @pytest.mark.parametrize("projector", TOLERANCE)

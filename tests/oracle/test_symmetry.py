@@ -1,15 +1,17 @@
 """Groups and asymmetric units against EMAN2's."""
+
 import json
 
 import numpy as np
 import pytest
 
-from mpirefine.data.angles import eman_from_rotation, rotation_from_eman
-from mpirefine.maths.asymunit import in_asym_unit, reduce, unit_angles
-from mpirefine.maths.symmetry import elements
+from mpirefine.data.rotations import eman_from_rotation, rotation_from_eman
+from mpirefine.maths.geometry.asymmetric_unit import in_asym_unit, reduce, unit_angles
+from mpirefine.maths.geometry.symmetry import elements
 
 ICOSAHEDRAL_222 = "icos2"
-# EMAN2 finds no solution for these (reduce_ok = 0) and gives a view outside the unit; azimuth and altitude of EMAN2's answer, of ours
+# EMAN2 finds no solution for these (reduce_ok = 0) and gives a view outside the unit; azimuth and altitude of EMAN2's
+# answer, of ours
 UNSOLVED = {
     ("d2", 28.612, 90.037): ((28.612, 90.037), (151.388, 89.963)),
     ("d3", -52.058, 90.867): ((67.942, 90.867), (112.058, 89.133)),
@@ -29,8 +31,10 @@ def test_operations_are_those_of_eman2(oracle):
         assert len(ours) == case["nsym"]
         distance = np.abs(ours[:, None] - theirs[None]).max(axis=(2, 3))
         assert distance.min(axis=1).max() < 1e-5 and distance.min(axis=0).max() < 1e-5, case["sym"]
-        np.testing.assert_allclose(shifts, 0 if case["translations"] is None else np.array(case["translations"])[:, 2], atol=1e-5)
-        if case["sym"] != ICOSAHEDRAL_222:          # whose order in EMAN2 follows no rule
+        np.testing.assert_allclose(
+            shifts, 0 if case["translations"] is None else np.array(case["translations"])[:, 2], atol=1e-5
+        )
+        if case["sym"] != ICOSAHEDRAL_222:  # whose order in EMAN2 follows no rule
             assert (distance.argmin(axis=1) == np.arange(len(ours))).all(), case["sym"]
     assert {"c1", "d7", "tet", "oct", "icos", "icos2"} <= {case["sym"] for case in groups}
 

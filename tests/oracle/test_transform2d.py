@@ -1,12 +1,14 @@
 """EMAN2's two-dimensional transforms."""
+
 import json
 
 import numpy as np
 import pytest
 
-from mpirefine.maths.transform2d import Alignment
+from mpirefine.maths.eman2.transforms import Alignment
 
-# DIFFERENT ON PURPOSE: read back from a scaled, mirrored matrix EMAN2 may return alpha 180 (quirk 3 of the oracle); ours is the angle of the matrix
+# DIFFERENT ON PURPOSE: read back from a scaled, mirrored matrix EMAN2 may return alpha 180 (quirk 3 of the oracle);
+# ours is the angle of the matrix
 WRONG_ANGLE = 180.0
 
 
@@ -22,7 +24,9 @@ def upper(matrix):
 
 def same(found, wanted):
     assert bool(found.mirror[0]) == bool(wanted["mirror"])
-    np.testing.assert_allclose([found.tx[0], found.ty[0], found.scale[0]], [wanted[k] for k in ("tx", "ty", "scale")], atol=1e-5)
+    np.testing.assert_allclose(
+        [found.tx[0], found.ty[0], found.scale[0]], [wanted[k] for k in ("tx", "ty", "scale")], atol=1e-5
+    )
     assert abs((found.alpha[0] - wanted["alpha"] + 180) % 360 - 180) < 1e-3
 
 

@@ -1,4 +1,5 @@
 """A simulated set on disk, and command lines run as a user would."""
+
 import os
 import subprocess
 import sys
@@ -16,31 +17,74 @@ PARTICLES = 60
 
 def make_set(folder, particles=PARTICLES, states=2, box=32, snr=2.0):
     """particles.star, particles.mrcs, seed_K.mrc, truth.npz."""
-    words = [sys.executable, str(ROOT / "tools/make_phantom_set"), str(folder), "--particles", str(particles), "--states", str(states),
-             "--box", str(box), "--apix", "8", "--snr", str(snr), "--seed-resolution", "50"]
+    words = [
+        sys.executable,
+        str(ROOT / "tools/make_phantom_set"),
+        str(folder),
+        "--particles",
+        str(particles),
+        "--states",
+        str(states),
+        "--box",
+        str(box),
+        "--apix",
+        "8",
+        "--snr",
+        str(snr),
+        "--seed-resolution",
+        "50",
+    ]
     subprocess.run(words, check=True, env=clean_environment())
     return Path(folder)
 
 
 def clean_environment():
     """Without what this process's own MPI left in the environment."""
-    left = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMIX_", "ORTE_", "PRTE_")) or "MCA" in name}
-    left = {name: value for name, value in left.items() if not name.startswith(("OMPI_MCA_ess", "OMPI_MCA_orte", "OMPI_MCA_pmix"))}
-    return {**left, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1",
-            "OMPI_MCA_btl_vader_single_copy_mechanism": "none", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    left = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OMPI_", "PMIX_", "ORTE_", "PRTE_")) or "MCA" in name
+    }
+    left = {
+        name: value
+        for name, value in left.items()
+        if not name.startswith(("OMPI_MCA_ess", "OMPI_MCA_orte", "OMPI_MCA_pmix"))
+    }
+    return {
+        **left,
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+        "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 def command(*words, ranks=None, before=(), cwd=None, timeout=120):
     """Run `python -m mpirefine words`, under mpirun when `ranks` is given; the finished process."""
     launcher = ["mpirun", "-n", str(ranks)] if ranks else []
-    return subprocess.run([*before, *launcher, sys.executable, "-m", "mpirefine", *map(str, words)], cwd=cwd, env=clean_environment(),
-                          capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        [*before, *launcher, sys.executable, "-m", "mpirefine", *map(str, words)],
+        cwd=cwd,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
 
 
 def basic(folder, **changes):
     """Words of a refinement of a set that takes seconds."""
-    values = {"input": folder / "particles.star", "models": f"{folder / 'seed_0.mrc'},{folder / 'seed_1.mrc'}", "iter": 2, "delta": 12,
-              "maxshift": 2, "targetres": 30, **changes}
+    values = {
+        "input": folder / "particles.star",
+        "models": f"{folder / 'seed_0.mrc'},{folder / 'seed_1.mrc'}",
+        "iter": 2,
+        "delta": 12,
+        "maxshift": 2,
+        "targetres": 30,
+        **changes,
+    }
     flags = [(flag_of(name), value) for name, value in values.items()]
     return [word for flag, value in flags for word in ([flag] if value is True else [flag, str(value)])]
 

@@ -1,17 +1,20 @@
-"""The commands that stand for EMAN2's programs: a chain of them on a planted set, on 1 and 2 ranks; help; and what is told of wrong input."""
+"""The commands that stand for EMAN2's programs: a chain of them on a planted set, on 1 and 2 ranks; help; and what is
+told of wrong input.
+"""
+
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from mpirefine.data.angles import rotation_from_eman
+from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import RefineError
-from mpirefine.maths.phantom import random_rotations, states
-from mpirefine.maths.projectors import standard
-from mpirefine.program import eman
+from mpirefine.maths.eman2.projectors import standard
+from mpirefine.maths.image.phantom import random_rotations, states
 from mpirefine.program.catalogue import KINDS, registry
-from mpirefine.storage import lst
+from mpirefine.program.eman2 import support
+from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import write_images
 from tests.program.small import alike, clean_environment, command, make_set, read, run
 
@@ -35,15 +38,20 @@ def planted(tmp_path_factory):
 
 
 CHAIN = [
-    "project map_0.hdf map_1.hdf --outfile={0}projections.hdf --orientgen=eman:delta=30:inc_mirror=0 --postprocess=normalize.circlemean",
-    "simmx {0}projections.hdf p.lst {0}simmx.hdf --saveali --align=rotate_translate_flip:maxshift=3 --ralign=refine --twostage=2 --kept=6",
+    "project map_0.hdf map_1.hdf --outfile={0}projections.hdf --orientgen=eman:delta=30:inc_mirror=0 "
+    "--postprocess=normalize.circlemean",
+    "simmx {0}projections.hdf p.lst {0}simmx.hdf --saveali --align=rotate_translate_flip:maxshift=3 --ralign=refine "
+    "--twostage=2 --kept=6",
     "classify {0}simmx.hdf {0}classmx.hdf --sep=2",
-    "classaverage --input=p.lst --classmx={0}classmx.hdf --ref={0}projections.hdf --output={0}classes.hdf --resultmx={0}result.hdf --iter=0 "
+    "classaverage --input=p.lst --classmx={0}classmx.hdf --ref={0}projections.hdf --output={0}classes.hdf "
+    "--resultmx={0}result.hdf --iter=0 "
     "--keep=0.9 --align=rotate_translate_flip:maxshift=3",
     "make3d --input={0}classes.hdf --output={0}threed_1.hdf --input_model=1 --pad=40",
     "make3d --input={0}classes.hdf --output={0}threed_2.hdf --input_model=2",
-    "proc {0}threed_1.hdf {0}masked.mrc --process=mask.sharp:outer_radius=12", "proc {0}classes.hdf {0}small.hdf --process=math.fft.resample:n=2",
-    "fsc {0}threed_1.hdf map_0.hdf --out={0}fsc.txt"]
+    "proc {0}threed_1.hdf {0}masked.mrc --process=mask.sharp:outer_radius=12",
+    "proc {0}classes.hdf {0}small.hdf --process=math.fft.resample:n=2",
+    "fsc {0}threed_1.hdf map_0.hdf --out={0}fsc.txt",
+]
 SCRIPT = "from mpirefine.program import cli\nfor line in open('chain.txt'):\n    assert cli.main(line.split()) == 0\n"
 
 
@@ -58,10 +66,12 @@ def test_a_chain_on_one_and_two_ranks(planted, monkeypatch):
     model = np.array([head["model_id"] for head in heads])
     assert (model[best] == label + 1).mean() > 0.8
     axis = np.array([head["xform.projection"][2, :3] for head in heads])[best]
-    angle = np.degrees(np.arccos(np.clip(np.abs((axis * rotations[:, 2]).sum(axis=1)), 0, 1)))         # the same view from behind is a mirror image
+    angle = np.degrees(
+        np.arccos(np.clip(np.abs((axis * rotations[:, 2]).sum(axis=1)), 0, 1))
+    )  # the same view from behind is a mirror image
     assert np.median(angle) < 15
     for m in (1, 2):
-        volume, = read(f"threed_{m}.hdf")[0]
+        (volume,) = read(f"threed_{m}.hdf")[0]
         assert alike(volume, maps[m - 1]) > 0.8
     curve = np.loadtxt("fsc.txt")
     assert curve[1:5, 1].min() > 0.7
@@ -70,8 +80,14 @@ def test_a_chain_on_one_and_two_ranks(planted, monkeypatch):
     (folder / "two").mkdir(exist_ok=True)
     (folder / "chain.txt").write_text("\n".join(line.format("two/") for line in CHAIN))
     (folder / "chain.py").write_text(SCRIPT)
-    done = subprocess.run(["mpirun", "-n", "2", sys.executable, "chain.py"], env=clean_environment(), capture_output=True, text=True, timeout=100,
-                          cwd=folder)
+    done = subprocess.run(
+        ["mpirun", "-n", "2", sys.executable, "chain.py"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     for path in (folder / "two").iterdir():
         if path.suffix == ".txt":
@@ -81,7 +97,14 @@ def test_a_chain_on_one_and_two_ranks(planted, monkeypatch):
         np.testing.assert_allclose(ours, other, atol=2e-4 * np.abs(other).max())
         for head, wanted in zip(heads, told):
             assert head.keys() == wanted.keys()
-            for name in ("ptcl_repr", "model_id", "class_ptcl_idxs", "exc_class_ptcl_idxs", "xform.projection", "threed_ptcl_idxs"):
+            for name in (
+                "ptcl_repr",
+                "model_id",
+                "class_ptcl_idxs",
+                "exc_class_ptcl_idxs",
+                "xform.projection",
+                "threed_ptcl_idxs",
+            ):
                 np.testing.assert_array_equal(head.get(name), wanted.get(name))
 
 
@@ -90,7 +113,12 @@ def test_translations_of_views_are_undone(planted, monkeypatch, rng):
     monkeypatch.chdir(planted[0])
     views = np.concatenate([random_rotations(40, rng), np.zeros((40, 3, 1))], axis=2)
     views[:, :2, 3] = rng.uniform(-3, 3, (40, 2))
-    write_images("moved.hdf", list(standard(planted[1][0], views[:, :, :3], views[:, :2, 3], 5.0)), 5.0, [{"xform.projection": v} for v in views])
+    write_images(
+        "moved.hdf",
+        list(standard(planted[1][0], views[:, :, :3], views[:, :2, 3], 5.0)),
+        5.0,
+        [{"xform.projection": v} for v in views],
+    )
     run("make3d --input=moved.hdf --output=back.hdf --iter=1")
     assert alike(read("back.hdf")[0][0], planted[1][0]) > 0.93
 
@@ -102,15 +130,17 @@ def test_projections_without_views_and_models_from_0(planted, monkeypatch):
     images = [np.eye(32, dtype=np.float32)] * 3
     for first in (0, 1):
         write_images("refs.hdf", images, 5.0, [{"xform.projection": view, "model_id": first + m} for m in (0, 0, 1)])
-        found = eman.read_projections("refs.hdf")
+        found = support.read_projections("refs.hdf")
         assert found[1].model.tolist() == [0, 0, 1] and found[2] == 5.0
         np.testing.assert_allclose(found[1].rotation[2], view[:, :3], atol=1e-6)
     write_images("refs.hdf", images, 5.0)
-    assert eman.read_projections("refs.hdf")[1].model.tolist() == [0, 0, 0]
+    assert support.read_projections("refs.hdf")[1].model.tolist() == [0, 0, 0]
 
 
 def test_averages_of_filtered_twins(planted, monkeypatch):
-    """Aligned by the twins, averaged from the particles: twice as bright ones make the same averages on the grey scale of the references."""
+    """Aligned by the twins, averaged from the particles: twice as bright ones make the same averages on the grey scale
+    of the references.
+    """
     monkeypatch.chdir(planted[0])
     run("project map_0.hdf --outfile=r.hdf --orientgen=eman:delta=60")
     count = len(read("r.hdf")[0])
@@ -118,12 +148,15 @@ def test_averages_of_filtered_twins(planted, monkeypatch):
     matrix[0, :, 0], matrix[1], matrix[6] = np.arange(40) % count, 1, 1
     write_images("c.hdf", list(matrix), 1.0)
     run("proc p.hdf twins.hdf --process=filter.lowpass.gauss:cutoff_abs=0.2")
-    line = "classaverage --input=p.hdf --classmx=c.hdf --ref=r.hdf --iter=0 --output={} --resultmx={} --align=rotate_translate_flip:maxshift=3"
+    line = (
+        "classaverage --input=p.hdf --classmx=c.hdf --ref=r.hdf --iter=0 --output={} --resultmx={} "
+        "--align=rotate_translate_flip:maxshift=3"
+    )
     run(line.format("a.hdf", "ra.hdf"), "--usefilt=twins.hdf")
     run(line.format("b.hdf", "rb.hdf").replace("--input=p.hdf", "--input=twins.hdf"))
-    assert np.abs(read("ra.hdf")[0] - read("rb.hdf")[0]).max() < 1e-3               # the same poses ...
+    assert np.abs(read("ra.hdf")[0] - read("rb.hdf")[0]).max() < 1e-3  # the same poses ...
     sharp = [np.abs(np.fft.rfft2(read(name)[0])[:, 8:24, 10:]).mean() for name in ("a.hdf", "b.hdf")]
-    assert sharp[0] > 2 * sharp[1]                                                   # ... and the noise of the originals
+    assert sharp[0] > 2 * sharp[1]  # ... and the noise of the originals
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -133,9 +166,13 @@ def test_help_lists_every_component(kind, capsys):
     run(f"help {kind} -v")
     told = capsys.readouterr().out
     names = list(registry(kind))
-    assert [line.split()[0] for line in short.splitlines()] == names and all(len(line.split()) > 1 for line in short.splitlines())
+    assert [line.split()[0] for line in short.splitlines()] == names and all(
+        len(line.split()) > 1 for line in short.splitlines()
+    )
     for name in names:
-        assert any(line.split(":")[0] == name.split(":")[0] for line in told.splitlines() if not line.startswith(" ")), name
+        assert any(
+            line.split(":")[0] == name.split(":")[0] for line in told.splitlines() if not line.startswith(" ")
+        ), name
     assert sum(line.startswith("    ") for line in told.splitlines()) >= len(names)
     run("help", kind, names[0])
     alone = capsys.readouterr().out
@@ -149,36 +186,52 @@ def test_help_of_all_kinds(capsys):
 
 
 WRONG = [
-    ("help cpms", "unknown kind of components 'cpms': did you mean cmps"), ("help cmps cc", "unknown comparator 'cc': did you mean ccc"),
-    ("project nothing.hdf", "nothing.hdf: cannot be read"), ("project p.hdf", "p.hdf: 32 x 32 voxels, but a map must be cubic"),
+    ("help cpms", "unknown kind of components 'cpms': did you mean cmps"),
+    ("help cmps cc", "unknown comparator 'cc': did you mean ccc"),
+    ("project nothing.hdf", "nothing.hdf: cannot be read"),
+    ("project p.hdf", "p.hdf: 32 x 32 voxels, but a map must be cubic"),
     ("project map_0.hdf --sym=c1,c2", "--sym has 2 values for 1 maps"),
     ("project map_0.hdf small.hdf", "different boxes: map_0.hdf 32, small.hdf 20"),
-    ("project map_0.hdf --orientgen=eman:delt=3", "eman has no parameter 'delt'"), ("project map_0.hdf --sym=q3", "unknown symmetry 'q3'"),
-    ("simmx map_0.hdf p.hdf o.hdf", "map_0.hdf: holds maps"), ("simmx p.hdf wide.hdf o.hdf", "wide.hdf: images of 40 px, the references have 32"),
+    ("project map_0.hdf --orientgen=eman:delt=3", "eman has no parameter 'delt'"),
+    ("project map_0.hdf --sym=q3", "unknown symmetry 'q3'"),
+    ("simmx map_0.hdf p.hdf o.hdf", "map_0.hdf: holds maps"),
+    ("simmx p.hdf wide.hdf o.hdf", "wide.hdf: images of 40 px, the references have 32"),
     ("simmx p.hdf p.hdf o.hdf --mask=wide.hdf", "--mask wide.hdf: 40 x 40 pixels, the references have 32 x 32"),
     ("simmx p.hdf p.hdf o.hdf --cmp=frc:snrweight=1", "frc: snrweight needs particles with a CTF"),
-    ("simmx p.hdf p.hdf o.hdf --shrink=0", "--shrink 0"), ("simmx p.hdf p.hdf o.hdf --twostage=-1", "--twostage -1"),
+    ("simmx p.hdf p.hdf o.hdf --shrink=0", "--shrink 0"),
+    ("simmx p.hdf p.hdf o.hdf --twostage=-1", "--twostage -1"),
     ("simmx p.hdf p.hdf o.hdf --align=rotate", "unknown aligner 'rotate'"),
-    ("simmx p.hdf p.hdf o.hdf --ralign=refine:stepx=a", "refine:stepx=a: must be float"), ("simmx p.hdf p.hdf o.tif", "o.tif: '.tif' is no format"),
-    ("classify nothing.hdf o.hdf", "nothing.hdf: cannot be read"), ("classify map_0.hdf o.hdf", "map_0.hdf: 1 images of shape"),
+    ("simmx p.hdf p.hdf o.hdf --ralign=refine:stepx=a", "refine:stepx=a: must be float"),
+    ("simmx p.hdf p.hdf o.tif", "o.tif: '.tif' is no format"),
+    ("classify nothing.hdf o.hdf", "nothing.hdf: cannot be read"),
+    ("classify map_0.hdf o.hdf", "map_0.hdf: 1 images of shape"),
     ("classify c.hdf o.hdf --sep=2", "--sep 2: must be 1 to 1"),
     ("classaverage --input=p.hdf --classmx=few.hdf --ref=p.hdf", "few.hdf: 39 rows for 40"),
     ("classaverage --input=p.hdf --classmx=c.hdf --ref=two.hdf", "c.hdf: class 3, but two.hdf holds 2"),
     ("classaverage --input=p.hdf --classmx=half.hdf --ref=p.hdf", "half.hdf: class 3.5 is no whole number"),
-    ("classaverage --input=p.hdf --classmx=c.hdf --ref=p.hdf --averager=ctf.auto", "ctf.auto needs a CTF in the header"),
+    (
+        "classaverage --input=p.hdf --classmx=c.hdf --ref=p.hdf --averager=ctf.auto",
+        "ctf.auto needs a CTF in the header",
+    ),
     ("classaverage --input=p.hdf --classmx=c.hdf --ref=p.hdf --keep=1.5", "--keep 1.5: a share is"),
     ("classaverage --input=p.hdf --classmx=c.hdf --ref=p.hdf --iter=-1", "--iter -1"),
-    ("make3d --input=p.hdf", "p.hdf: no image with xform.projection"), ("make3d --input=views.hdf --input_model=7", "and model_id 7"),
+    ("make3d --input=p.hdf", "p.hdf: no image with xform.projection"),
+    ("make3d --input=views.hdf --input_model=7", "and model_id 7"),
     ("make3d --input=views.hdf --recon=wiener_fourier", "weights by the SNR, and the images have none"),
-    ("make3d --input=views.hdf --iter=0", "--iter 0"), ("make3d --input=views.hdf --keep=0", "--keep 0: a share"),
+    ("make3d --input=views.hdf --iter=0", "--iter 0"),
+    ("make3d --input=views.hdf --keep=0", "--keep 0: a share"),
     ("make3d --input=views.hdf --outsize=0", "--outsize 0: must be more than 0"),
-    ("make3d --input=views.hdf --setsf=text.txt", "text.txt: not a table"), ("proc p.hdf o.hdf --first=3 --last=40", "p.hdf holds images 0 to 39"),
+    ("make3d --input=views.hdf --setsf=text.txt", "text.txt: not a table"),
+    ("proc p.hdf o.hdf --first=3 --last=40", "p.hdf holds images 0 to 39"),
     ("proc p.hdf o.hdf --process=filter.lowpass.gaus:cutoff_abs=1", "did you mean filter.lowpass.gauss"),
-    ("proc p.hdf o.hdf --clip=-2", "--clip -2"), ("fsc map_0.hdf small.hdf", "small.hdf: 1 maps of 20 voxels, but one of 32"),
-    ("fsc map_0.hdf p.hdf", "p.hdf: 32 x 32 voxels"), ("eotest --input=p.hdf --models=map_0.hdf,map_1.hdf", "eotest refines one map"),
+    ("proc p.hdf o.hdf --clip=-2", "--clip -2"),
+    ("fsc map_0.hdf small.hdf", "small.hdf: 1 maps of 20 voxels, but one of 32"),
+    ("fsc map_0.hdf p.hdf", "p.hdf: 32 x 32 voxels"),
+    ("eotest --input=p.hdf --models=map_0.hdf,map_1.hdf", "eotest refines one map"),
     ("make3d --input=x --inptu=x", "unknown option --inptu: did you mean --input"),
     ("make3d --input=views.hdf --output=none/o.hdf", "none/o.hdf: there is no folder"),
-    ("classaverage --input=p.hdf --classmx=c.hdf --ref=p.hdf --resultmx=o.png", "o.png: '.png' is no format")]
+    ("classaverage --input=p.hdf --classmx=c.hdf --ref=p.hdf --resultmx=o.png", "o.png: '.png' is no format"),
+]
 
 
 @pytest.mark.parametrize("line, told", WRONG)
@@ -191,7 +244,9 @@ def test_wrong_input_is_told_in_one_line(planted, monkeypatch, line, told):
     write_images("half.hdf", np.where(matrix == 3, 3.5, 0).astype(np.float32), 1.0)
     write_images("wide.hdf", [np.eye(40, dtype=np.float32)] * 2, 5.0)
     write_images("two.hdf", [np.eye(32, dtype=np.float32)] * 2, 5.0)
-    write_images("views.hdf", [np.eye(32, dtype=np.float32)] * 2, 5.0, [{"xform.projection": np.eye(3, 4), "model_id": 1}] * 2)
+    write_images(
+        "views.hdf", [np.eye(32, dtype=np.float32)] * 2, 5.0, [{"xform.projection": np.eye(3, 4), "model_id": 1}] * 2
+    )
     write_images("small.hdf", [np.ones((20, 20, 20), np.float32)], 5.0)
     (planted[0] / "text.txt").write_text("no numbers\n")
     with pytest.raises(RefineError) as caught:
@@ -205,11 +260,17 @@ def test_two_ranks_tell_it_once(planted):
 
 
 def test_even_and_odd_particles_apart(tmp_path, monkeypatch):
-    """Each half has its particles, refines a map of its own with both halves in it, and the curve tells how they agree."""
+    """Each half has its particles, refines a map of its own with both halves in it, and the curve tells how they
+    agree.
+    """
     folder = make_set(tmp_path / "set", particles=20, states=1)
     monkeypatch.chdir(tmp_path)
-    line = (f"eotest --input={folder}/particles.star --models={folder}/seed_0.mrc --path=eo --iter=1 --targetres=30 --simcmp=ccc --classiter=0 "
-            "--simalign=rotate_translate_flip:maxshift=3 --classalign=rotate_translate_flip:maxshift=3 --orientgen=eman:delta=45 --verbose=0")
+    line = (
+        f"eotest --input={folder}/particles.star --models={folder}/seed_0.mrc --path=eo --iter=1 --targetres=30 "
+        "--simcmp=ccc --classiter=0 "
+        "--simalign=rotate_translate_flip:maxshift=3 --classalign=rotate_translate_flip:maxshift=3 "
+        "--orientgen=eman:delta=45 --verbose=0"
+    )
     run(line + " --check")
     assert not (tmp_path / "eo").exists()
     run(line)

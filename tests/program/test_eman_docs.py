@@ -1,4 +1,7 @@
-"""docs/eman2.md names every option of EMAN2 and every component, each in the table it belongs to, with the defaults that the code has."""
+"""docs/eman2.md names every option of EMAN2 and every component, each in the table it belongs to, with the defaults
+that the code has.
+"""
+
 import re
 import shlex
 from dataclasses import fields
@@ -8,13 +11,28 @@ import pytest
 
 from mpirefine.program import cli
 from mpirefine.program.catalogue import KINDS, registry
-from mpirefine.program.classes import angular_step
-from mpirefine.program.emanoptions import PRESETS, EmanOptions
+from mpirefine.program.eman2.components import angular_step
+from mpirefine.program.eman2.options import PRESETS, EmanOptions
 from mpirefine.program.options import Options, add_to, flag_of, validate
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/eman2.md"
-ALSO_EMAN = ("verbose", "check", "iter", "models", "nmodels", "input", "path", "mass", "apix", "sym", "lowmem", "sep", "targetres", "automask3d",
-             "threads")
+ALSO_EMAN = (
+    "verbose",
+    "check",
+    "iter",
+    "models",
+    "nmodels",
+    "input",
+    "path",
+    "mass",
+    "apix",
+    "sym",
+    "lowmem",
+    "sep",
+    "targetres",
+    "automask3d",
+    "threads",
+)
 OPTIONS = (*(one.name for one in fields(EmanOptions)), *ALSO_EMAN)
 VERDICTS = {"same", "better", "different"}
 NAMED = re.compile(r"`([^`\n]+)`")
@@ -24,13 +42,17 @@ def section(heading):
     """Lines from a heading to the next one of any level."""
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     start = lines.index(heading) + 1
-    return lines[start:next((i for i in range(start, len(lines)) if lines[i].startswith("#")), len(lines))]
+    return lines[start : next((i for i in range(start, len(lines)) if lines[i].startswith("#")), len(lines))]
 
 
 def rows(heading):
     """Cells of each row of the tables of a section, without their heads; a | within backticks is written \\|."""
     found = [re.split(r"(?<!\\)\|", line.strip().strip("|")) for line in section(heading) if line.startswith("|")]
-    return [[cell.strip() for cell in row] for row in found if not set("".join(row)) <= set("-: ") and row[0].strip() not in ("option", "component")]
+    return [
+        [cell.strip() for cell in row]
+        for row in found
+        if not set("".join(row)) <= set("-: ") and row[0].strip() not in ("option", "component")
+    ]
 
 
 def options_told():
@@ -44,7 +66,11 @@ def test_every_option_of_eman2_has_a_row():
 
 
 def test_every_option_that_is_told_is_there():
-    known = {flag_of(one.name) for one in fields(Options)} | {one.metadata["short"] for one in fields(Options)} | {"--version", "--help", "-h"}
+    known = (
+        {flag_of(one.name) for one in fields(Options)}
+        | {one.metadata["short"] for one in fields(Options)}
+        | {"--version", "--help", "-h"}
+    )
     assert set(options_told()) <= known
 
 
@@ -83,7 +109,9 @@ def test_absent_components_are_absent():
 
 
 def test_the_step_of_directions_told_is_that_of_the_code():
-    assert f"{angular_step(128, 2.0, 12.0, 5):.2f}° at speed 5 for 12 Å, 128 pixels of 2 Å" in options_told()["--speed"][3]
+    assert (
+        f"{angular_step(128, 2.0, 12.0, 5):.2f}° at speed 5 for 12 Å, 128 pixels of 2 Å" in options_told()["--speed"][3]
+    )
 
 
 def test_what_is_marked_asks_for_class_averages():

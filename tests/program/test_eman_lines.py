@@ -1,4 +1,7 @@
-"""Command lines as users of e2refinemulti type them, run to the end on a small set: the right maps, EMAN2's files, taken up again."""
+"""Command lines as users of e2refinemulti type them, run to the end on a small set: the right maps, EMAN2's files,
+taken up again.
+"""
+
 import json
 from dataclasses import replace
 
@@ -6,13 +9,13 @@ import numpy as np
 import pytest
 
 from mpirefine.data.emanctf import EmanCTF
-from mpirefine.maths.emanctf import from_params, phase_flip
+from mpirefine.maths.eman2.ctf import from_params, phase_flip
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to, validate
-from mpirefine.storage import lst
+from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import open_images, write_images
-from mpirefine.storage.particlefile import read_particles
+from mpirefine.storage.particle_file import read_particles
 from mpirefine.storage.stack import ParticleStack
 from tests.program.small import make_set
 
@@ -20,25 +23,33 @@ pytestmark = pytest.mark.usefixtures("quiet")
 PARTICLES = 48
 COARSE = "--orientgen=eman:delta=30:inc_mirror=0:perturb=0"
 LINES = {
-    "of now": "--preset eman2 --input={set}/particles.lst --models={set}/seed_0.mrc,{set}/seed_1.mrc --sym=c1,c2 --iter=1 --targetres=30 --sep=1 "
-              "--mass=300 --simcmp=frc:snrweight=1:maxres=30 --classkeep=0.9 --m3dkeep=0.8 --parallel=thread:4 " + COARSE,
-    "of 2011, twostage": "--preset eman2-2011 --input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=1 --sym=c1 --twostage=2 "
-                         "--simalign=rotate_translate_flip --simaligncmp=ccc --simralign=refine --simraligncmp=ccc --simcmp=ccc --sep=2 "
-                         "--classiter=1 --classaligncmp=ccc --classcmp=ccc --m3diter=2 --targetres=30 " + COARSE,
-    "of 2011, usefilt": "--preset=eman2-2011 --input={set}/particles.lst --usefilt={set}/filtered.hdf --models={set}/seed_0.mrc,{set}/seed_1.mrc "
-                        "--iter=1 --sym=c2,c1 --simcmp=frc:snrweight=1:maxres=30 --simaligncmp=ccc --classiter=0 --classkeep=0.8 "
-                        "--classkeepsig --shrink=2 --prefilt --m3diter=1 --targetres=30 " + COARSE,
-    "of 2011, automask3d and mass": "--preset=eman2-2011 --input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=2 --sym=c1 "
-                                    "--mass=300,320 --automask3d=0.6,5,2,2,10 --simcmp=ccc --simaligncmp=ccc --twostage=2 --classiter=0 --pad=40 "
-                                    "--m3diter=1 --m3dpostprocess=filter.lowpass.gauss:cutoff_freq=0.04 --targetres=30 " + COARSE,
-    "own defaults": "--input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=1 --classaverager=mean --classautomask "
-                    "--classrefsf --recon=fourier:mode=gauss_5 --projector=gauss_fft:mode=2 --prethreshold --treeclassify --targetres=30 "
-                    "--setformat=lst --mapformat=hdf " + COARSE,
+    "of now": "--preset eman2 --input={set}/particles.lst --models={set}/seed_0.mrc,{set}/seed_1.mrc --sym=c1,c2 "
+    "--iter=1 --targetres=30 --sep=1 "
+    "--mass=300 --simcmp=frc:snrweight=1:maxres=30 --classkeep=0.9 --m3dkeep=0.8 --parallel=thread:4 " + COARSE,
+    "of 2011, twostage": "--preset eman2-2011 --input={set}/particles.star "
+    "--models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=1 --sym=c1 --twostage=2 "
+    "--simalign=rotate_translate_flip --simaligncmp=ccc --simralign=refine --simraligncmp=ccc --simcmp=ccc --sep=2 "
+    "--classiter=1 --classaligncmp=ccc --classcmp=ccc --m3diter=2 --targetres=30 " + COARSE,
+    "of 2011, usefilt": "--preset=eman2-2011 --input={set}/particles.lst --usefilt={set}/filtered.hdf "
+    "--models={set}/seed_0.mrc,{set}/seed_1.mrc "
+    "--iter=1 --sym=c2,c1 --simcmp=frc:snrweight=1:maxres=30 --simaligncmp=ccc --classiter=0 --classkeep=0.8 "
+    "--classkeepsig --shrink=2 --prefilt --m3diter=1 --targetres=30 " + COARSE,
+    "of 2011, automask3d and mass": "--preset=eman2-2011 --input={set}/particles.star "
+    "--models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=2 --sym=c1 "
+    "--mass=300,320 --automask3d=0.6,5,2,2,10 --simcmp=ccc --simaligncmp=ccc --twostage=2 --classiter=0 --pad=40 "
+    "--m3diter=1 --m3dpostprocess=filter.lowpass.gauss:cutoff_freq=0.04 --targetres=30 " + COARSE,
+    "own defaults": "--input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=1 "
+    "--classaverager=mean --classautomask "
+    "--classrefsf --recon=fourier:mode=gauss_5 --projector=gauss_fft:mode=2 --prethreshold --treeclassify "
+    "--targetres=30 "
+    "--setformat=lst --mapformat=hdf " + COARSE,
 }
 
 
 def eman_set(folder):
-    """The set, its particles as EMAN2 keeps them (HDF, phases flipped, CTF in the headers, a list), and a filtered twin."""
+    """The set, its particles as EMAN2 keeps them (HDF, phases flipped, CTF in the headers, a list), and a filtered
+    twin.
+    """
     folder = make_set(folder, particles=PARTICLES)
     source = read_particles(folder / "particles.star")
     images = ParticleStack(source.table).read(np.arange(PARTICLES))
@@ -46,7 +57,10 @@ def eman_set(folder):
     flipped = [phase_flip(image, ctf) for image, ctf in zip(images, ctfs)]
     write_images(folder / "particles.hdf", flipped, source.grid.apix, [{"ctf": ctf.to_text()} for ctf in ctfs])
     shells = np.fft.fftfreq(32)[:, None] ** 2 + np.fft.rfftfreq(32) ** 2
-    low = [np.fft.irfft2(np.fft.rfft2(image) * np.exp(-shells / 0.2 ** 2), s=image.shape).astype(np.float32) for image in flipped]
+    low = [
+        np.fft.irfft2(np.fft.rfft2(image) * np.exp(-shells / 0.2**2), s=image.shape).astype(np.float32)
+        for image in flipped
+    ]
     write_images(folder / "filtered.hdf", low, source.grid.apix)
     lst.write_lst(folder / "particles.lst", [lst.Entry(i, "particles.hdf") for i in range(PARTICLES)])
     return folder
@@ -65,7 +79,7 @@ def labels(folder, suffix):
     if suffix == ".lst":
         return np.array([entry.header["class"] for entry in lst.read_lst(folder / "particles.lst")]) - 1
     found = (folder / "particles.star").read_text().split("data_particles")[1]
-    column = int(found[found.index("_rlnClassNumber"):].split("#")[1].split()[0]) - 1
+    column = int(found[found.index("_rlnClassNumber") :].split("#")[1].split()[0]) - 1
     return np.array([int(line.split()[column]) for line in found.splitlines() if "@" in line]) - 1
 
 
@@ -104,14 +118,27 @@ def check_files(run, wanted):
     with open_images(run / f"projections_{number}") as views, open_images(run / f"classes_{number}") as classes:
         assert views.count == classes.count
         models = [views.value(i, "model_id") for i in range(views.count)]
-        assert models == sorted(models) and set(models) == {1, 2} and models == [classes.value(i, "model_id") for i in range(classes.count)]
-        held = sum(np.size(classes.value(i, name)) for i in range(classes.count) for name in ("class_ptcl_idxs", "exc_class_ptcl_idxs")
-                   if classes.value(i, name) is not None)
+        assert (
+            models == sorted(models)
+            and set(models) == {1, 2}
+            and models == [classes.value(i, "model_id") for i in range(classes.count)]
+        )
+        held = sum(
+            np.size(classes.value(i, name))
+            for i in range(classes.count)
+            for name in ("class_ptcl_idxs", "exc_class_ptcl_idxs")
+            if classes.value(i, name) is not None
+        )
     with open_images(run / f"classmx_{number}") as matrix, open_images(run / f"cls_result_{number}") as results:
         planes, after = matrix.read(range(7)), results.read(range(7))
     sep = wanted.sep or 1
     assert planes.shape == after.shape == (7, PARTICLES, sep) and held == PARTICLES * sep
-    assert (planes[0] == after[0]).all() and (planes[1] == 1).all() and set(np.unique(after[1])) <= {0, 1} and (planes[6] == 1).all()
+    assert (
+        (planes[0] == after[0]).all()
+        and (planes[1] == 1).all()
+        and set(np.unique(after[1])) <= {0, 1}
+        and (planes[6] == 1).all()
+    )
     page = (run / "report.html").read_text()
     assert page.count("data:image/png") == 3 and "hesitates" not in page
     told = json.loads((run / "0_refine_parms.json").read_text())

@@ -1,4 +1,7 @@
-"""The options of e2refinemulti: all are there, with EMAN2's types and, with a preset, its defaults; second spellings and exclusions."""
+"""The options of e2refinemulti: all are there, with EMAN2's types and, with a preset, its defaults; second spellings
+and exclusions.
+"""
+
 import os
 import re
 from pathlib import Path
@@ -10,12 +13,36 @@ from mpirefine.program import cli
 from mpirefine.program.options import Options, add_to, types
 
 DESIGN = Path(os.environ.get("MPIREFINE_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "design/eman2.md"
-KINDS = {"flag": "bool", "int": "int", "str": "str", "float": "float", "float kDa": "str", "float Å": "float", "str kDa": "str", "int 1-7": "int"}
+KINDS = {
+    "flag": "bool",
+    "int": "int",
+    "str": "str",
+    "float": "float",
+    "float kDa": "str",
+    "float Å": "float",
+    "str kDa": "str",
+    "int 1-7": "int",
+}
 # deliberate differences, each in docs/eman2.md: one value per map needs text, and what an unset option means
 DIFFERENT_TYPES = {"apix": "float", "mass": "str"}
-# not a plain value in the table: flags that are off, None, or said in words; and terminal output, folders and ranks, which are not EMAN2's
-NO_DEFAULT = {"sym", "version", "help", "verbose", "check", "apix", "iter", "lowmem", "threads", "input", "path", "m3dpostprocess", "m3dsetsf",
-              "automask3d"}
+# not a plain value in the table: flags that are off, None, or said in words; and terminal output, folders and ranks,
+# which are not EMAN2's
+NO_DEFAULT = {
+    "sym",
+    "version",
+    "help",
+    "verbose",
+    "check",
+    "apix",
+    "iter",
+    "lowmem",
+    "threads",
+    "input",
+    "path",
+    "m3dpostprocess",
+    "m3dsetsf",
+    "automask3d",
+}
 
 
 def table(first, last):
@@ -23,7 +50,7 @@ def table(first, last):
     if not DESIGN.exists():
         pytest.skip(f"{DESIGN} is absent: the table of EMAN2's options is not shipped")
     text = DESIGN.read_text()
-    text = text[text.index(first):text.index(last)]
+    text = text[text.index(first) : text.index(last)]
     rows = []
     for line in text.splitlines():
         if line.startswith("| `-"):
@@ -49,8 +76,10 @@ def plain(default):
     return {"on": True}.get(word, word)
 
 
-@pytest.mark.parametrize("preset, first, last, least", [
-    ("eman2-2011", "## 2. Options", "Checks done by 2011", 49), ("eman2", "## 3. Options, current", "Removed:", 25)])
+@pytest.mark.parametrize(
+    "preset, first, last, least",
+    [("eman2-2011", "## 2. Options", "Checks done by 2011", 49), ("eman2", "## 3. Options, current", "Removed:", 25)],
+)
 def test_every_option_with_its_type_and_default(preset, first, last, least):
     rows = table(first, last)
     assert len(rows) >= least
@@ -89,9 +118,14 @@ def test_short_spellings():
     assert options.by_classes == ()
 
 
-@pytest.mark.parametrize("words, named", [
-    (["--simcmp", "ccc"], ("simcmp",)), (["--classkeep", "0.9", "--usefilt", "f.lst"], ("usefilt", "classkeep")),
-    (["--speed", "5", "--breaksym"], ())])
+@pytest.mark.parametrize(
+    "words, named",
+    [
+        (["--simcmp", "ccc"], ("simcmp",)),
+        (["--classkeep", "0.9", "--usefilt", "f.lst"], ("usefilt", "classkeep")),
+        (["--speed", "5", "--breaksym"], ()),
+    ],
+)
 def test_what_asks_for_class_averages(words, named):
     assert parse(*words).by_classes == named
 
@@ -103,10 +137,16 @@ def test_one_map_and_how_its_seeds_are_made():
     assert (options.nmodels, options.seeds_from) == (3, "random-subsets")
 
 
-@pytest.mark.parametrize("words, told", [
-    (["--model", "a", "--randphase", "--mapfragment"], "choose one"), (["--model", "a", "--models", "b,c"], "leave one of them out"),
-    (["--preset", "eman2", "--model", "a"], "one of --mapfragment, --randphase, --randclassify"), (["--models", "a", "--randphase"], "with --model"),
-    (["--preset", "eman3"], "eman3")])
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["--model", "a", "--randphase", "--mapfragment"], "choose one"),
+        (["--model", "a", "--models", "b,c"], "leave one of them out"),
+        (["--preset", "eman2", "--model", "a"], "one of --mapfragment, --randphase, --randclassify"),
+        (["--models", "a", "--randphase"], "with --model"),
+        (["--preset", "eman3"], "eman3"),
+    ],
+)
 def test_what_excludes_each_other(words, told):
     with pytest.raises(ParameterError, match=told):
         parse(*words)

@@ -1,10 +1,11 @@
 """A change of the code that is meant to change no result changes none: both ways, one rank and three."""
+
 import numpy as np
 import pytest
 
 from tests.program.equality import EXPECTED, WAYS, refined, rounding
 
-SAME, LIKE = 1e-6, 0.1     # of the largest density; on a processor that rounds as the recording one did, and on any other
+SAME, LIKE = 1e-6, 0.1  # of the largest density; on a processor that rounds as the recording one did, and on any other
 
 
 @pytest.mark.parametrize("way", WAYS)

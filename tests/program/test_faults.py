@@ -1,4 +1,5 @@
 """What a user sees when something is wrong: one line each, exit status 2, no traceback, and never a hang."""
+
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from mpirefine.storage.mrc import read_volume, write_volume
-from mpirefine.storage.runfile import has_parallel_hdf5
+from mpirefine.storage.run.runfile import has_parallel_hdf5
 from mpirefine.storage.star import read_star
 from tests.program.small import basic, clean_environment, command, make_set
 
@@ -58,13 +59,16 @@ def test_help():
     assert "--models" in short.stdout and "--block-mb" not in short.stdout and "--block-mb" in full.stdout
 
 
-@pytest.mark.parametrize("words, expected", [
-    (["refin"], "did you mean refine"),
-    (["--modls", "x"], "did you mean --models"),
-    (["--input", "x.star"], "--models is missing"),
-    (["resume", "nowhere"], "no run.h5"),
-    (["resume"], "folder"),
-])
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (["refin"], "did you mean refine"),
+        (["--modls", "x"], "did you mean --models"),
+        (["--input", "x.star"], "--models is missing"),
+        (["resume", "nowhere"], "no run.h5"),
+        (["resume"], "folder"),
+    ],
+)
 def test_wrong_words(words, expected, tmp_path):
     assert len(told(command(*words, cwd=tmp_path), expected)) == 1
 
@@ -74,20 +78,28 @@ def test_everything_is_told_together(broken, tmp_path):
     edit(broken / "particles.star", "000005@particles.mrcs", "000005@lost.mrcs")
     write_volume(broken / "seed_0.mrc", np.zeros((8, 8, 10), np.float32), 8.0)
     (tmp_path / "mine.txt").write_text("not to be written over")
-    lines = told(command(*basic(broken, path=tmp_path)),
-                 "row 3: .*_rlnImageName.*99.*holds 12", "row 5: .*lost.mrcs", "seed_0.mrc: 10 x 8 x 8.*cubic",
-                 "--path .*holds mine.txt")
+    lines = told(
+        command(*basic(broken, path=tmp_path)),
+        "row 3: .*_rlnImageName.*99.*holds 12",
+        "row 5: .*lost.mrcs",
+        "seed_0.mrc: 10 x 8 x 8.*cubic",
+        "--path .*holds mine.txt",
+    )
     assert len(lines) == 4
 
 
-@pytest.mark.parametrize("changes, expected", [
-    (dict(sym="c1,c2,c3"), "--sym has 3 values for 2 maps"),
-    (dict(sym="x5"), "x5"),
-    (dict(mass="1,2,3"), "--mass has 3 values"),
-    (dict(automask3d="1,2"), "--automask3d"),
-    (dict(input="nothing.star"), "nothing.star: cannot be read"),
-    (dict(path="set"), "--path"),
-], ids=lambda value: value if isinstance(value, str) else None)
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        (dict(sym="c1,c2,c3"), "--sym has 3 values for 2 maps"),
+        (dict(sym="x5"), "x5"),
+        (dict(mass="1,2,3"), "--mass has 3 values"),
+        (dict(automask3d="1,2"), "--automask3d"),
+        (dict(input="nothing.star"), "nothing.star: cannot be read"),
+        (dict(path="set"), "--path"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
 def test_wrong_values(changes, expected, broken):
     (broken / "set").write_text("a file where a folder should be")
     told(command(*basic(broken, **changes), cwd=broken), expected)
@@ -126,13 +138,18 @@ def test_particles_that_cannot_be_used_are_set_aside_with_the_reason(broken, tmp
         stack.write(np.full(32 * 32, 0.5, np.float32).tobytes())
     done = command(*basic(broken, iter=1, path=tmp_path / "run"), ranks=2)
     assert done.returncode == 0, done.stderr
-    assert "because pixels are not finite: rows 7" in done.stdout and "because all pixels are the same: rows 10" in done.stdout
+    assert (
+        "because pixels are not finite: rows 7" in done.stdout
+        and "because all pixels are the same: rows 10" in done.stdout
+    )
     assert "2 set aside" in done.stdout
     found = read_star(tmp_path / "run/particles.star")["particles"].floats("rlnClassNumber")
     assert found[6] == 0 and found[9] == 0 and (np.delete(found, [6, 9]) > 0).all()
     lines = (tmp_path / "run/set_aside.txt").read_text().splitlines()
-    assert [(line.split()[0], line.split(" ", 2)[2]) for line in lines[1:]] == [("7", "0.00 pixels are not finite"),
-                                                                                ("10", "0.00 all pixels are the same")]
+    assert [(line.split()[0], line.split(" ", 2)[2]) for line in lines[1:]] == [
+        ("7", "0.00 pixels are not finite"),
+        ("10", "0.00 all pixels are the same"),
+    ]
 
 
 def test_an_old_run_is_never_written_over(original, tmp_path):
@@ -154,7 +171,7 @@ def test_errors_are_told_once_on_many_ranks(broken):
 
 SABOTAGE = """
 import sys
-from mpirefine.steps import simmx
+from mpirefine.steps.likelihood import simmx
 from mpi4py import MPI
 old = simmx.Simmx.run
 def run(self, state, ctx):
@@ -167,12 +184,19 @@ sys.exit(__main__.run(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("what, expected", [
-    ("raise ValueError('planted mistake')", r"\[rank 1\].*planted mistake"),
-    ("from mpirefine.errors import InputError; raise InputError('stack.mrcs: planted')", "mpirefine: error: stack.mrcs: planted"),
-    ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
-    ("sys.exit(3)", ""),
-], ids=["mistake", "input", "killed", "exit"])
+@pytest.mark.parametrize(
+    "what, expected",
+    [
+        ("raise ValueError('planted mistake')", r"\[rank 1\].*planted mistake"),
+        (
+            "from mpirefine.errors import InputError; raise InputError('stack.mrcs: planted')",
+            "mpirefine: error: stack.mrcs: planted",
+        ),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+        ("sys.exit(3)", ""),
+    ],
+    ids=["mistake", "input", "killed", "exit"],
+)
 def test_one_rank_ends_all_and_the_run_can_be_taken_up(what, expected, original, tmp_path):
     script = tmp_path / "sabotage.py"
     script.write_text(SABOTAGE.format(what=what))
@@ -203,7 +227,13 @@ def test_sigterm_ends_with_a_status_and_a_run_that_goes_on(original, tmp_path):
 
 def test_mpirun_of_another_mpi_is_noticed(original):
     environment = {**clean_environment(), "PMI_SIZE": "4"}
-    done = subprocess.run([sys.executable, "-m", "mpirefine", *basic(original)], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "mpirefine", *basic(original)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     told(done, "the launcher started 4 ranks.*MPI sees 1", status=1)
 
 
@@ -221,8 +251,10 @@ def test_selfcheck(ranks):
 def test_a_serial_h5py_writes_through_rank_0(original, tmp_path):
     """As with no parallel HDF5: the same file, and it is taken up with the other transport."""
     script = tmp_path / "serial.py"
-    script.write_text("import sys\nfrom mpirefine.storage import runfile\nrunfile.has_parallel_hdf5 = lambda: False\n"
-                      "from mpirefine import __main__\nsys.exit(__main__.run(sys.argv[1:]))\n")
+    script.write_text(
+        "import sys\nfrom mpirefine.storage import runfile\nrunfile.has_parallel_hdf5 = lambda: False\n"
+        "from mpirefine import __main__\nsys.exit(__main__.run(sys.argv[1:]))\n"
+    )
     words = ["mpirun", "-n", "3", sys.executable, str(script), *basic(original, path=tmp_path / "run", iter=1)]
     done = subprocess.run(words, env=clean_environment(), capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

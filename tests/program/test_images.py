@@ -1,4 +1,5 @@
 """Particles as they come: raw counts, repeated, in any order, dark; whole runs of a small set."""
+
 import re
 import shutil
 
@@ -55,6 +56,7 @@ def known(original, tmp_path_factory):
     from mpi4py import MPI
 
     from mpirefine.distribution.team import Team
+
     folder = shutil.copytree(original, tmp_path_factory.mktemp("known") / "set")
     labels, run = refined(folder, Team(MPI.COMM_SELF))
     assert (labels == np.load(original / "truth.npz")["label"]).mean() > 0.9
@@ -65,10 +67,14 @@ def known(original, tmp_path_factory):
 def test_raw_counts_give_the_labels_of_normalised_images(team, changed, known, rng):
     images = pixels(changed)
     count, axis = len(images), np.arange(32) - 16
-    gain, level, slope = 37 * np.exp(0.3 * rng.standard_normal(count)), rng.normal(1200, 200, count), rng.normal(0, 2, (count, 2))
+    gain, level, slope = (
+        37 * np.exp(0.3 * rng.standard_normal(count)),
+        rng.normal(1200, 200, count),
+        rng.normal(0, 2, (count, 2)),
+    )
     ramp = slope[:, :1, None] * axis[None, None] + slope[:, 1:, None] * axis[None, :, None]
     raw = images * gain[:, None, None] + level[:, None, None] + ramp
-    raw[: count // 4] = images[: count // 4]                     # some were normalised before
+    raw[: count // 4] = images[: count // 4]  # some were normalised before
     write_stack(changed / "particles.mrcs", raw, 8.0)
     labels, run = refined(changed, team)
     assert (labels == known[0]).mean() >= 0.99
@@ -118,8 +124,15 @@ def test_states_that_take_turns_have_both_halves(team, changed):
 def test_half_sets_of_the_file_are_used_or_it_is_said_why_not(team, changed, known):
     tables = read_star(changed / "particles.star")
     count = len(known[0])
-    for subset, used in ((["1", "2"] * (count // 2), True), (["1"] * count, False), ([str(k + 1) for k in known[0]], None)):
-        write_star(changed / "particles.star", [tables["optics"], tables["particles"].with_columns({"rlnRandomSubset": subset})])
+    for subset, used in (
+        (["1", "2"] * (count // 2), True),
+        (["1"] * count, False),
+        ([str(k + 1) for k in known[0]], None),
+    ):
+        write_star(
+            changed / "particles.star",
+            [tables["optics"], tables["particles"].with_columns({"rlnRandomSubset": subset})],
+        )
         _, run = refined(changed, team)
         written = read_star(run / "particles.star")["particles"].column("rlnRandomSubset")
         said = (run / "run.log").read_text()
@@ -127,7 +140,7 @@ def test_half_sets_of_the_file_are_used_or_it_is_said_why_not(team, changed, kno
             assert written == subset and "are not used" not in said
         elif used is False:
             assert "are not used: all 40 particles have the same value" in said and set(written) == {"1", "2"}
-        else:                     # states parted as halves are: each map would have one of them
+        else:  # states parted as halves are: each map would have one of them
             assert re.search("are not used: .* tried in map", said) or "its resolution is not known" in said
 
 
@@ -139,7 +152,9 @@ def test_rows_that_repeat_an_image_are_counted_and_share_a_half(team, changed):
     tables = read_star(changed / "particles.star")
     names = tables["particles"].column("rlnImageName")
     names[count:] = [name.replace("particles.mrcs", "copy.mrcs") for name in names[count:]]
-    write_star(changed / "particles.star", [tables["optics"], tables["particles"].with_columns({"rlnImageName": names})])
+    write_star(
+        changed / "particles.star", [tables["optics"], tables["particles"].with_columns({"rlnImageName": names})]
+    )
     labels, run = refined(changed, team)
     half = read_star(run / "particles.star")["particles"].column("rlnRandomSubset")
     assert half[:count] == half[count:] and set(half) == {"1", "2"}
@@ -151,7 +166,10 @@ def test_dark_particles_are_refused_and_turned_when_asked(changed, known):
     run = changed.parent / "run"
     done = command(*basic(changed, iter=1, path=run, held_out=0), ranks=2)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert re.search("error: --input: particles of optics group 'opticsGroup1' fit the maps with their contrast turned.*--invert", done.stderr)
+    assert re.search(
+        "error: --input: particles of optics group 'opticsGroup1' fit the maps with their contrast turned.*--invert",
+        done.stderr,
+    )
     assert not run.exists()
     done = command(*basic(changed, iter=1, path=run, held_out=0, invert=True), ranks=2)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
 """Options: one declaration makes the command line, its checks and the JSON; automatic values have reasons."""
+
 import argparse
 from dataclasses import fields
 
@@ -6,7 +7,7 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
-from mpirefine.program import auto, cli
+from mpirefine.program import cli, defaults
 from mpirefine.program.options import Options, add_to, flag_of, types, validate
 
 GRID = Grid(64, 4.0)
@@ -34,7 +35,19 @@ def test_help_shows_the_dozen_that_matter():
 
 
 def test_values_come_back_from_the_command_line_and_from_json():
-    options = parse("--input", "p.star", "--models", "a.mrc", "--nmodels", "3", "--mass", "100,200,300", "--lowmem", "--targetres", "9.5")
+    options = parse(
+        "--input",
+        "p.star",
+        "--models",
+        "a.mrc",
+        "--nmodels",
+        "3",
+        "--mass",
+        "100,200,300",
+        "--lowmem",
+        "--targetres",
+        "9.5",
+    )
     assert options == Options(input="p.star", models="a.mrc", nmodels=3, mass="100,200,300", lowmem=True, targetres=9.5)
     assert Options.from_json(options.to_json()) == options
 
@@ -44,13 +57,16 @@ def test_json_of_another_version():
         Options.from_json('{"input": "x", "wobble": 1}')
 
 
-@pytest.mark.parametrize("words, told", [
-    (["--itre", "3"], "did you mean --iter"),
-    (["--zzz"], "unknown option --zzz"),
-    (["--iter", "many"], "--iter.*many"),
-    (["--assign", "both"], "assign.*both"),
-    (["--iter"], "expected one argument"),
-])
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["--itre", "3"], "did you mean --iter"),
+        (["--zzz"], "unknown option --zzz"),
+        (["--iter", "many"], "--iter.*many"),
+        (["--assign", "both"], "assign.*both"),
+        (["--iter"], "expected one argument"),
+    ],
+)
 def test_wrong_words(words, told):
     with pytest.raises(ParameterError, match=told):
         parse(*words)
@@ -68,35 +84,40 @@ def test_not_a_number_is_out_of_range():
 
 
 def test_automatic_values_and_their_reasons():
-    found = auto.resolve(Options(**BASIC), GRID, 2)
+    found = defaults.resolve(Options(**BASIC), GRID, 2)
     assert found.options.targetres == pytest.approx(12.0)
     assert found.options.maxshift == 5
     assert found.symmetries == ("c1", "c1") and found.mass is None
-    assert len(found.reasons) == 3 and all(name in " ".join(found.reasons) for name in ("--targetres", "--maxshift", "temperature"))
-    several = auto.resolve(Options(models="a.mrc", nmodels=4), GRID, 1).options
+    assert len(found.reasons) == 3 and all(
+        name in " ".join(found.reasons) for name in ("--targetres", "--maxshift", "temperature")
+    )
+    several = defaults.resolve(Options(models="a.mrc", nmodels=4), GRID, 1).options
     assert several.temperature > 1 and several.iter > found.options.iter == 8
 
 
 def test_values_given_are_kept():
     given = Options(**BASIC, iter=8, sep=3, targetres=20.0, maxshift=3.0, temperature=2.0, sym="C3,icos", mass="10,20")
-    found = auto.resolve(given, GRID, 2)
+    found = defaults.resolve(given, GRID, 2)
     assert (found.options, found.symmetries, found.mass, found.reasons) == (given, ("c3", "icos"), (10.0, 20.0), ())
 
 
-@pytest.mark.parametrize("changes, told", [
-    (dict(sym="c1,c2,c3"), "--sym has 3 values for 2 maps"),
-    (dict(sym="q7"), "q7"),
-    (dict(mass="heavy"), "--mass heavy"),
-    (dict(nmodels=3), "--nmodels 3"),
-    (dict(targetres=2.0), "Nyquist"),
-    (dict(maxshift=30.0), "quarter of the box"),
-])
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        (dict(sym="c1,c2,c3"), "--sym has 3 values for 2 maps"),
+        (dict(sym="q7"), "q7"),
+        (dict(mass="heavy"), "--mass heavy"),
+        (dict(nmodels=3), "--nmodels 3"),
+        (dict(targetres=2.0), "Nyquist"),
+        (dict(maxshift=30.0), "quarter of the box"),
+    ],
+)
 def test_what_cannot_be_is_told(changes, told):
     with pytest.raises(InputError, match=told):
-        auto.resolve(Options(**{**BASIC, **changes}), GRID, 2)
+        defaults.resolve(Options(**{**BASIC, **changes}), GRID, 2)
 
 
 def test_all_complaints_at_once():
     with pytest.raises(InputError) as error:
-        auto.resolve(Options(**BASIC, sym="q7", mass="heavy", targetres=2.0), GRID, 2)
+        defaults.resolve(Options(**BASIC, sym="q7", mass="heavy", targetres=2.0), GRID, 2)
     assert len(error.value.problems) == 3

@@ -1,4 +1,5 @@
 """The structure: what importing starts, who may know MPI, which layer sees which."""
+
 import re
 import subprocess
 import sys
@@ -12,16 +13,24 @@ HEAVY = ("mpi4py.MPI", "scipy", "h5py", "matplotlib", "finufft", "pyfftw", "jinj
 
 
 def python(text):
-    return subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True, env=clean_environment(), cwd=ROOT).stdout.split()
+    return subprocess.run(
+        [sys.executable, "-c", text], check=True, capture_output=True, text=True, env=clean_environment(), cwd=ROOT
+    ).stdout.split()
 
 
-@pytest.mark.parametrize("module", ["mpirefine", "mpirefine.program.cli", "mpirefine.program.options", "mpirefine.program.auto"])
+@pytest.mark.parametrize(
+    "module", ["mpirefine", "mpirefine.program.cli", "mpirefine.program.options", "mpirefine.program.defaults"]
+)
 def test_import_starts_nothing(module):
     assert python(f"import sys, {module}; print(*[m for m in {HEAVY} if m in sys.modules])") == []
 
 
 def test_maths_and_data_do_not_load_mpi():
-    paths = [p.relative_to(ROOT).with_suffix("") for p in PACKAGE if p.parent.name in ("maths", "data") and p.stem != "__init__"]
+    paths = [
+        p.relative_to(ROOT).with_suffix("")
+        for p in PACKAGE
+        if p.parent.name in ("maths", "data") and p.stem != "__init__"
+    ]
     names = [".".join(p.parts) for p in paths]
     assert len(names) > 15
     load = f"import importlib, sys\nfor n in {names}: importlib.import_module(n)\n"
@@ -30,20 +39,30 @@ def test_maths_and_data_do_not_load_mpi():
 
 def test_the_world_is_named_in_one_place():
     """Team.world() makes it; the entry point, which no Team outlives, ends all ranks through it."""
-    named = {p.relative_to(ROOT / "mpirefine").as_posix() for p in PACKAGE if re.search(r"\bCOMM_WORLD\b", p.read_text())}
+    named = {
+        p.relative_to(ROOT / "mpirefine").as_posix() for p in PACKAGE if re.search(r"\bCOMM_WORLD\b", p.read_text())
+    }
     assert named == {"distribution/team.py", "__main__.py"}
     assert (ROOT / "mpirefine/distribution/team.py").read_text().count("COMM_WORLD") == 1
 
 
 def test_only_distribution_and_the_command_line_import_mpi():
-    named = {p.relative_to(ROOT / "mpirefine").parts[0] for p in PACKAGE if re.search(r"^\s*(from|import) mpi4py", p.read_text(), re.M)}
+    named = {
+        p.relative_to(ROOT / "mpirefine").parts[0]
+        for p in PACKAGE
+        if re.search(r"^\s*(from|import) mpi4py", p.read_text(), re.M)
+    }
     assert named == {"distribution", "program"}
-    inside = {p.name for p in PACKAGE if "program" in p.parts and re.search(r"^\s*(from|import) mpi4py", p.read_text(), re.M)}
+    inside = {
+        p.name for p in PACKAGE if "program" in p.parts and re.search(r"^\s*(from|import) mpi4py", p.read_text(), re.M)
+    }
     assert inside == {"selfcheck.py"}
 
 
 def test_layers():
-    done = subprocess.run(["lint-imports", "--no-cache"], cwd=ROOT, env=clean_environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        ["lint-imports", "--no-cache"], cwd=ROOT, env=clean_environment(), capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 

@@ -1,4 +1,5 @@
 """What `plan` and `bench` say, and that a run does what `plan` foresaw."""
+
 import json
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError
 from mpirefine.program.commands import refine
-from mpirefine.program.machine import Machine
-from mpirefine.program.workload import Job
-from mpirefine.steps.seed import estimate_radius
+from mpirefine.program.performance.benchmark import Machine
+from mpirefine.program.performance.cost_model import Job
+from mpirefine.steps.shared.seeds import estimate_radius
 from mpirefine.storage.mrc import read_volume
 from tests.program.small import command, make_set
 from tests.program.test_refine import options
@@ -19,8 +20,21 @@ UNITS = dict.fromkeys(("project", "simmx", "average", "insert", "store averages"
 
 
 def job(**changes):
-    return Job(**{**dict(particles=10000, grid=Grid(128, 2.0), symmetries=("c1", "c1"), radius=90.0, targetres=12.0, maxshift=8.0, ranks=16,
-                         per_node=8), **changes})
+    return Job(
+        **{
+            **dict(
+                particles=10000,
+                grid=Grid(128, 2.0),
+                symmetries=("c1", "c1"),
+                radius=90.0,
+                targetres=12.0,
+                maxshift=8.0,
+                ranks=16,
+                per_node=8,
+            ),
+            **changes,
+        }
+    )
 
 
 def test_work_scales_as_it_should():
@@ -38,7 +52,9 @@ def test_memory_does_not_grow_with_ranks_or_classes():
     assert many.rank < few.rank and many.shared == few.shared
     assert few.node == pytest.approx(8 * few.rank - 7 * few.private["maps on rank 0"] + few.shared)
     fine = job(targetres=8.0).memory(100)
-    assert fine.private["averaging"] == pytest.approx(few.private["averaging"], rel=0.05) and fine.shared > 2 * few.shared
+    assert (
+        fine.private["averaging"] == pytest.approx(few.private["averaging"], rel=0.05) and fine.shared > 2 * few.shared
+    )
     assert job(lowmem=True).memory(100).private["particles"] == 0
 
 
@@ -68,10 +84,19 @@ def test_a_run_sends_what_was_planned(team, shared_tmp):
     grid = Grid(32, 8.0)
     radius = max(estimate_radius(read_volume(folder / f"seed_{k}.mrc")[0], grid) for k in (0, 1))
     asked = options(folder)
-    planned = job(particles=60, grid=grid, radius=radius, targetres=asked.targetres, maxshift=asked.maxshift, ranks=team.size, per_node=team.size)
+    planned = job(
+        particles=60,
+        grid=grid,
+        radius=radius,
+        targetres=asked.targetres,
+        maxshift=asked.maxshift,
+        ranks=team.size,
+        per_node=team.size,
+    )
     steps = json.loads((shared_tmp / "run/timing.json").read_text())["iterations"][1]["steps"]
     sent = planned.bytes_sent()
     import h5py
+
     with h5py.File(shared_tmp / "run/run.h5") as file:
         classes = len(file["iterations/01/orientations/model"])
     assert steps["average"]["bytes_sent"] == pytest.approx(sent["average"] * classes / planned.references[1], rel=1e-9)

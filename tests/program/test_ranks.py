@@ -1,4 +1,5 @@
 """More ranks than the test run has: the command line, on one rank and on five."""
+
 import mrcfile
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Whole refinements of a small simulated set: any number of ranks, taken up again, and what lies in the folder afterwards."""
+"""Whole refinements of a small simulated set: any number of ranks, taken up again, and what lies in the folder
+afterwards.
+"""
+
 import json
 import os
 import shutil
@@ -10,8 +13,8 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
-from mpirefine.maths.filters import resample
-from mpirefine.program import repeated, rundir
+from mpirefine.maths.fourier.filters import resample
+from mpirefine.program import repeated_runs, run_folder
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
@@ -42,7 +45,12 @@ def table(path):
 def outcome(folder):
     """Class, angles and origins as written."""
     found = table(folder / "particles.star")
-    return np.column_stack([found.floats(name) for name in ("rlnClassNumber", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst")])
+    return np.column_stack(
+        [
+            found.floats(name)
+            for name in ("rlnClassNumber", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst")
+        ]
+    )
 
 
 def half_turn(volume, axes):
@@ -151,7 +159,9 @@ def test_threads_change_nothing(team, shared_tmp, small_set):
 
 @pytest.mark.ranks(1, 2, 4)
 def test_more_threads_than_cores_are_refused(team, shared_tmp, small_set):
-    with pytest.raises(ParameterError, match=f"{team.size} ranks of a node x 4096 threads = {4096 * team.size}, but they may use"):
+    with pytest.raises(
+        ParameterError, match=f"{team.size} ranks of a node x 4096 threads = {4096 * team.size}, but they may use"
+    ):
         refine.run(options(small_set, path=shared_tmp / "run", threads=4096), team)
 
 
@@ -163,14 +173,26 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
         return
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     assert names == {
-        "0_refine_parms.json", "run.h5", "iterations/01.h5", "iterations/02.h5", "run.log", "timing.json", "report.html", "differences.json",
-        "particles.star", "sets/particles_m01.star", "sets/particles_m02.star", *(f"threed_{i:02d}_{m:02d}.mrc" for i in (0, 1, 2) for m in (1, 2)),
-        *(f"threed_02_{m:02d}_{kind}.mrc" for m in (1, 2) for kind in ("half1", "half2", "hard")), "set_aside.txt",
-        *(f"fsc_{kind}_{i:02d}.txt" for kind in ("halves", "previous", "between") for i in (1, 2))}
+        "0_refine_parms.json",
+        "run.h5",
+        "iterations/01.h5",
+        "iterations/02.h5",
+        "run.log",
+        "timing.json",
+        "report.html",
+        "differences.json",
+        "particles.star",
+        "sets/particles_m01.star",
+        "sets/particles_m02.star",
+        *(f"threed_{i:02d}_{m:02d}.mrc" for i in (0, 1, 2) for m in (1, 2)),
+        *(f"threed_02_{m:02d}_{kind}.mrc" for m in (1, 2) for kind in ("half1", "half2", "hard")),
+        "set_aside.txt",
+        *(f"fsc_{kind}_{i:02d}.txt" for kind in ("halves", "previous", "between") for i in (1, 2)),
+    }
     with mrcfile.open(run / "threed_02_01.mrc") as volume:
         assert volume.data.shape == (32, 32, 32)
         assert volume.voxel_size.x == pytest.approx(8.0)
-        enclosed = (volume.data >= 1).sum() * 8.0 ** 3 * 0.81 / 1000
+        enclosed = (volume.data >= 1).sum() * 8.0**3 * 0.81 / 1000
         assert enclosed == pytest.approx(300, rel=0.01)
     source, found = table(small_set / "particles.star"), table(run / "particles.star")
     for column in source.columns:
@@ -181,7 +203,7 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
     frequency, *curves = np.loadtxt(run / "fsc_halves_02.txt").T
     assert len(curves) == 2 and frequency[1] == pytest.approx(1 / 256, rel=1e-3)
     assert "--maxshift" not in (run / "run.log").read_text() and "mpirefine" in (run / "run.log").read_text()
-    pair, = json.loads((run / "differences.json").read_text())
+    (pair,) = json.loads((run / "differences.json").read_text())
     assert pair["maps"] == [1, 2] and 10 <= pair["particles"] <= 38 and 0 <= pair["p_value"] <= 1 and pair["verdict"]
     page = (run / "report.html").read_text()
     assert page.count("data:image/png") == 4 and f"<td>{sizes[1]}</td>" in page and "{{" not in page
@@ -194,7 +216,10 @@ def test_the_run_file_explains_itself(team, shared_tmp, small_set):
     if not team.is_root:
         return
     with h5py.File(run / "run.h5") as file:
-        assert json.loads(file.attrs["asked"])["keep_simmx"] and json.loads(file.attrs["versions"])["numpy"] == np.__version__
+        assert (
+            json.loads(file.attrs["asked"])["keep_simmx"]
+            and json.loads(file.attrs["versions"])["numpy"] == np.__version__
+        )
         one = file["iterations/01"]
         model = one["orientations/model"][:]
         classes = len(model)
@@ -208,7 +233,9 @@ def test_the_run_file_explains_itself(team, shared_tmp, small_set):
         posterior = one["assignments/posterior"][:]
         np.testing.assert_allclose(posterior.sum(axis=1), 1, atol=1e-5)
         np.testing.assert_allclose(one["assignments/weight"][:].sum(axis=1), 1, atol=1e-5)
-        items = [item for group in one.values() for item in (group.values() if isinstance(group, h5py.Group) else [group])]
+        items = [
+            item for group in one.values() for item in (group.values() if isinstance(group, h5py.Group) else [group])
+        ]
         assert len(items) > 20 and all("unit" in item.attrs and len(item.attrs["text"]) > 8 for item in items)
 
 
@@ -223,7 +250,7 @@ def test_each_map_has_its_symmetry(team, shared_tmp, small_set):
         assert about_z[0] > 0.99 > about_z[1] and about_x[1] > 0.99 > about_x[0]
         with h5py.File(run / "run.h5") as file:
             counts = np.bincount(file["iterations/01/orientations/model"][:])
-        assert counts[1] < 0.5 * counts[0]                                                  # d3 needs a third of c2's directions
+        assert counts[1] < 0.5 * counts[0]  # d3 needs a third of c2's directions
 
 
 @pytest.mark.ranks(1, 2)
@@ -249,7 +276,7 @@ def test_hard_assignment_and_automask(team, shared_tmp, small_set):
         assert weight.shape == (PARTICLES, 1) and (weight == 1).all()
         volume = mrcfile.read(run / "threed_01_01.mrc")
         assert (volume == 0).mean() > 0.3
-        hard = mrcfile.read(run / "threed_01_01_hard.mrc")                           # nothing was soft: the same but for newer noise weights
+        hard = mrcfile.read(run / "threed_01_01_hard.mrc")  # nothing was soft: the same but for newer noise weights
         assert np.corrcoef(hard.ravel(), volume.ravel())[0, 1] > 0.995
 
 
@@ -258,8 +285,12 @@ def test_the_hard_map_is_of_its_own_particles(team, shared_tmp, small_set):
     run = shared_tmp / "run"
     refine.run(options(small_set, path=run, iter=1, temperature=50), team)
     if team.is_root:
-        soft, hard = ([mrcfile.read(run / f"threed_01_{m:02d}{kind}.mrc").ravel() for m in (1, 2)] for kind in ("", "_hard"))
-        assert np.corrcoef(*hard)[0, 1] < np.corrcoef(*soft)[0, 1] - 0.002      # hot particles blur the soft maps into each other
+        soft, hard = (
+            [mrcfile.read(run / f"threed_01_{m:02d}{kind}.mrc").ravel() for m in (1, 2)] for kind in ("", "_hard")
+        )
+        assert (
+            np.corrcoef(*hard)[0, 1] < np.corrcoef(*soft)[0, 1] - 0.002
+        )  # hot particles blur the soft maps into each other
 
 
 @pytest.mark.ranks(1, 2)
@@ -288,7 +319,10 @@ def test_fixed_poses_of_a_particle_file(team, shared_tmp, small_set):
     refine.run(options(small_set, path=shared_tmp / "run"), team)
     with pytest.raises(InputError, match="--fixed-poses needs the columns _rlnAngleRot"):
         refine.run(options(small_set, path=shared_tmp / "none", fixed_poses=True), team)
-    refine.run(options(small_set, path=shared_tmp / "fixed", fixed_poses=True, input=shared_tmp / "run" / "particles.star"), team)
+    refine.run(
+        options(small_set, path=shared_tmp / "fixed", fixed_poses=True, input=shared_tmp / "run" / "particles.star"),
+        team,
+    )
     if team.is_root:
         first, again = (read_star(shared_tmp / name / "particles.star")["particles"] for name in ("run", "fixed"))
         for column in ("rlnOriginXAngst", "rlnOriginYAngst"):
@@ -300,10 +334,10 @@ def test_fixed_poses_of_a_particle_file(team, shared_tmp, small_set):
 def test_repeated_runs_and_what_they_agree_on(team, shared_tmp, small_set):
     runs = shared_tmp / "runs"
     asked = options(small_set, path=runs, runs=2, iter=1)
-    repeated.repeat(asked, team)
+    repeated_runs.repeat(asked, team)
     if team.is_root:
         (runs / "runs.json").unlink()
-    repeated.repeat(asked, team)                                                    # what is there is taken up, not done again
+    repeated_runs.repeat(asked, team)  # what is there is taken up, not done again
     if team.is_root:
         told = json.loads((runs / "runs.json").read_text())
         labels = [table(runs / name / "particles.star").floats("rlnClassNumber") for name in ("run_01", "run_02")]
@@ -313,6 +347,6 @@ def test_repeated_runs_and_what_they_agree_on(team, shared_tmp, small_set):
         np.testing.assert_array_equal(found, np.where(same, names[0][labels[0].astype(int) - 1], 0))
         assert told["undecided"] == (~same).sum() and sum(told["consensus"]) == same.sum() > PARTICLES / 2
         assert len(table(runs / "sets" / "consensus_m01.star").rows) == told["consensus"][0]
-        assert len(json.loads((runs / "run_01" / "timing.json").read_text())["iterations"]) == 2          # the pilot, and one
+        assert len(json.loads((runs / "run_01" / "timing.json").read_text())["iterations"]) == 2  # the pilot, and one
         with pytest.raises(InputError, match="holds a single run"):
-            rundir.of_many(str(runs / "run_01"))
+            run_folder.of_many(str(runs / "run_01"))

@@ -1,4 +1,7 @@
-"""A run that is taken up: what it owes is presented, damage and changed inputs are noticed, and a full disk leaves a run that goes on."""
+"""A run that is taken up: what it owes is presented, damage and changed inputs are noticed, and a full disk leaves a
+run that goes on.
+"""
+
 import logging
 import os
 import shutil
@@ -11,19 +14,19 @@ import numpy as np
 import pytest
 
 from mpirefine.errors import FormatError, InputError, StorageFailure
-from mpirefine.program import checkpoint, rundir
+from mpirefine.program import checkpoint, run_folder
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
-from mpirefine.program.session import open_session
-from mpirefine.program.timing import Clock
-from mpirefine.storage import checksum, space
-from mpirefine.storage.runfile import RunFile
+from mpirefine.program.performance.timing import Clock
+from mpirefine.program.setup import open_session
+from mpirefine.storage.run import checksum, space
+from mpirefine.storage.run.runfile import RunFile
 from tests.program.small import basic, clean_environment, command, make_set
 
 pytestmark = pytest.mark.usefixtures("quiet")
 FEW = 48
-NOT_RESULTS = ("run.log", "timing.json", "report.html", "0_refine_parms.json")      # which hold times and paths
+NOT_RESULTS = ("run.log", "timing.json", "report.html", "0_refine_parms.json")  # which hold times and paths
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -50,6 +53,7 @@ def said(caplog):
         start(*args)
         logger.addHandler(caplog.handler)
         logger.setLevel(logging.INFO)
+
     start, resume.logs.start = resume.logs.start, listen
     yield caplog
     resume.logs.start = start
@@ -65,7 +69,11 @@ def options(folder, **changes):
 def results(folder):
     """Bytes of every file that a run leaves beside its run file and log."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in files.items() if not name.startswith(("run.h5", "iterations/")) and name not in NOT_RESULTS}
+    return {
+        name: path.read_bytes()
+        for name, path in files.items()
+        if not name.startswith(("run.h5", "iterations/")) and name not in NOT_RESULTS
+    }
 
 
 def flip(path, bit):
@@ -86,17 +94,25 @@ def test_a_kill_at_any_moment_of_the_output_is_made_good(team, shared_tmp, few, 
     run = shared_tmp / "run"
     refine.run(options(few, path=run, iter=1, held_out=0.5, mass="300"), team)
     expected = results(run)
-    assert {"differences.json", "set_aside.txt", "particles.star", "threed_01_02_hard.mrc", "threed_01_01_half2.mrc"} < set(expected)
+    assert {
+        "differences.json",
+        "set_aside.txt",
+        "particles.star",
+        "threed_01_02_hard.mrc",
+        "threed_01_01_half2.mrc",
+    } < set(expected)
     for name in (*expected, "report.html", "timing.json"):
         if "threed_00" not in name:
             (run / name).unlink()
     replace, renamed = os.replace, []
     for last in (1, 13):
+
         def killing(*paths):
             if len(renamed) == last:
                 raise Killed
             renamed.append(paths)
             replace(*paths)
+
         folder = shared_tmp / f"killed_{last}"
         shutil.copytree(run, folder)
         renamed.clear()
@@ -112,15 +128,33 @@ def test_a_kill_at_any_moment_of_the_output_is_made_good(team, shared_tmp, few, 
 
 def test_a_process_that_is_killed_before_its_maps_owes_them(tmp_path):
     few, run = make_set(tmp_path / "set", 12), tmp_path / "run"
-    script = ("import os, sys\nfrom mpirefine.program import present\npresent.Presenter.__call__ = lambda self, state: os._exit(9)\n"
-              "from mpirefine import __main__\nsys.exit(__main__.run(sys.argv[1:]))\n")
-    done = subprocess.run([sys.executable, "-c", script, *basic(few, path=run)], env=clean_environment(), capture_output=True, text=True, timeout=100)
+    script = (
+        "import os, sys\nfrom mpirefine.program import present\npresent.Presenter.__call__ = lambda self, state: "
+        "os._exit(9)\n"
+        "from mpirefine import __main__\nsys.exit(__main__.run(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *basic(few, path=run)],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert done.returncode == 9 and not (run / "threed_01_01.mrc").exists()
     done = command("resume", run)
     assert done.returncode == 0, done.stderr
-    for name in ("threed_01_01.mrc", "threed_02_02.mrc", "fsc_halves_01.txt", "threed_02_01_hard.mrc", "particles.star"):
+    for name in (
+        "threed_01_01.mrc",
+        "threed_02_02.mrc",
+        "fsc_halves_01.txt",
+        "threed_02_01_hard.mrc",
+        "particles.star",
+    ):
         assert (run / name).exists(), name
-    assert "Iteration 1 of 2" in done.stdout and "2 maps, 2 hard maps, 4 half-maps, 2 sets, particles.star, set_aside.txt, report.html" in done.stdout
+    assert (
+        "Iteration 1 of 2" in done.stdout
+        and "2 maps, 2 hard maps, 4 half-maps, 2 sets, particles.star, set_aside.txt, report.html" in done.stdout
+    )
 
 
 @pytest.mark.ranks(1)
@@ -151,7 +185,10 @@ def test_a_damaged_iteration_is_named_and_the_one_before_is_taken(team, shared_t
     team.barrier()
     resume.run(run, team, {"verbose": 0})
     if team.is_root:
-        assert "02.h5: damaged: its checksum is not that of its content" in said.text and "the one before is taken" in said.text
+        assert (
+            "02.h5: damaged: its checksum is not that of its content" in said.text
+            and "the one before is taken" in said.text
+        )
         assert "after iteration 1 of 2" in said.text and (run / "iterations" / "02.h5.damaged").exists()
         again = results(run)
         assert set(again) == set(expected) and again["particles.star"] == expected["particles.star"]
@@ -168,6 +205,7 @@ def put(name, value, place=0):
         values = file[name][()]
         values[place] = value
         file[name][...] = values
+
     return change
 
 
@@ -183,9 +221,12 @@ DAMAGE = [
     (put("grey", 0), r"grey, row 1 is 0.0: it must be more than 0"),
     (put("noise/sigma2", 0), r"noise/sigma2, row 1"),
     (put("volumes/map", np.nan, 1), r"volumes/map, row 2"),
-    (put("candidates/class", 10 ** 6), r"candidates/class, row 1"),
+    (put("candidates/class", 10**6), r"candidates/class, row 1"),
     (lambda file: file.__delitem__("trust"), r"trust is missing"),
-    (lambda file: (file.__delitem__("grey"), file.create_dataset("grey", data=np.ones(7))), r"grey has shape \(7,\), .* it must be \(48,\)"),
+    (
+        lambda file: (file.__delitem__("grey"), file.create_dataset("grey", data=np.ones(7))),
+        r"grey has shape \(7,\), .* it must be \(48,\)",
+    ),
     (lambda file: file.attrs.__setitem__("history", "[]"), "history"),
 ]
 
@@ -222,7 +263,7 @@ def test_an_input_that_changed_is_not_taken_up(team, shared_tmp, fewer):
             resume.run(run, team, {"iter": 2, "verbose": 0})
         team.barrier()
         if team.is_root:
-            (fewer / name).write_bytes(content)                # the same content at another time is fine
+            (fewer / name).write_bytes(content)  # the same content at another time is fine
     team.barrier()
     if team.is_root:
         (fewer / "seed_0.mrc").rename(fewer / "away.mrc")
@@ -238,8 +279,9 @@ def test_an_input_that_changed_is_not_taken_up(team, shared_tmp, fewer):
 
 @pytest.mark.ranks(1, 2)
 def test_an_input_that_changes_while_it_is_used_ends_the_run(team, shared_tmp, fewer, monkeypatch):
-    from mpirefine.steps import guard
-    act = guard.Guard.run
+    from mpirefine.steps.shared import empty_classes
+
+    act = empty_classes.Guard.run
 
     def changing(self, state, ctx):
         if ctx.team.is_root and state.iteration == 2:
@@ -247,7 +289,8 @@ def test_an_input_that_changes_while_it_is_used_ends_the_run(team, shared_tmp, f
                 stack.seek(2000)
                 stack.write(b"changed")
         return act(self, state, ctx)
-    monkeypatch.setattr(guard.Guard, "run", changing)
+
+    monkeypatch.setattr(empty_classes.Guard, "run", changing)
     with pytest.raises(InputError, match="particles.mrcs is not the file"):
         refine.run(options(fewer, path=shared_tmp / "run", iter=3, held_out=0), team)
     team.barrier()
@@ -257,23 +300,36 @@ def test_an_input_that_changes_while_it_is_used_ends_the_run(team, shared_tmp, f
 @pytest.mark.ranks(1, 2)
 @pytest.mark.parametrize("choices", [{}, {"simcmp": "ccc"}], ids=["likelihood", "classes"])
 def test_too_little_space_is_said_before_anything_is_written(team, shared_tmp, fewer, monkeypatch, choices):
-    run, free = shared_tmp / "run", [10 ** 9]
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda folder: Usage(10 ** 9, 0, free.pop() if len(free) > 1 else free[0]))
-    free[:] = [5 * 10 ** 6, 10 ** 9]             # there is room when the iteration begins, and none when it is written
-    with pytest.raises(StorageFailure, match=r"iteration 1 needs [\d,]+ bytes on the disk, 5,000,000 are free .*resume") as failure:
+    run, free = shared_tmp / "run", [10**9]
+    monkeypatch.setattr(
+        space.shutil, "disk_usage", lambda folder: Usage(10**9, 0, free.pop() if len(free) > 1 else free[0])
+    )
+    free[:] = [5 * 10**6, 10**9]  # there is room when the iteration begins, and none when it is written
+    with pytest.raises(
+        StorageFailure, match=r"iteration 1 needs [\d,]+ bytes on the disk, 5,000,000 are free .*resume"
+    ) as failure:
         refine.run(options(fewer, path=run, iter=1, held_out=0, **choices), team)
     assert failure.value.exit_status == 1
     team.barrier()
     assert not list((run / "iterations").iterdir()) and not list(run.glob("class*"))
-    free[:] = [10 ** 9]
+    free[:] = [10**9]
     if choices:
         return
     resume.run(run, team, {"verbose": 0})
     assert (run / "iterations" / "01.h5").exists()
 
 
-@pytest.mark.parametrize("names, fine", [([], True), (["notes.txt"], False), (["iterations/01.h5"], False), (["sets/mine.star"], False),
-                                         (["run.log", "0_refine_parms.json"], True), ([f"threed_{i:02d}_01.mrc" for i in range(9)], False)])
+@pytest.mark.parametrize(
+    "names, fine",
+    [
+        ([], True),
+        (["notes.txt"], False),
+        (["iterations/01.h5"], False),
+        (["sets/mine.star"], False),
+        (["run.log", "0_refine_parms.json"], True),
+        ([f"threed_{i:02d}_01.mrc" for i in range(9)], False),
+    ],
+)
 def test_a_folder_that_is_not_empty_is_refused(tmp_path, names, fine):
     folder = tmp_path / "run"
     folder.mkdir()
@@ -281,19 +337,21 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path, names, fine):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("old")
     if fine:
-        assert rundir.create(str(folder)) == folder
+        assert run_folder.create(str(folder)) == folder
     else:
-        with pytest.raises(InputError, match=f"--path .*run: holds {names[0].split('/')[0]}.*: name a new or empty folder"):
-            rundir.create(str(folder))
+        with pytest.raises(
+            InputError, match=f"--path .*run: holds {names[0].split('/')[0]}.*: name a new or empty folder"
+        ):
+            run_folder.create(str(folder))
 
 
 def test_a_folder_of_runs_may_hold_runs_only(tmp_path):
     (tmp_path / "run_01").mkdir()
     (tmp_path / "runs.json").write_text("{}")
-    assert rundir.of_many(str(tmp_path)) == tmp_path
+    assert run_folder.of_many(str(tmp_path)) == tmp_path
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(InputError, match="holds thesis.tex"):
-        rundir.of_many(str(tmp_path))
+        run_folder.of_many(str(tmp_path))
 
 
 @pytest.mark.ranks(1, 2, 3, 4)

@@ -1,4 +1,7 @@
-"""What is looked at before the first iteration: fields, pixel sizes and radii, lens errors in the log, CTF, and what srun tells."""
+"""What is looked at before the first iteration: fields, pixel sizes and radii, lens errors in the log, CTF, and what
+srun tells.
+"""
+
 import os
 import shutil
 
@@ -7,12 +10,13 @@ import pytest
 
 from mpirefine.data.aberrations import Aberrations
 from mpirefine.errors import InputError, RankFailure
-from mpirefine.program.eman import read_projections
+from mpirefine.program.eman2.support import read_projections
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options
 from mpirefine.program.sanity import uncorrected
-from mpirefine.program.session import read_inputs
-from mpirefine.storage import emanhdf, lst, mrc
+from mpirefine.program.setup import read_inputs
+from mpirefine.storage import mrc
+from mpirefine.storage.eman2 import hdf, lst
 from tests.conftest import ROOT
 from tests.program.small import basic, command, make_set
 from tests.program.test_faults import edit, told
@@ -47,23 +51,35 @@ def test_fields_that_do_not_fit_are_told_with_all_other_complaints(small):
         mrc.write_volume(name, np.ones((32, 32, 32)), 8.0)
     found = complaints(apix=0.1, radius=300.0, mask="seed_0.mrc")
     assert len(found) == 4 and "0.1 Å per pixel, from --apix: particles have 0.2 to 20 Å" in found[0]
-    assert all(f"{name}: a field of 256 Å (32 voxels of 8 Å), but the particles' is 3.2 Å (32 px of 0.1 Å, from --apix)" in line
-               for name, line in zip(("seed_0.mrc", "seed_1.mrc"), found[1:]))
+    assert all(
+        f"{name}: a field of 256 Å (32 voxels of 8 Å), but the particles' is 3.2 Å (32 px of 0.1 Å, from --apix)"
+        in line
+        for name, line in zip(("seed_0.mrc", "seed_1.mrc"), found[1:])
+    )
     assert "--radius 300 Å: more than half of the box, 1.6 Å" in found[3]
 
 
-@pytest.mark.parametrize("pixel, fits", [(0.0, True), (1.0, True), (2.1, True), (31.0, True), (1.9, False), (33.0, False)])
+@pytest.mark.parametrize(
+    "pixel, fits", [(0.0, True), (1.0, True), (2.1, True), (31.0, True), (1.9, False), (33.0, False)]
+)
 def test_which_fields_fit(small, pixel, fits):
     """Within a factor of four; a map without pixel size agrees."""
     mrc.write_volume("seed_1.mrc", np.ones((32, 32, 32)), pixel)
     if fits:
         assert len(read_inputs(Options(input="particles.star", models="seed_0.mrc,seed_1.mrc")).maps) == 2
     else:
-        line, = complaints()
-        assert f"seed_1.mrc: a field of {32 * pixel:.4g} Å" in line and "from column _rlnImagePixelSize" in line and "--apix" in line
+        (line,) = complaints()
+        assert (
+            f"seed_1.mrc: a field of {32 * pixel:.4g} Å" in line
+            and "from column _rlnImagePixelSize" in line
+            and "--apix" in line
+        )
 
 
-@pytest.mark.parametrize("radius, words", [(130.0, "more than half of the box, 128 Å"), (20.0, "less than 3 px of 8 Å"), (24.0, ""), (128.0, "")])
+@pytest.mark.parametrize(
+    "radius, words",
+    [(130.0, "more than half of the box, 128 Å"), (20.0, "less than 3 px of 8 Å"), (24.0, ""), (128.0, "")],
+)
 def test_radius(small, radius, words):
     if words:
         assert words in complaints(radius=radius)[0]
@@ -82,44 +98,64 @@ def test_pixel_sizes_of_headers(small, pixel):
 def test_lists_without_ctf_must_say_so(small):
     lst.write_lst("all.lst", [lst.Entry(i, "particles.mrcs") for i in range(12)])
     for name in ("all.lst", "particles.mrcs"):
-        line, = complaints(input=name)
+        (line,) = complaints(input=name)
         assert f"{name}: no image has a CTF" in line and "or say --no-ctf if the images carry none" in line
         assert read_inputs(Options(input=name, models="seed_0.mrc", no_ctf=True)).particles.table.ctf is None
     told(command("eotest", *basic(small, input="all.lst", models="seed_0.mrc", check=True), cwd=small), "say --no-ctf")
 
 
-@pytest.mark.parametrize("key, value", [("xform.projection", 5.0), ("xform.projection", np.arange(3.0)), ("model_id", "a"), ("model_id", np.nan)])
+@pytest.mark.parametrize(
+    "key, value",
+    [("xform.projection", 5.0), ("xform.projection", np.arange(3.0)), ("model_id", "a"), ("model_id", np.nan)],
+)
 def test_headers_of_projections(small, key, value):
-    emanhdf.write("p.hdf", [np.ones((16, 16))] * 2, [{"xform.projection": np.eye(3, 4)}, {"xform.projection": np.eye(3, 4), key: value}], 2.0)
+    hdf.write(
+        "p.hdf",
+        [np.ones((16, 16))] * 2,
+        [{"xform.projection": np.eye(3, 4)}, {"xform.projection": np.eye(3, 4), key: value}],
+        2.0,
+    )
     with pytest.raises(InputError, match=f"p.hdf: image 1 .from 0., header {key}: .* is not what is kept there"):
         read_projections("p.hdf")
 
 
 def test_headers_of_class_averages(small):
-    emanhdf.write("c.hdf", [np.ones((16, 16))], [{"xform.projection": np.eye(3, 4), "ptcl_repr": "many"}], 2.0)
-    told(command("make3d", "--input", "c.hdf", "--output", "m.hdf", cwd=small), "c.hdf: image 0 .from 0., header ptcl_repr: many")
+    hdf.write("c.hdf", [np.ones((16, 16))], [{"xform.projection": np.eye(3, 4), "ptcl_repr": "many"}], 2.0)
+    told(
+        command("make3d", "--input", "c.hdf", "--output", "m.hdf", cwd=small),
+        "c.hdf: image 0 .from 0., header ptcl_repr: many",
+    )
 
 
 def lens(**changes):
-    none = dict(names=("optics group a", "optics group b"), voltage=np.full(2, 300.0), cs=np.full(2, 2.7), tilt=np.zeros((2, 2)), odd=((), ()),
-                even=((), ()), magnification=np.array([np.eye(2)] * 2))
+    none = dict(
+        names=("optics group a", "optics group b"),
+        voltage=np.full(2, 300.0),
+        cs=np.full(2, 2.7),
+        tilt=np.zeros((2, 2)),
+        odd=((), ()),
+        even=((), ()),
+        magnification=np.array([np.eye(2)] * 2),
+    )
     return Aberrations(**{**none, **changes})
 
 
 def test_lens_errors_in_words():
     assert uncorrected(None, 8.0, 100.0) == () and uncorrected(lens(odd=((0.0, 0.0), ())), 8.0, 100.0) == ()
-    line, = uncorrected(lens(tilt=np.array([[0.1, 0], [1.5, 2]]), even=((0, 0, 0.001), ())), 8.0, 100.0)
-    assert line == ("not corrected at 8.0 Å: beam tilt of 2.5 mrad (optics group b), phases are wrong by up to 18°; "
-                    "even aberrations (_rlnEvenZernike) (optics group a), phases are wrong by up to 0.056°, which does not matter")
-    line, = uncorrected(lens(magnification=np.array([np.eye(2), np.diag([1.0, 1.02])])), 8.0, 100.0)
+    (line,) = uncorrected(lens(tilt=np.array([[0.1, 0], [1.5, 2]]), even=((0, 0, 0.001), ())), 8.0, 100.0)
+    assert line == (
+        "not corrected at 8.0 Å: beam tilt of 2.5 mrad (optics group b), phases are wrong by up to 18°; "
+        "even aberrations (_rlnEvenZernike) (optics group a), phases are wrong by up to 0.056°, which does not matter"
+    )
+    (line,) = uncorrected(lens(magnification=np.array([np.eye(2), np.diag([1.0, 1.02])])), 8.0, 100.0)
     assert "anisotropic magnification of 2 % (optics group b), phases are wrong by up to 90°" in line
-    line, = uncorrected(lens(tilt=np.ones((2, 2)), cs=np.full(2, np.nan)), 8.0, 100.0)
+    (line,) = uncorrected(lens(tilt=np.ones((2, 2)), cs=np.full(2, np.nan)), 8.0, 100.0)
     assert "of unknown effect without _rlnVoltage and _rlnSphericalAberration" in line
 
 
 def test_lens_errors_are_said_once_in_the_log(small):
     text = (small / "particles.star").read_text().splitlines()
-    last = max(i for i, line in enumerate(text[:text.index("data_particles")]) if line.strip())
+    last = max(i for i, line in enumerate(text[: text.index("data_particles")]) if line.strip())
     first = next(i for i, line in enumerate(text) if line.startswith("_rlnVoltage"))
     text[last] += " 5.0"
     text.insert(next(i for i in range(first, last + 1) if not text[i].startswith("_")), "_rlnBeamTiltX")
@@ -129,14 +165,20 @@ def test_lens_errors_are_said_once_in_the_log(small):
     assert done.stdout.count("not corrected at 30.0 Å: beam tilt of 5 mrad") == 1
 
 
-@pytest.mark.parametrize("variables, stops", [
-    (dict(SLURM_STEP_NUM_TASKS="2", SLURM_PROCID="0"), True),
-    (dict(SLURM_STEP_NUM_TASKS="2", SLURM_PROCID="1"), True),
-    (dict(SLURM_STEP_NUM_TASKS="1", SLURM_PROCID="0"), False),                                  # srun -n 1, salloc's interactive step
-    (dict(SLURM_NTASKS="8", SLURM_PROCID="0"), False),                                          # a batch script, without srun
-    (dict(SLURM_STEP_NUM_TASKS="2", SLURM_PROCID="1", OMPI_COMM_WORLD_SIZE="1"), False),        # mpirun's daemons came by srun
-    (dict(SLURM_STEP_NUM_TASKS="4", SLURM_PROCID="0", SLURM_PTY_PORT="4711"), False),           # a shell by srun --pty
-])
+@pytest.mark.parametrize(
+    "variables, stops",
+    [
+        (dict(SLURM_STEP_NUM_TASKS="2", SLURM_PROCID="0"), True),
+        (dict(SLURM_STEP_NUM_TASKS="2", SLURM_PROCID="1"), True),
+        (dict(SLURM_STEP_NUM_TASKS="1", SLURM_PROCID="0"), False),  # srun -n 1, salloc's interactive step
+        (dict(SLURM_NTASKS="8", SLURM_PROCID="0"), False),  # a batch script, without srun
+        (
+            dict(SLURM_STEP_NUM_TASKS="2", SLURM_PROCID="1", OMPI_COMM_WORLD_SIZE="1"),
+            False,
+        ),  # mpirun's daemons came by srun
+        (dict(SLURM_STEP_NUM_TASKS="4", SLURM_PROCID="0", SLURM_PTY_PORT="4711"), False),  # a shell by srun --pty
+    ],
+)
 def test_srun_whose_pmi_is_not_understood(monkeypatch, variables, stops):
     for name in SLURM:
         monkeypatch.delenv(name, raising=False)

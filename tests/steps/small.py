@@ -1,4 +1,5 @@
 """A small simulated refinement in memory: two states, 32 pixels, no files."""
+
 import types
 
 import numpy as np
@@ -6,15 +7,15 @@ import numpy as np
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.data.partition import Partition
-from mpirefine.maths.filters import lowpass_gauss
-from mpirefine.maths.masks import soft_sphere
-from mpirefine.maths.phantom import simulate_particles, states
+from mpirefine.maths.fourier.filters import lowpass_gauss
+from mpirefine.maths.image.masks import soft_sphere
+from mpirefine.maths.image.phantom import simulate_particles, states
 from mpirefine.program.options import Options
-from mpirefine.program.timing import Clock
-from mpirefine.steps.base import Context, Noise, State
-from mpirefine.steps.particles import OwnParticles
-from mpirefine.steps.plan import SearchPlan
-from mpirefine.steps.simmx import CHUNK
+from mpirefine.program.performance.timing import Clock
+from mpirefine.steps.likelihood.search_plan import SearchPlan
+from mpirefine.steps.likelihood.simmx import CHUNK
+from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.state import Context, Noise, State
 
 GRID = Grid(32, 6.0)
 RADIUS = 12.0
@@ -43,21 +44,37 @@ def context(team, truth, made, **options):
     partition = Partition.even(n, team.size, CHUNK)
     mine = partition[team.rank].as_slice
     rows = np.arange(n)
-    table = ParticleTable((), np.zeros(n, np.int32), rows, rows, np.zeros(n, np.int32), ("all",), (rows % 2).astype(np.int8), made["ctf"])
+    table = ParticleTable(
+        (), np.zeros(n, np.int32), rows, rows, np.zeros(n, np.int32), ("all",), (rows % 2).astype(np.int8), made["ctf"]
+    )
     particles = OwnParticles(table.take(mine), Memory(made["images"][mine]), GRID.nx, keep_pixels=True)
-    chosen = Options(**{"iter": 8, "temperature": 1.0, "maxshift": 2.0, "block_mb": 1, "held_out": 0.0, "sep": 8, **options})
+    chosen = Options(
+        **{"iter": 8, "temperature": 1.0, "maxshift": 2.0, "block_mb": 1, "held_out": 0.0, "sep": 8, **options}
+    )
     mask = soft_sphere(GRID.nx, RADIUS + 1, 3.0, 3)
-    ctx = Context(team=team, options=chosen, grid=GRID, symmetries=("c1",) * len(truth), partition=partition, particles=particles,
-                  plan=SearchPlan(GRID.nx, RADIUS, 2.0), clock=Clock(team), target_rings=9, least_rings=5, masks=mask[None])
+    ctx = Context(
+        team=team,
+        options=chosen,
+        grid=GRID,
+        symmetries=("c1",) * len(truth),
+        partition=partition,
+        particles=particles,
+        plan=SearchPlan(GRID.nx, RADIUS, 2.0),
+        clock=Clock(team),
+        target_rings=9,
+        least_rings=5,
+        masks=mask[None],
+    )
     volumes = np.stack([lowpass_gauss(v, GRID, 1 / 25) * mask for v in truth]).astype(np.float32)
-    noise = Noise(np.full((1, GRID.nx // 2 + 1), float(GRID.nx ** 2)), np.array([true_scale(truth, made)]))
+    noise = Noise(np.full((1, GRID.nx // 2 + 1), float(GRID.nx**2)), np.array([true_scale(truth, made)]))
     return ctx, State(1, noise, (9,) * len(truth), volumes=volumes if team.is_root else None)
 
 
 def true_scale(truth, made):
     """Grey scale of the noise-free images: they were scaled to the signal-to-noise ratio asked for."""
-    from mpirefine.maths.ctf import contrast_transfer
-    from mpirefine.maths.project import slices
+    from mpirefine.maths.image.ctf import contrast_transfer
+    from mpirefine.maths.likelihood.central_slices import slices
+
     fy, fx = GRID.frequencies()
     points = np.stack(np.broadcast_arrays(fx * GRID.length, fy * GRID.length), -1)
     model = np.concatenate([slices(truth[m], r[None], points) for m, r in zip(made["label"], made["rotation"])])

@@ -1,36 +1,50 @@
-"""The steps by comparators and class averages: views, scores, averages and maps, the same on any number of ranks and near the planted truth."""
+"""The steps by comparators and class averages: views, scores, averages and maps, the same on any number of ranks and
+near the planted truth.
+"""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from mpi4py import MPI
 
-from mpirefine.data.angles import rotation_from_eman
 from mpirefine.data.partition import Partition
 from mpirefine.data.poses import Assignments, Orientations
+from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.distribution.team import Team
 from mpirefine.distribution.window import Window
-from mpirefine.maths.align3d import Move
-from mpirefine.maths.classaverage import Rounds
-from mpirefine.maths.emanposes import as_pose, to_reference
-from mpirefine.maths.matching import Matching, Search
-from mpirefine.maths.phantom import random_rotations, states
-from mpirefine.maths.projectors import standard
-from mpirefine.maths.symmetry import operations
+from mpirefine.maths.eman2.class_averaging import Rounds
+from mpirefine.maths.eman2.poses import as_pose, to_reference
+from mpirefine.maths.eman2.projectors import standard
+from mpirefine.maths.eman2.similarity import Matching, Search
+from mpirefine.maths.geometry.align_maps import Move
+from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.image.phantom import random_rotations, states
 from mpirefine.program.catalogue import build
-from mpirefine.steps.classes.averages import Membership, average_classes
-from mpirefine.steps.classes.maps import Slices, kept, make_map
-from mpirefine.steps.classes.pipeline import AverageClasses, ChooseBest, FinishMaps, MakeMaps, ProjectViews, Score, empty_candidates
-from mpirefine.steps.classes.scores import FlippedParticles, with_flat_snr
-from mpirefine.steps.classes.settings import ClassMethod, MapMaking, Views
-from mpirefine.steps.classes.views import Projections, directions, prepared, project, support
-from mpirefine.steps.classify import hard_poses
+from mpirefine.steps.eman2.choices import ClassMethod, MapMaking, Views
+from mpirefine.steps.eman2.class_averages import Membership, average_classes
+from mpirefine.steps.eman2.map_making import Slices, kept, make_map
+from mpirefine.steps.eman2.pipeline import (
+    AverageClasses,
+    ChooseBest,
+    FinishMaps,
+    MakeMaps,
+    ProjectViews,
+    Score,
+    empty_candidates,
+)
+from mpirefine.steps.eman2.scores import FlippedParticles, with_flat_snr
+from mpirefine.steps.eman2.views import Projections, directions, prepared, project, support
+from mpirefine.steps.likelihood.classify import hard_poses
 from tests.steps.small import GRID, context, simulate
 
 CCC, ALIGN = build("cmps", "ccc"), build("aligners", "rotate_translate_flip:maxshift=3")
 MATCHING = Matching(CCC, ALIGN, CCC, build("aligners", "refine"), CCC)
-VIEWS = Views(build("projectors", "standard"), build("orientgens", "eman:delta=30:inc_mirror=0:perturb=0"),
-              postprocess=build("processors", "normalize.circlemean"))
+VIEWS = Views(
+    build("projectors", "standard"),
+    build("orientgens", "eman:delta=30:inc_mirror=0:perturb=0"),
+    postprocess=build("processors", "normalize.circlemean"),
+)
 ROUNDS = Rounds(MATCHING, build("averagers", "mean"), 0, 1.0, normproc=build("processors", "normalize.edgemean"))
 MAPS = MapMaking(build("reconstructors", "fourier"), passes=1, preprocess=build("processors", "normalize.edgemean"))
 METHOD = ClassMethod(VIEWS, Search(MATCHING, first=2, kept=8), ROUNDS, MAPS)
@@ -79,6 +93,7 @@ def test_broken_symmetry_has_all_copies_of_a_view():
 
 def standard_turned(volume, rotation):
     from scipy import ndimage
+
     back, centre = rotation.T[::-1, ::-1], np.full(3, len(volume) // 2)
     return ndimage.affine_transform(volume, back, centre - back @ centre, order=1)
 
@@ -86,7 +101,7 @@ def standard_turned(volume, rotation):
 def test_the_views_are_projections_on_any_team(team):
     maps = states(24, 3, np.random.default_rng(3)) if team.is_root else None
     if team.is_root:
-        maps[1] = 0                                                                  # a map that is empty has blank projections
+        maps[1] = 0  # a map that is empty has blank projections
     orientations = team.from_root(directions, VIEWS, ("c1", "c2", "d2"))
     with Window(team, (len(orientations), 24, 24), np.float32) as window:
         made = project(team, window, orientations, maps, VIEWS, 4.0)
@@ -111,7 +126,7 @@ def test_the_views_are_projections_on_any_team(team):
 def test_what_prethreshold_leaves(rng):
     volume = np.zeros((24, 24, 24), np.float32)
     volume[8:16, 8:16, 8:16] = rng.random((8, 8, 8)) + 0.5
-    volume[2:5, 2:5, 2:5] = 0.05                                                     # weak density: below half the sigma of what is not zero
+    volume[2:5, 2:5, 2:5] = 0.05  # weak density: below half the sigma of what is not zero
     assert prepared(volume, VIEWS, 4.0) is volume
     found = prepared(volume, replace(VIEWS, prethreshold=True), 4.0)
     assert found[3, 3, 3] < 0.01 < 0.05 and found[11, 11, 11] > 0.4
@@ -143,7 +158,9 @@ FIRST: dict[str, object] = {}
 @pytest.mark.ranks(1, 3)
 def test_scores_find_the_planted_poses_on_any_team(team):
     """The hard pose that comes of them is that of the particle: map, direction, angle in the plane, hand and shift."""
-    method = replace(METHOD, views=replace(VIEWS, orientgen=build("orientgens", "eman:delta=20:inc_mirror=0:perturb=0")))
+    method = replace(
+        METHOD, views=replace(VIEWS, orientgen=build("orientgens", "eman:delta=20:inc_mirror=0:perturb=0"))
+    )
     _, made, ctx, state = scene(team, 12, method)
     state, images = run((ProjectViews(), Score(), ChooseBest()), state, ctx)
     poses, mine = hard_poses(state), ctx.block.as_slice
@@ -151,8 +168,14 @@ def test_scores_find_the_planted_poses_on_any_team(team):
     angle = np.degrees(np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1)))
     shift = np.linalg.norm(poses.shift - made["shift"][mine], axis=1)
     found = state.candidates
-    told = [np.concatenate(part) for part in zip(*team.allgather((angle, shift, poses.model == made["label"][mine], found.score[:, 0],
-                                                                  found.reference[:, 0])))]
+    told = [
+        np.concatenate(part)
+        for part in zip(
+            *team.allgather(
+                (angle, shift, poses.model == made["label"][mine], found.score[:, 0], found.reference[:, 0])
+            )
+        )
+    ]
     assert np.median(told[0]) < 15 and (told[0] < 30).mean() > 0.7 and np.median(told[1]) < 0.8 and told[2].mean() > 0.8
     for name, found in zip(("score", "reference", "images"), (told[3], told[4], images)):
         np.testing.assert_allclose(found, FIRST.setdefault(name, found), atol=1e-5)
@@ -173,7 +196,9 @@ def test_particles_set_aside_have_no_place(team):
 def gathered(team, classes):
     """Number, rows, image, used and poses of all classes that have an average, on every rank."""
     told = [one for rank in team.allgather(classes) for one in rank]
-    return [one.number for one in told], [(one.number, one.rows, one.average) for one in told if one.average is not None]
+    return [one.number for one in told], [
+        (one.number, one.rows, one.average) for one in told if one.average is not None
+    ]
 
 
 def first_views(count):
@@ -183,7 +208,9 @@ def first_views(count):
 
 
 def averaged(team, averager):
-    """Collective. Eleven particles in nine classes: one set aside, all in class 7 too, one in class 2 twice, where it counts once."""
+    """Collective. Eleven particles in nine classes: one set aside, all in class 7 too, one in class 2 twice, where it
+    counts once.
+    """
     truth, _, ctx, _ = scene(team, 11)
     seen, rng = first_views(9), np.random.default_rng(5)
     views = Projections(seen, standard(truth[0], seen.rotation, None, GRID.apix))
@@ -192,7 +219,9 @@ def averaged(team, averager):
     used, mine = np.arange(11) != 6, ctx.block.as_slice
     rounds = replace(ROUNDS, averager=build("averagers", averager), iterations=int(averager == "mean"), keep=0.8)
     bar = []
-    found = average_classes(team, Membership.of(classes[mine], used[mine], ctx.block.start), ctx.flipped, None, views, rounds, bar.append)
+    found = average_classes(
+        team, Membership.of(classes[mine], used[mine], ctx.block.start), ctx.flipped, None, views, rounds, bar.append
+    )
     assert sum(bar) == 9
     return gathered(team, found)
 
@@ -225,7 +254,9 @@ def test_more_ranks_than_classes_and_no_particles(team):
     views.images[1] = made["images"][0]
     for classes, filled in (([[1], [0]], [1]), ([[-1], [-1]], [])):
         members = Membership.of(np.array(classes)[ctx.block.as_slice], np.ones(ctx.block.size, bool), ctx.block.start)
-        numbers, found = gathered(team, average_classes(team, members, ctx.flipped, None, views, ROUNDS, lambda count: None))
+        numbers, found = gathered(
+            team, average_classes(team, members, ctx.flipped, None, views, ROUNDS, lambda count: None)
+        )
         assert numbers == [0, 1] and [one[0] for one in found] == filled
 
 
@@ -236,7 +267,7 @@ def planted_slices(n=30, noise=0.3, seed=2):
     rotations = random_rotations(n, rng)
     images = standard(volume, rotations, None, 4.0)
     images += noise * images.std() * rng.standard_normal(images.shape).astype(np.float32)
-    wrong = np.array([4, 11, 23])[:n // 10]
+    wrong = np.array([4, 11, 23])[: n // 10]
     rotations[wrong] = random_rotations(len(wrong), rng)
     return volume, wrong, Slices(images, rotations, rng.integers(3, 9, n).astype(float), np.arange(100, 100 + n))
 
@@ -260,23 +291,30 @@ def test_class_averages_that_disagree_are_left_out(team, keep, sigma, out):
     if team.is_root:
         alike = [np.corrcoef(one.volume.ravel(), volume.ravel())[0, 1] for one in (made, once)]
         assert alike[0] > 0.87 and (not out or alike[0] > alike[1] + 0.02)
-        np.testing.assert_allclose(made.volume, FIRST.setdefault(f"map {keep}", made.volume), atol=1e-5 * np.abs(made.volume).max())
+        np.testing.assert_allclose(
+            made.volume, FIRST.setdefault(f"map {keep}", made.volume), atol=1e-5 * np.abs(made.volume).max()
+        )
     else:
         assert made.volume is None
 
 
 def test_what_is_kept_of_qualities():
-    """Relative to ten neighbours in weight before and nine after: a class of few particles is not judged by those of many."""
+    """Relative to ten neighbours in weight before and nine after: a class of few particles is not judged by those of
+    many.
+    """
     number, weight = np.arange(40), 3.0 ** np.arange(40)
     quality = np.linspace(0.2, 0.8, 40)
-    quality[[3, 30]] *= 0.6                                                          # 30 is still better than those of small classes
+    quality[[3, 30]] *= 0.6  # 30 is still better than those of small classes
     chosen = kept(weight, quality, number, replace(MAPS, keep=0.95))
     assert np.flatnonzero(~chosen).tolist() == [3, 30]
     order = np.random.default_rng(0).permutation(40)
     assert (kept(weight[order], quality[order], number[order], replace(MAPS, keep=0.95)) == chosen[order]).all()
     assert kept(weight, quality, number, replace(MAPS, keep=0.5)).sum() == 20
     assert np.flatnonzero(~kept(weight, quality, number, replace(MAPS, keep=2.0, keep_sigma=True))).tolist() == [3, 30]
-    assert kept(weight[:1], quality[:1], number[:1], MAPS).tolist() == [True] and len(kept(weight[:0], quality[:0], number[:0], MAPS)) == 0
+    assert (
+        kept(weight[:1], quality[:1], number[:1], MAPS).tolist() == [True]
+        and len(kept(weight[:0], quality[:0], number[:0], MAPS)) == 0
+    )
 
 
 @pytest.mark.ranks(1, 4)
@@ -285,7 +323,9 @@ def test_few_and_blank_class_averages(team):
     _, _, slices = planted_slices(3)
     images, weight = slices.images.copy(), slices.weight.copy()
     images[1], weight[2] = 0, 0
-    made = make_map(team, share(team, replace(slices, images=images, weight=weight)), 24, "c1", 4.0, replace(MAPS, passes=2))
+    made = make_map(
+        team, share(team, replace(slices, images=images, weight=weight)), 24, "c1", 4.0, replace(MAPS, passes=2)
+    )
     assert list(made.used) == [100] and list(made.left_out) == [] and made.weight == weight[0]
     nothing = make_map(team, slices.take(np.zeros(0, int)), 24, "c1", 4.0, replace(MAPS, passes=2))
     assert len(nothing.used) == 0 and nothing.weight == 0
@@ -296,9 +336,18 @@ def test_few_and_blank_class_averages(team):
 def test_padding_symmetry_and_what_comes_after(team):
     """The map has the images' box, its symmetry, the structure factor that is set, and is post-processed."""
     volume, _, slices = planted_slices(40, 0.05)
-    plain, padded, half_turn = (make_map(team, share(team, slices), 24, *more) for more in (
-        ("c1", 4.0, MAPS), ("c1", 4.0, replace(MAPS, pad=36)), ("c2", 4.0, MAPS)))
-    masked = make_map(team, share(team, slices), 24, "c1", 4.0, replace(MAPS, postprocess=build("processors", "mask.sharp:outer_radius=6")))
+    plain, padded, half_turn = (
+        make_map(team, share(team, slices), 24, *more)
+        for more in (("c1", 4.0, MAPS), ("c1", 4.0, replace(MAPS, pad=36)), ("c2", 4.0, MAPS))
+    )
+    masked = make_map(
+        team,
+        share(team, slices),
+        24,
+        "c1",
+        4.0,
+        replace(MAPS, postprocess=build("processors", "mask.sharp:outer_radius=6")),
+    )
     curve = np.stack([np.linspace(0, 0.13, 40), np.exp(-np.linspace(0, 6, 40))], -1)
     shaped = make_map(team, share(team, slices), 24, "c1", 4.0, replace(MAPS, structure_factor=curve))
     if not team.is_root:
@@ -315,7 +364,9 @@ def test_padding_symmetry_and_what_comes_after(team):
 
 @pytest.mark.ranks(1, 3)
 def test_an_iteration_makes_the_maps(team):
-    """From the low-passed truth to maps that are near to it, each in its own class; half-maps agree; the same on any team."""
+    """From the low-passed truth to maps that are near to it, each in its own class; half-maps agree; the same on any
+    team.
+    """
     truth, made, ctx, state = scene(team, 32, snr=4.0)
     state, _ = run((ProjectViews(), Score(), ChooseBest(), AverageClasses(), MakeMaps()), state, ctx)
     assert state.summary["particles"] == 32 and sum(used for used, _ in state.summary["class_averages"]) > 14
@@ -324,34 +375,65 @@ def test_an_iteration_makes_the_maps(team):
     if not team.is_root:
         return
     mask = ctx.masks[0]
-    alike = np.array([[np.corrcoef((v * mask).ravel(), (t * mask).ravel())[0, 1] for t in truth] for v in state.volumes])
+    alike = np.array(
+        [[np.corrcoef((v * mask).ravel(), (t * mask).ravel())[0, 1] for t in truth] for v in state.volumes]
+    )
     assert alike.diagonal().min() > 0.65 and (alike.diagonal() > alike[[0, 1], [1, 0]]).all()
     assert state.halves.shape == (2, 2, 32, 32, 32) and state.curves["half_fsc"][:, 1:4].min() > 0.7
-    np.testing.assert_allclose(state.volumes, FIRST.setdefault("maps", state.volumes), atol=2e-3 * np.abs(state.volumes).max())
+    np.testing.assert_allclose(
+        state.volumes, FIRST.setdefault("maps", state.volumes), atol=2e-3 * np.abs(state.volumes).max()
+    )
 
 
 @pytest.mark.ranks(1, 2)
 def test_particles_go_with_a_map_that_is_brought_to_the_frame_of_the_first(team):
-    """It was turned, shifted and mirrored: after the step its projections at the particles' poses are what they were before."""
-    truth, _, ctx, state = scene(team, 6, replace(METHOD, maps=replace(MAPS, postprocess=build("processors", "threshold.belowtozero:minval=-1e9"))))
+    """It was turned, shifted and mirrored: after the step its projections at the particles' poses are what they were
+    before.
+    """
+    truth, _, ctx, state = scene(
+        team,
+        6,
+        replace(METHOD, maps=replace(MAPS, postprocess=build("processors", "threshold.belowtozero:minval=-1e9"))),
+    )
     ctx.symmetries, ctx.masks = ("c2", "c1"), np.ones((1, 32, 32, 32), np.float32)
     move = Move(rotation_from_eman(75.0, 0.0, 0.0), np.array([1.0, -2.0, 2.0]), True)
     rng = np.random.default_rng(6)
-    rotations, mirror, angle, shift = random_rotations(6, rng), rng.random(6) < 0.5, rng.uniform(-3, 3, 6), rng.uniform(-1, 1, (6, 2))
+    rotations, mirror, angle, shift = (
+        random_rotations(6, rng),
+        rng.random(6) < 0.5,
+        rng.uniform(-3, 3, 6),
+        rng.uniform(-1, 1, (6, 2)),
+    )
     moved, mine = move(truth[0]), ctx.block.as_slice
-    found = replace(empty_candidates(6, 1, 2), reference=np.arange(6)[:, None].astype(np.int32), angle=angle[:, None].astype(np.float32),
-                    shift=shift[:, None].astype(np.float32), mirror=mirror[:, None])
+    found = replace(
+        empty_candidates(6, 1, 2),
+        reference=np.arange(6)[:, None].astype(np.int32),
+        angle=angle[:, None].astype(np.float32),
+        shift=shift[:, None].astype(np.float32),
+        mirror=mirror[:, None],
+    )
     found = replace(found, **{name: getattr(found, name)[mine] for name in ("reference", "angle", "shift", "mirror")})
     own = len(ctx.particles)
     last = Assignments(np.ones((own, 1)), np.ones((own, 2)), np.ones(own, np.int32), np.zeros(own, np.int32))
     halves = np.stack([np.stack([v, v]) for v in (truth[0], moved)])
-    state = replace(state, volumes=np.stack([truth[0], moved]) if team.is_root else None, halves=halves if team.is_root else None, candidates=found,
-                    assignments=last, orientations=Orientations(rotations, np.ones(6, np.int32)), curves={"half_fsc": np.ones((2, 17))})
+    state = replace(
+        state,
+        volumes=np.stack([truth[0], moved]) if team.is_root else None,
+        halves=halves if team.is_root else None,
+        candidates=found,
+        assignments=last,
+        orientations=Orientations(rotations, np.ones(6, np.int32)),
+        curves={"half_fsc": np.ones((2, 17))},
+    )
     before = hard_poses(state)
     state = FinishMaps().run(state, ctx)
     after = hard_poses(state)
     volume = team.bcast(state.volumes[1] if team.is_root else None)
-    assert np.corrcoef(volume.ravel(), truth[0].ravel())[0, 1] > 0.93 > np.corrcoef(moved.ravel(), truth[0].ravel())[0, 1] + 0.2
+    assert (
+        np.corrcoef(volume.ravel(), truth[0].ravel())[0, 1]
+        > 0.93
+        > np.corrcoef(moved.ravel(), truth[0].ravel())[0, 1] + 0.2
+    )
     pair = [standard(v, poses.rotation, poses.shift, 6.0) for v, poses in ((moved, before), (volume, after))]
     for one, other in zip(*pair):
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.97
@@ -361,8 +443,11 @@ def test_particles_go_with_a_map_that_is_brought_to_the_frame_of_the_first(team)
 
 def test_a_ctf_without_snr_gets_one():
     from mpirefine.data.emanctf import EmanCTF
+
     bare, told = EmanCTF(1.5, apix=4.0), EmanCTF(1.5, apix=4.0, snr=(1.0, 2.0), dsbg=0.1)
     assert with_flat_snr(told) is told
     made = with_flat_snr(bare)
     assert len(made.snr) == len(made.background) and made.dsbg * (len(made.snr) - 1) == pytest.approx(1 / 8)
-    assert made.snr[0] == pytest.approx(0.01, rel=0.05) and 0.9 < max(made.snr) <= 1.01 and min(made.snr) < 0.01   # CTF², 10 % amplitude contrast
+    assert (
+        made.snr[0] == pytest.approx(0.01, rel=0.05) and 0.9 < max(made.snr) <= 1.01 and min(made.snr) < 0.01
+    )  # CTF², 10 % amplitude contrast

@@ -1,17 +1,18 @@
 """Class only, at the poses of the particle file."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mpirefine.distribution import reduce
-from mpirefine.maths.orient import angular_distance
-from mpirefine.maths.project import in_plane
-from mpirefine.maths.symmetry import operations
-from mpirefine.steps.classify import Classify, hard_poses
-from mpirefine.steps.fixed import nearest, pixels_of_rings
-from mpirefine.steps.project import Project
-from mpirefine.steps.simmx import Simmx, match
+from mpirefine.maths.geometry.directions import angular_distance
+from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.likelihood.central_slices import in_plane
+from mpirefine.steps.likelihood.classify import Classify, hard_poses
+from mpirefine.steps.likelihood.fixed_poses import nearest, pixels_of_rings
+from mpirefine.steps.likelihood.project import Project
+from mpirefine.steps.likelihood.simmx import Simmx, match
 from tests.steps.small import GRID, context, simulate
 
 FOUND: dict[str, np.ndarray] = {}
@@ -59,7 +60,7 @@ def test_the_score_at_a_pose_is_that_of_the_search(team):
 def test_rings_hold_every_coefficient_once(team):
     *_, ctx, _ = given(team)
     rings = pixels_of_rings(ctx, 9)
-    y, x = np.mgrid[-GRID.nx // 2:GRID.nx // 2, -GRID.nx // 2:GRID.nx // 2]
+    y, x = np.mgrid[-GRID.nx // 2 : GRID.nx // 2, -GRID.nx // 2 : GRID.nx // 2]
     radius = np.rint(np.hypot(x, y)).astype(int)
     np.testing.assert_array_equal(rings[1:10], np.bincount(radius.ravel())[1:10])
     assert rings[0] == 0 and not rings[10:].any()

@@ -1,14 +1,15 @@
 """Empty maps and duplicates: what becomes of them, on any number of ranks."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mpirefine.program.report import iteration_table
-from mpirefine.steps.classify import handed_out
-from mpirefine.steps.guard import SAME_MARGIN, Guard, excess
-from mpirefine.steps.project import Project, directions
-from mpirefine.steps.simmx import match
+from mpirefine.program.reports.terminal import iteration_table
+from mpirefine.steps.likelihood.classify import handed_out
+from mpirefine.steps.likelihood.project import Project, directions
+from mpirefine.steps.likelihood.simmx import match
+from mpirefine.steps.shared.empty_classes import SAME_MARGIN, Guard, excess
 from tests.steps.small import GRID, context, simulate
 
 
@@ -35,7 +36,7 @@ def test_an_empty_map_is_dealt_with(team, action):
             inside = state.volumes[0] != 0
             likeness = np.corrcoef(after.volumes[1][inside], state.volumes[0][inside])[0, 1]
             assert 0.7 < likeness < 0.99
-            np.testing.assert_array_equal(again.volumes[1], after.volumes[1])          # seeded
+            np.testing.assert_array_equal(again.volumes[1], after.volumes[1])  # seeded
         else:
             np.testing.assert_array_equal(after.volumes[1], state.previous[1])
 
@@ -76,11 +77,24 @@ def test_duplicates_are_named(team):
     expected = 2 * 0.8 / 1.8
     assert excess(np.full(shells, expected) + 0.01 * rng.standard_normal(shells), halves, halves, 12) > -SAME_MARGIN
     assert excess(np.full(shells, expected - 0.1), halves, halves, 12) == pytest.approx(-0.1)
-    summary = dict(soft=[0.5, 0.5], hard=[0.5, 0.5], particles=10, resolution=[9.0, 9.0], coverage=[1.0, 0.5],
-                   matched_to=[20.0, 20.0], classes_per_particle=1.0,
-                   projections_per_particle=1.0, same=[(0, 1)], empty=[(1, "reseed")])
+    summary = dict(
+        soft=[0.5, 0.5],
+        hard=[0.5, 0.5],
+        particles=10,
+        resolution=[9.0, 9.0],
+        coverage=[1.0, 0.5],
+        matched_to=[20.0, 20.0],
+        classes_per_particle=1.0,
+        projections_per_particle=1.0,
+        same=[(0, 1)],
+        empty=[(1, "reseed")],
+    )
     text = iteration_table(summary, 1, 8, 1.0)
-    assert "maps 1 and 2 are the same within noise" in text and "map 2 has hardly any particles" in text and "directions of" not in text
+    assert (
+        "maps 1 and 2 are the same within noise" in text
+        and "map 2 has hardly any particles" in text
+        and "directions of" not in text
+    )
     assert "views of map 2 leave 50 % of the directions" in iteration_table(dict(summary, particles=1000), 1, 8, 1.0)
 
 
@@ -95,7 +109,9 @@ def test_random_subsets_hand_out_each_image_to_one_map(team):
     used, model = dealt.reference >= 0, state.orientations.model[dealt.reference]
     drawn = model[:, 0]
     assert (model == drawn[:, None])[used].all() and 15 < sum(team.allgather(int(drawn.sum()))) < 45
-    ctx.particles.table = replace(ctx.particles.table, own_key=np.full(len(ctx.particles), 7, np.uint64))       # copies of one image
+    ctx.particles.table = replace(
+        ctx.particles.table, own_key=np.full(len(ctx.particles), 7, np.uint64)
+    )  # copies of one image
     same = state.orientations.model[handed_out(state, ctx).reference[:, 0]]
     assert len(set(np.concatenate(team.allgather(same)).tolist())) == 1
     view = state.orientations.rotation[:, 2]

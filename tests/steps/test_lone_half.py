@@ -1,19 +1,22 @@
-"""A map of which one half is empty, and particles that nothing separates: both are said, and neither is taken for something else."""
+"""A map of which one half is empty, and particles that nothing separates: both are said, and neither is taken for
+something else.
+"""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mpirefine.program.report import iteration_table, nothing_separates
-from mpirefine.steps.average import Average
-from mpirefine.steps.classify import Classify
-from mpirefine.steps.converge import Converge
-from mpirefine.steps.guard import Guard
-from mpirefine.steps.noise import Reestimate
-from mpirefine.steps.postprocess import Postprocess
-from mpirefine.steps.project import Project
-from mpirefine.steps.reconstruct import Reconstruct
-from mpirefine.steps.simmx import Simmx
+from mpirefine.program.reports.terminal import iteration_table, nothing_separates
+from mpirefine.steps.likelihood.average import Average
+from mpirefine.steps.likelihood.classify import Classify
+from mpirefine.steps.likelihood.noise import Reestimate
+from mpirefine.steps.likelihood.postprocess import Postprocess
+from mpirefine.steps.likelihood.project import Project
+from mpirefine.steps.likelihood.reconstruct import Reconstruct
+from mpirefine.steps.likelihood.simmx import Simmx
+from mpirefine.steps.shared.converge import Converge
+from mpirefine.steps.shared.empty_classes import Guard
 from tests.steps.small import context, simulate
 
 STEPS = (Project(), Simmx(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Guard(), Converge())
@@ -40,19 +43,26 @@ def test_a_map_with_one_half_has_no_resolution_but_keeps_its_rings(team):
     if state.summary["one_half"] == []:
         pytest.skip("a particle of map 1 strayed into map 2")
     assert state.summary["one_half"] == [(1, 1)]
-    assert np.isfinite(state.summary["resolution"][0]) and np.isnan(state.summary["resolution"][1]) and state.rings[1] == 9
+    assert (
+        np.isfinite(state.summary["resolution"][0]) and np.isnan(state.summary["resolution"][1]) and state.rings[1] == 9
+    )
     assert state.summary["same"] == []
     text = iteration_table(dict(state.summary, outliers=0), 1, 8, 1.0)
-    assert "no particle of half 2 is in map 2: its resolution is not known" in text and "-" in text.splitlines()[3].split()
+    assert (
+        "no particle of half 2 is in map 2: its resolution is not known" in text and "-" in text.splitlines()[3].split()
+    )
     if team.is_root:
         assert np.isnan(state.curves["half_fsc"][1]).all() and np.isfinite(state.volumes).all()
         likeness = np.corrcoef(state.volumes[1].ravel(), whole.volumes[1].ravel())[0, 1]
-        assert likeness > 0.9                              # filtered by what was matched, not taken for noise
+        assert likeness > 0.9  # filtered by what was matched, not taken for noise
 
 
 def test_nothing_separates_is_said_in_words():
     summary = dict(soft=[0.3, 0.4, 0.3, 0.0], classes_per_particle=2.99)
     assert "nothing separates the maps: nearly every particle hesitates between all 3" in nothing_separates(summary)[0]
-    assert "--invert" in nothing_separates(summary)[0] and "finer iterations" in nothing_separates(dict(summary, coarse=True))[0]
+    assert (
+        "--invert" in nothing_separates(summary)[0]
+        and "finer iterations" in nothing_separates(dict(summary, coarse=True))[0]
+    )
     assert nothing_separates(dict(summary, classes_per_particle=2.5)) == []
     assert nothing_separates(dict(soft=[1.0], classes_per_particle=1.0)) == []

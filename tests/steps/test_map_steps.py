@@ -1,4 +1,5 @@
 """Average, reconstruct, postprocess and converge: maps from planted poses, slabs against numpy, and when to stop."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +8,12 @@ import pytest
 from mpirefine.data.partition import Partition
 from mpirefine.data.poses import Assignments, Candidates, Orientations
 from mpirefine.errors import ParameterError
-from mpirefine.maths.fsc import fsc
-from mpirefine.steps.average import Average
-from mpirefine.steps.base import Poses
-from mpirefine.steps.converge import Converge, changes, median_of_bins, verdict
-from mpirefine.steps.postprocess import Postprocess
-from mpirefine.steps.reconstruct import Reconstruct, inverse_transform
+from mpirefine.maths.fourier.fsc import fsc
+from mpirefine.steps.likelihood.average import Average
+from mpirefine.steps.likelihood.postprocess import Postprocess
+from mpirefine.steps.likelihood.reconstruct import Reconstruct, inverse_transform
+from mpirefine.steps.shared.converge import Converge, changes, median_of_bins, verdict
+from mpirefine.steps.state import Poses
 from tests.steps.small import GRID, context, simulate
 
 MAPS: dict[str, np.ndarray] = {}
@@ -27,11 +28,20 @@ def planted(team, n=120, snr=5.0, **options):
     own = len(ctx.particles)
     orientations = Orientations(made["rotation"][order], made["label"][order].astype(np.int32))
     one = np.ones((own, 1))
-    candidates = Candidates(place[:, None].astype(np.int32), -one.astype(np.float32), 0 * one, 0 * one.astype(np.float32),
-                            made["shift"][ctx.block.as_slice][:, None].astype(np.float32), np.zeros((own, 1), bool), np.zeros((own, 2)),
-                            np.ones((own, 2)))
+    candidates = Candidates(
+        place[:, None].astype(np.int32),
+        -one.astype(np.float32),
+        0 * one,
+        0 * one.astype(np.float32),
+        made["shift"][ctx.block.as_slice][:, None].astype(np.float32),
+        np.zeros((own, 1), bool),
+        np.zeros((own, 2)),
+        np.ones((own, 2)),
+    )
     label = made["label"][ctx.block.as_slice].astype(np.int32)
-    assignments = Assignments(one.astype(np.float32), np.eye(2, dtype=np.float32)[label], label, np.zeros(own, np.int32))
+    assignments = Assignments(
+        one.astype(np.float32), np.eye(2, dtype=np.float32)[label], label, np.zeros(own, np.int32)
+    )
     return truth, ctx, replace(state, orientations=orientations, candidates=candidates, assignments=assignments)
 
 
@@ -47,7 +57,9 @@ def test_true_poses_give_the_true_maps(team):
             assert state.curves["half_fsc"][m, 1:6].min() > 0.8
         # absolute grey scale: the map is the one that was projected
         np.testing.assert_allclose((state.volumes[0] * truth[0]).sum() / (truth[0] ** 2).sum(), 1, atol=0.25)
-        np.testing.assert_allclose(state.volumes, MAPS.setdefault("maps", state.volumes), atol=1e-5 * np.abs(state.volumes).max())
+        np.testing.assert_allclose(
+            state.volumes, MAPS.setdefault("maps", state.volumes), atol=1e-5 * np.abs(state.volumes).max()
+        )
     else:
         assert state.volumes is None
 
@@ -57,7 +69,9 @@ def test_block_size_does_not_matter(team):
     _, ctx, state = planted(team, block_mb=1)
     _, large, again = planted(team, block_mb=500)
     small = Average().run(state, ctx).slab.sums
-    np.testing.assert_allclose(Average().run(again, large).slab.sums, small, atol=1e-5 * np.abs(small).max(initial=1e-30))
+    np.testing.assert_allclose(
+        Average().run(again, large).slab.sums, small, atol=1e-5 * np.abs(small).max(initial=1e-30)
+    )
 
 
 @pytest.mark.ranks(1)
@@ -122,7 +136,11 @@ def test_changes_are_counted_over_ranks(team):
     turned = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
     now = Poses(model, turned[None].repeat(own, 0), np.tile([[1.0, 0.0]], (own, 1)))
     found = changes(ctx, now, before)
-    assert found["moved"] == 0.25 and found["view_change"] == pytest.approx(10, abs=0.3) and found["shift_change"] == pytest.approx(6, abs=0.1)
+    assert (
+        found["moved"] == 0.25
+        and found["view_change"] == pytest.approx(10, abs=0.3)
+        and found["shift_change"] == pytest.approx(6, abs=0.1)
+    )
     nobody = changes(ctx, replace(now, model=np.full(own, -1)), before)
     assert nobody == dict(moved=0.0, view_change=0.0, shift_change=0.0)
 
@@ -144,8 +162,10 @@ def history(resolutions, moves):
 
 def test_verdict():
     still = history([20, 18, 18, 18, 18], [None, 0.1, 0.01, 0.01, 0.0095])
-    assert "no gain in 3 iterations" not in verdict(still, 3)            # moves still fell
-    assert verdict(history([20, 18, 18, 18, 18], [None, 0.01, 0.01, 0.01, 0.0095]), 3).startswith("no gain in 3 iterations")
+    assert "no gain in 3 iterations" not in verdict(still, 3)  # moves still fell
+    assert verdict(history([20, 18, 18, 18, 18], [None, 0.01, 0.01, 0.01, 0.0095]), 3).startswith(
+        "no gain in 3 iterations"
+    )
     assert verdict(history([20, 18, 17, 16], [None, 0.1, 0.1, 0.1]), 2) == ""
     assert verdict(still, 0) == "" and verdict(still[:2], 3) == ""
 

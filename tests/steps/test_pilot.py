@@ -1,26 +1,36 @@
-"""What the pilot learns before anything is assigned: grey scales of maps, the sign of contrast, halves that are in every map."""
+"""What the pilot learns before anything is assigned: grey scales of maps, the sign of contrast, halves that are in
+every map.
+"""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mpirefine.errors import InputError
-from mpirefine.maths.assign import assign
-from mpirefine.maths.ctf import contrast_transfer
-from mpirefine.maths.filters import lowpass_gauss
-from mpirefine.steps.particles import OwnParticles
-from mpirefine.steps.pilot import Pilot
-from mpirefine.steps.project import Project
-from mpirefine.steps.simmx import find
-from mpirefine.steps.twins import check
+from mpirefine.maths.fourier.filters import lowpass_gauss
+from mpirefine.maths.image.ctf import contrast_transfer
+from mpirefine.maths.likelihood.posterior import assign
+from mpirefine.steps.eman2.twins import check
+from mpirefine.steps.likelihood.pilot import Pilot
+from mpirefine.steps.likelihood.project import Project
+from mpirefine.steps.likelihood.simmx import find
+from mpirefine.steps.shared.particles import OwnParticles
 from tests.steps.small import GRID, Memory, context, simulate
 
 
 def piloted(team, truth, made, factors=(1.0, 1.0), names=(), **table):
     """The state after the pilot, with the starting maps times `factors`."""
     ctx, state = context(team, truth, made)
-    ctx.particles.table = replace(ctx.particles.table, **{name: values[ctx.block.as_slice] if isinstance(values, np.ndarray) and len(
-        values) == ctx.partition.n else values for name, values in table.items()})
+    ctx.particles.table = replace(
+        ctx.particles.table,
+        **{
+            name: values[ctx.block.as_slice]
+            if isinstance(values, np.ndarray) and len(values) == ctx.partition.n
+            else values
+            for name, values in table.items()
+        },
+    )
     if team.is_root:
         state = replace(state, volumes=(state.volumes * np.array(factors)[:, None, None, None]).astype(np.float32))
     with ctx.resources:
@@ -71,7 +81,11 @@ def test_dark_particles_stop_the_run_with_the_numbers(team):
 @pytest.mark.ranks(1)
 def test_one_dark_group_and_one_dark_map_are_named(team):
     truth, made = simulate(n=80, snr=0.5)
-    groups = dict(group=(np.arange(80) % 2).astype(np.int32), group_names=("bright", "odd ones"), optics=np.arange(2, dtype=np.int32))
+    groups = dict(
+        group=(np.arange(80) % 2).astype(np.int32),
+        group_names=("bright", "odd ones"),
+        optics=np.arange(2, dtype=np.int32),
+    )
     mixed = dict(made, images=made["images"] * np.where(np.arange(80) % 2, -1, 1)[:, None, None].astype(np.float32))
     with pytest.raises(InputError, match="optics group 'odd ones'.*--invert 2"):
         piloted(team, truth, mixed, **groups)
@@ -93,7 +107,11 @@ def test_filtered_twins_must_be_those_of_the_particles(team):
     truth, made = simulate(n=80, snr=0.5)
     ctx, _ = context(team, truth, made)
     smooth = np.stack([lowpass_gauss(image, GRID, 1 / 30) for image in made["images"]])
-    for images, said in ((smooth, ""), (-smooth, "contrast is turned"), (np.roll(smooth, 5, axis=0), "not the same particles")):
+    for images, said in (
+        (smooth, ""),
+        (-smooth, "contrast is turned"),
+        (np.roll(smooth, 5, axis=0), "not the same particles"),
+    ):
         twins = OwnParticles(ctx.particles.table, Memory(images[ctx.block.as_slice]), GRID.nx, keep_pixels=True)
         if not said:
             check(ctx, twins, "twins.hdf")
@@ -121,7 +139,9 @@ def test_images_multiplied_by_their_ctf_say_the_same(team):
     curve = contrast_transfer(made["ctf"], *reversed(GRID.frequencies()))
     images = np.fft.irfft2(np.fft.rfft2(made["images"]) * curve, s=(GRID.nx, GRID.nx)).astype(np.float32)
     half = np.arange(80) % 2 == 1
-    mixed = dict(made, images=np.where(half[:, None, None], images, made["images"]), ctf=replace(made["ctf"], premultiplied=half))
+    mixed = dict(
+        made, images=np.where(half[:, None, None], images, made["images"]), ctf=replace(made["ctf"], premultiplied=half)
+    )
     groups = dict(group=half.astype(np.int32), group_names=("raw", "done"), optics=np.arange(2, dtype=np.int32))
     ctx, state = piloted(team, truth, mixed, **groups)
     assert (labels(ctx, state) == known).mean() > 0.97

@@ -1,20 +1,21 @@
 """Project, simmx and classify: against brute force, the truth, and any number of ranks."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mpirefine.distribution import reduce
-from mpirefine.maths.assign import log_sum_exp
-from mpirefine.maths.ctf import contrast_transfer
-from mpirefine.maths.orient import angular_distance
-from mpirefine.maths.project import in_plane, slices
-from mpirefine.steps.classify import Classify, hard_poses
-from mpirefine.steps.noise import Reestimate, first_estimate, pooled, sampled_rows
-from mpirefine.steps.particles import OwnParticles
-from mpirefine.steps.pilot import Pilot
-from mpirefine.steps.project import Project
-from mpirefine.steps.simmx import LocalMatcher, Simmx, match, survivors
+from mpirefine.maths.geometry.directions import angular_distance
+from mpirefine.maths.image.ctf import contrast_transfer
+from mpirefine.maths.likelihood.central_slices import in_plane, slices
+from mpirefine.maths.likelihood.posterior import log_sum_exp
+from mpirefine.steps.likelihood.classify import Classify, hard_poses
+from mpirefine.steps.likelihood.noise import Reestimate, first_estimate, pooled, sampled_rows
+from mpirefine.steps.likelihood.pilot import Pilot
+from mpirefine.steps.likelihood.project import Project
+from mpirefine.steps.likelihood.simmx import LocalMatcher, Simmx, match, survivors
+from mpirefine.steps.shared.particles import OwnParticles
 from tests.steps.small import GRID, Memory, context, simulate
 from tests.tools import load_tool
 
@@ -65,7 +66,7 @@ def test_score_is_the_likelihood_by_direct_sum(team):
     radius = np.hypot(*np.broadcast_arrays(fx * GRID.length, fy * GRID.length))
     both = np.full(GRID.half_shape, 2.0)
     both[:, [0, -1]] = 1
-    weight = both * (radius > 0.5) * (radius <= 9.5) / (2 * GRID.nx ** 2)
+    weight = both * (radius > 0.5) * (radius <= 9.5) / (2 * GRID.nx**2)
     found = state.candidates
     ratio = []
     for p in range(0, 60, 7):
@@ -74,11 +75,14 @@ def test_score_is_the_likelihood_by_direct_sum(team):
         model = slices(state.volumes[state.orientations.model[r]], turned, points)[0] * state.noise.scale[0]
         model = model * contrast_transfer(made["ctf"].take(slice(p, p + 1)), fx, fy)[0]
         place = found.shift[p, 0] + GRID.nx // 2
-        data = np.fft.rfft2(made["images"][p]) * np.exp(2j * np.pi / GRID.nx * (points[..., 0] * place[0] + points[..., 1] * place[1]))
+        data = np.fft.rfft2(made["images"][p]) * np.exp(
+            2j * np.pi / GRID.nx * (points[..., 0] * place[0] + points[..., 1] * place[1])
+        )
         direct = (weight * (np.abs(data) ** 2 - np.abs(data - model) ** 2)).sum()
         ratio.append(-found.score[p, 0] / direct)
         assert c in (0, 1)
-    # grid scores against a continuous sum over pixels: shift and angle are refined between grid points, rings are a quadrature
+    # grid scores against a continuous sum over pixels: shift and angle are refined between grid points, rings are a
+    # quadrature
     assert 0.9 < np.median(ratio) < 1.1
 
 
@@ -96,7 +100,7 @@ def test_pruned_search_finds_what_an_exhaustive_one_finds(team, snr):
     assert (model[best] == model[truth]).sum() >= 59
     assert (angular_distance(view[best], view[truth]) <= state.levels.fine_delta * 1.001).sum() >= 58
     lost = log_sum_exp(whole.model_evidence, 1) - log_sum_exp(pruned.model_evidence, 1)
-    assert (np.abs(lost) < 0.5).sum() >= 55                  # either way: which projections are refined may differ
+    assert (np.abs(lost) < 0.5).sum() >= 55  # either way: which projections are refined may differ
 
 
 @pytest.mark.ranks(1)
@@ -118,13 +122,13 @@ def test_local_search_looks_near_the_last_view_only(team, symmetries):
             apart = angular_distance(np.repeat(poses.rotation[p][None], len(mine), 0), view[mine], name)
             np.testing.assert_array_equal(rows[model[rows] == m], mine[apart <= max(20.0, apart.min() + 1e-9)])
     best, found = near.candidates.reference[:, 0], everywhere.reference[:, 0]
-    if symmetries == ("c1", "c1"):                           # the same maps: what is best everywhere lies near the last view
+    if symmetries == ("c1", "c1"):  # the same maps: what is best everywhere lies near the last view
         assert (best == found).mean() > 0.8
 
 
 def test_survivors_keep_what_may_still_win():
     value = np.array([10.0, 100, 81, 79, 64, 40, 100], np.float32)
-    np.testing.assert_array_equal(survivors(value, 90.0, 0), [1, 6, 2])        # the lead is small: within 20 of the best
+    np.testing.assert_array_equal(survivors(value, 90.0, 0), [1, 6, 2])  # the lead is small: within 20 of the best
     np.testing.assert_array_equal(survivors(value, 0.0, 0), [1, 6, 2, 3, 4, 5])
     np.testing.assert_array_equal(survivors(value, 50.0, 1), [1, 6])
 
@@ -148,7 +152,9 @@ def test_projections_are_in_one_list_with_cells_of_their_own_map(team):
     for r, rows in enumerate(children):
         assert (model[rows] == coarse.model[r]).all()
         if len(rows):
-            near = angular_distance(state.orientations.rotation[rows], np.repeat(coarse.rotation[r][None], len(rows), 0))
+            near = angular_distance(
+                state.orientations.rotation[rows], np.repeat(coarse.rotation[r][None], len(rows), 0)
+            )
             assert near.max() < state.levels.coarse_delta
 
 
@@ -159,8 +165,8 @@ def test_noise_and_scale_are_recovered(team):
     with ctx.resources:
         first = first_estimate(ctx, state.volumes)
         piloted = Pilot().run(state, ctx)
-    np.testing.assert_allclose(first.sigma2[0, 4:], GRID.nx ** 2, rtol=0.2)
-    np.testing.assert_allclose(piloted.noise.sigma2[0, 3:], GRID.nx ** 2, rtol=0.15)
+    np.testing.assert_allclose(first.sigma2[0, 4:], GRID.nx**2, rtol=0.2)
+    np.testing.assert_allclose(piloted.noise.sigma2[0, 3:], GRID.nx**2, rtol=0.15)
     # the references are blurred, so that their scale is larger than that of the true maps
     assert 0.8 < piloted.noise.scale[0] / planted.scale[0] < 1.8
 
@@ -171,7 +177,9 @@ def test_small_groups_share_the_estimate_of_all(team):
     ctx, state = context(team, truth, made)
     table = ctx.particles.table
     ctx.particles.table = replace(table, group=(table.row < 4).astype(np.int32), group_names=("many", "few"))
-    state = replace(state, noise=replace(state.noise, sigma2=state.noise.sigma2.repeat(2, 0), scale=state.noise.scale.repeat(2)))
+    state = replace(
+        state, noise=replace(state.noise, sigma2=state.noise.sigma2.repeat(2, 0), scale=state.noise.scale.repeat(2))
+    )
     assert len(sampled_rows(ctx, 10, 10, ctx.particles.table.optics_of_group)) <= len(table)
     with ctx.resources:
         state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
@@ -201,7 +209,9 @@ def test_images_with_nan_are_set_aside(team):
     truth, made = simulate()
     ctx, state = context(team, truth, made)
     made["images"][[5, 17], 3, 3] = np.nan
-    ctx.particles = OwnParticles(ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True)
+    ctx.particles = OwnParticles(
+        ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True
+    )
     with ctx.resources:
         state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
     model = reduce.gather_rows(team, state.assignments.model, ctx.partition)

@@ -1,17 +1,20 @@
-"""Outliers and grey scales: planted ones are found, on any number of ranks, and nothing is found where nothing was planted."""
+"""Outliers and grey scales: planted ones are found, on any number of ranks, and nothing is found where nothing was
+planted.
+"""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mpirefine.distribution import reduce
-from mpirefine.steps.classify import Classify
-from mpirefine.steps.noise import Reestimate, first_estimate
-from mpirefine.steps.particles import OwnParticles
-from mpirefine.steps.pilot import Pilot
-from mpirefine.steps.project import Project
-from mpirefine.steps.simmx import Simmx
-from mpirefine.steps.trust import Trust, by_power, group_centres, weight_of
+from mpirefine.steps.likelihood.classify import Classify
+from mpirefine.steps.likelihood.noise import Reestimate, first_estimate
+from mpirefine.steps.likelihood.pilot import Pilot
+from mpirefine.steps.likelihood.project import Project
+from mpirefine.steps.likelihood.simmx import Simmx
+from mpirefine.steps.likelihood.trust import Trust, by_power, group_centres, weight_of
+from mpirefine.steps.shared.particles import OwnParticles
 from tests.steps.small import GRID, Memory, context, simulate
 
 
@@ -56,11 +59,15 @@ def test_a_pixel_too_large_to_square_is_set_aside(team):
     truth, made = simulate(n=60)
     ctx, state = context(team, truth, made)
     made["images"][5, 3, 3] = 1e25
-    ctx.particles = OwnParticles(ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True)
+    ctx.particles = OwnParticles(
+        ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True
+    )
     with ctx.resources:
         state = Pilot().run(state, ctx)
     with ctx.resources:
-        state = Reestimate().run(Classify().run(Trust().run(Simmx().run(Project().run(state, ctx), ctx), ctx), ctx), ctx)
+        state = Reestimate().run(
+            Classify().run(Trust().run(Simmx().run(Project().run(state, ctx), ctx), ctx), ctx), ctx
+        )
     assert np.flatnonzero(gathered(team, ctx, ctx.particles.reason)).tolist() == [5]
     assert (np.delete(gathered(team, ctx, state.trust), 5) == 1).all() and np.isfinite(state.noise.sigma2).all()
 
@@ -91,14 +98,16 @@ def test_small_groups_are_compared_with_all():
     np.testing.assert_allclose(median[:2], [0, 100], atol=2)
     np.testing.assert_allclose(spread[:2], 10, rtol=0.15)
     assert median[2] == median[3] == np.median(likelihood)
-    assert (group_centres(likelihood, group, np.zeros(705, bool), 3, 3.0) == [[0] * 3, [3] * 3]).all()          # nobody known
-    np.testing.assert_allclose(group_centres(likelihood, group, group < 2, 2, 30.0)[1], 30)                     # never below what noise alone makes
+    assert (group_centres(likelihood, group, np.zeros(705, bool), 3, 3.0) == [[0] * 3, [3] * 3]).all()  # nobody known
+    np.testing.assert_allclose(
+        group_centres(likelihood, group, group < 2, 2, 30.0)[1], 30
+    )  # never below what noise alone makes
 
 
 @pytest.mark.ranks(1, 2)
 def test_planted_grey_scales_are_recovered(team):
     truth, made = simulate(n=240, snr=1.0)
-    clean = simulate(n=240, snr=4.0)[1]["images"] - made["images"]                      # the same noise, twice the signal
+    clean = simulate(n=240, snr=4.0)[1]["images"] - made["images"]  # the same noise, twice the signal
     made["images"] = made["images"] + np.where(np.arange(240) % 2, 0.3, -0.3)[:, None, None].astype(np.float32) * clean
     ctx, state = searched(team, made, truth)
     grey = gathered(team, ctx, state.grey)
@@ -110,7 +119,7 @@ def test_planted_grey_scales_are_recovered(team):
 def test_grey_scales_of_equal_particles_stay_alike(team):
     truth, made = simulate(n=240, snr=0.5)
     ctx, state = searched(team, made, truth)
-    assert state.summary["grey_spread"] < 0.1                          # defocus and blurred maps leave some
+    assert state.summary["grey_spread"] < 0.1  # defocus and blurred maps leave some
 
 
 @pytest.mark.ranks(1)

@@ -1,11 +1,12 @@
 """Whether files are still those that a run was started with."""
+
 import os
 from pathlib import Path
 
 import pytest
 
 from mpirefine.errors import InputError
-from mpirefine.storage.fingerprint import SAMPLE_BYTES, SAMPLES, Watched, take, taken, with_lists
+from mpirefine.storage.run.fingerprint import SAMPLE_BYTES, SAMPLES, Watched, take, taken, with_lists
 
 LARGE = 3 * SAMPLES * SAMPLE_BYTES
 
@@ -37,6 +38,7 @@ def overwrite(at):
             file.seek(at)
             file.write(bytes([byte[0] ^ 1]))
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+
     return change
 
 
@@ -79,4 +81,10 @@ def test_lists_and_what_they_name(tmp_path):
     for name in ("stack.hdf", "other.mrcs"):
         (tmp_path / name).write_bytes(b"x")
     found = with_lists([str(tmp_path / "outer.lst"), str(tmp_path / "map.mrc"), str(tmp_path / "map.mrc"), ""])
-    assert [os.path.basename(name) for name in found] == ["inner.lst", "map.mrc", "other.mrcs", "outer.lst", "stack.hdf"]
+    assert [os.path.basename(name) for name in found] == [
+        "inner.lst",
+        "map.mrc",
+        "other.mrcs",
+        "outer.lst",
+        "stack.hdf",
+    ]

@@ -1,4 +1,5 @@
 """MRC maps and stacks against mrcfile, all modes, both byte orders, and what is wrong with them."""
+
 import mrcfile
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ from mpirefine.errors import FormatError, InputError
 from mpirefine.storage import mrc
 
 
-@pytest.mark.parametrize("dtype, mode", [(np.int8, 0), (np.int16, 1), (np.float32, 2), (np.uint16, 6), (np.float16, 12)])
+@pytest.mark.parametrize(
+    "dtype, mode", [(np.int8, 0), (np.int16, 1), (np.float32, 2), (np.uint16, 6), (np.float16, 12)]
+)
 def test_reads_what_mrcfile_writes(tmp_path, rng, dtype, mode):
     data = rng.integers(0, 100, (5, 6, 6)).astype(dtype)
     with mrcfile.new(tmp_path / "stack.mrcs") as file:
@@ -16,7 +19,9 @@ def test_reads_what_mrcfile_writes(tmp_path, rng, dtype, mode):
         file.voxel_size = 3.5
     header = mrc.read_header(tmp_path / "stack.mrcs")
     assert header.shape == (5, 6, 6) and header.apix == pytest.approx(3.5) and mrc.MODES[mode] == header.dtype
-    np.testing.assert_array_equal(mrc.read_sections(header, np.array([4, 0, 1, 2])), data[[4, 0, 1, 2]].astype(np.float32))
+    np.testing.assert_array_equal(
+        mrc.read_sections(header, np.array([4, 0, 1, 2])), data[[4, 0, 1, 2]].astype(np.float32)
+    )
 
 
 def test_mrcfile_reads_what_we_write(tmp_path, rng):

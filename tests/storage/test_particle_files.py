@@ -1,19 +1,28 @@
-"""Particles in EMAN2's lists and stacks: what is read of them, every complaint, and sets written in either format and read again."""
+"""Particles in EMAN2's lists and stacks: what is read of them, every complaint, and sets written in either format and
+read again.
+"""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mpirefine.data.angles import rotation_from_eman
 from mpirefine.data.emanctf import EmanCTF
+from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import FormatError, InputError
-from mpirefine.maths.phantom import random_rotations
-from mpirefine.storage import lst, mrc
+from mpirefine.maths.image.phantom import random_rotations
+from mpirefine.storage import mrc
+from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import write_images
-from mpirefine.storage.particlefile import in_format, read_particles
+from mpirefine.storage.particle_file import in_format, read_particles
 from mpirefine.storage.stack import ParticleStack
 
-CTFS = [EmanCTF(1.5 + 0.1 * i, 0.2, 30.0, 50.0, 10.0, 300.0 if i < 3 else 200.0, 2.7, 2.0, 0.01, (1.0,) * 3, (0.5, 0.25, 0.125)) for i in range(5)]
+CTFS = [
+    EmanCTF(
+        1.5 + 0.1 * i, 0.2, 30.0, 50.0, 10.0, 300.0 if i < 3 else 200.0, 2.7, 2.0, 0.01, (1.0,) * 3, (0.5, 0.25, 0.125)
+    )
+    for i in range(5)
+]
 
 
 @pytest.fixture
@@ -24,7 +33,16 @@ def particles(tmp_path, monkeypatch, rng):
     heads = [{"ctf": ctf.to_text(), "ptcl_source_image": "mic.hdf"} for ctf in CTFS]
     write_images("a.hdf", list(images[:3]), 2.0, heads[:3])
     write_images("b.hdf", list(images[3:]), 2.0, heads[3:])
-    lst.write_lst("p.lst", [lst.Entry(1, "a.hdf"), lst.Entry(2, "a.hdf"), lst.Entry(0, "b.hdf"), lst.Entry(1, "b.hdf"), lst.Entry(0, "a.hdf")])
+    lst.write_lst(
+        "p.lst",
+        [
+            lst.Entry(1, "a.hdf"),
+            lst.Entry(2, "a.hdf"),
+            lst.Entry(0, "b.hdf"),
+            lst.Entry(1, "b.hdf"),
+            lst.Entry(0, "a.hdf"),
+        ],
+    )
     return images
 
 
@@ -32,8 +50,13 @@ ORDER = [1, 2, 3, 4, 0]
 
 
 def columns(count, rng, **changes):
-    return {"model": np.arange(count) % 3 - 1, "posterior": rng.random(count), "rotation": random_rotations(count, rng),
-            "shift_xy": rng.uniform(-3, 3, (count, 2)), **changes}
+    return {
+        "model": np.arange(count) % 3 - 1,
+        "posterior": rng.random(count),
+        "rotation": random_rotations(count, rng),
+        "shift_xy": rng.uniform(-3, 3, (count, 2)),
+        **changes,
+    }
 
 
 def test_a_list_of_two_stacks(particles):
@@ -59,19 +82,44 @@ def test_a_stack_of_sections_has_no_headers(particles):
     assert found.table.ctf is None and len(found.table) == 5 and found.grid.apix == pytest.approx(2)
 
 
-@pytest.mark.parametrize("made, told", [
-    (lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(3, "a.hdf")]), "x.lst: row 2: image 3 of a.hdf, which holds 3"),
-    (lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "gone.hdf")]), "gone.hdf: cannot be read"),
-    (lambda: lst.write_lst("x.lst", []), "x.lst: the list is empty"),
-    (lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "wide.hdf")]), r"different sizes: 16 x 16 \(a.hdf\), 18 x 18 \(wide.hdf\)"),
-    (lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "fine.hdf")]), r"pixel sizes differ: 2 Å \(a.hdf\), 1.5 Å \(fine.hdf\)"),
-    (lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "bare.hdf")]), "row 2.*no CTF in the header, but others have one"),
-    (lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf", {"ctf": "E1 2"})]), "x.lst: row 1: not a CTF of EMAN2: 'E1 2'"),
-    (lambda: lst.write_lst("x.lst", [lst.Entry(0, "odd.hdf")]), "images of 17 x 17 pixels, but the box must be square, even"),
-    (lambda: lst.write_lst("x.lst", [lst.Entry(0, "map.hdf")]), "holds 16x16x16 voxels: a map"),
-    (lambda: lst.write_lst("x.lst", [lst.Entry(0, "nowhere.hdf")]), "nowhere.hdf: no pixel size|x.lst: no pixel size in the headers"),
-    (lambda: Path("x.lst").write_text("some text\n"), "x.lst: line 1 is 'some text'"),
-], ids=["beyond", "gone", "empty", "sizes", "pixels", "ctf", "bad ctf", "odd", "map", "no pixel", "no list"])
+@pytest.mark.parametrize(
+    "made, told",
+    [
+        (
+            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(3, "a.hdf")]),
+            "x.lst: row 2: image 3 of a.hdf, which holds 3",
+        ),
+        (lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "gone.hdf")]), "gone.hdf: cannot be read"),
+        (lambda: lst.write_lst("x.lst", []), "x.lst: the list is empty"),
+        (
+            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "wide.hdf")]),
+            r"different sizes: 16 x 16 \(a.hdf\), 18 x 18 \(wide.hdf\)",
+        ),
+        (
+            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "fine.hdf")]),
+            r"pixel sizes differ: 2 Å \(a.hdf\), 1.5 Å \(fine.hdf\)",
+        ),
+        (
+            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "bare.hdf")]),
+            "row 2.*no CTF in the header, but others have one",
+        ),
+        (
+            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf", {"ctf": "E1 2"})]),
+            "x.lst: row 1: not a CTF of EMAN2: 'E1 2'",
+        ),
+        (
+            lambda: lst.write_lst("x.lst", [lst.Entry(0, "odd.hdf")]),
+            "images of 17 x 17 pixels, but the box must be square, even",
+        ),
+        (lambda: lst.write_lst("x.lst", [lst.Entry(0, "map.hdf")]), "holds 16x16x16 voxels: a map"),
+        (
+            lambda: lst.write_lst("x.lst", [lst.Entry(0, "nowhere.hdf")]),
+            "nowhere.hdf: no pixel size|x.lst: no pixel size in the headers",
+        ),
+        (lambda: Path("x.lst").write_text("some text\n"), "x.lst: line 1 is 'some text'"),
+    ],
+    ids=["beyond", "gone", "empty", "sizes", "pixels", "ctf", "bad ctf", "odd", "map", "no pixel", "no list"],
+)
 def test_every_complaint(particles, made, told):
     write_images("wide.hdf", [np.eye(18, dtype=np.float32)], 2.0, [{"ctf": CTFS[0].to_text()}])
     write_images("fine.hdf", [np.eye(16, dtype=np.float32)], 1.5, [{"ctf": CTFS[0].to_text()}])
@@ -102,7 +150,9 @@ def test_a_list_written_and_read_again(particles, rng):
 
 
 def test_a_mirrored_view_is_the_one_from_behind(particles):
-    """EMAN2 mirrors x after the rotation: the image is that of the view turned about y by 180 degrees, seen from behind."""
+    """EMAN2 mirrors x after the rotation: the image is that of the view turned about y by 180 degrees, seen from
+    behind.
+    """
     view = rotation_from_eman(20.0, 50.0, 70.0)
     mirrored = np.concatenate([np.diag([-1.0, 1, 1]) @ view, [[1.5], [-2.5], [0]]], axis=1)
     lst.write_lst("m.lst", [lst.Entry(0, "a.hdf", {"xform.projection": mirrored})])
@@ -125,7 +175,10 @@ def test_a_list_as_star_and_back(particles, rng):
     np.testing.assert_allclose(star.table.shift, told["shift_xy"], atol=1e-4)
     text = (star.path).read_text()
     optics, rows = text.split("data_particles")
-    assert all(f"_{name} " in optics and f"_{name} " not in rows for name in ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"))
+    assert all(
+        f"_{name} " in optics and f"_{name} " not in rows
+        for name in ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
+    )
     assert optics.count("200.000000") == 1 and optics.count("300.000000") == 1
     in_format(star, "lst").write("back.lst", **told)
     assert [(e.index, e.file) for e in lst.read_lst("back.lst")] == [(e.index, e.file) for e in lst.read_lst("p.lst")]

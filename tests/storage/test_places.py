@@ -1,11 +1,13 @@
 """Where the files are that a list or STAR file names, in the folders that users of RELION and EMAN2 have."""
+
 import os
 
 import numpy as np
 import pytest
 
 from mpirefine.errors import InputError
-from mpirefine.storage import lst, mrc, particlefile
+from mpirefine.storage import mrc, particle_file
+from mpirefine.storage.eman2 import lst
 from mpirefine.storage.places import check_file, find, shortened
 from tests.storage.test_optics import STAR
 
@@ -27,7 +29,7 @@ def project(tmp_path, monkeypatch, rng):
 def test_names_from_the_project_folder_are_found_upwards(project, caplog):
     for name in ("run_data.star", "all.lst"):
         caplog.clear()
-        found = particlefile.read_particles(project / "proj/Class3D/job012" / name, ctf_needed=False)
+        found = particle_file.read_particles(project / "proj/Class3D/job012" / name, ctf_needed=False)
         assert found.table.files == (str(project / "proj/Extract/job010/x.mrcs"),) and len(found.table) == 3
         assert f"is read from {project / 'proj'}" in caplog.text
 
@@ -49,7 +51,7 @@ def test_a_neighbour_is_taken_and_said(project, caplog):
     stack.rename(stack.with_suffix(".mrc"))
     for name in ("run_data.star", "all.lst"):
         caplog.clear()
-        found = particlefile.read_particles(project / "proj/Class3D/job012" / name, ctf_needed=False)
+        found = particle_file.read_particles(project / "proj/Class3D/job012" / name, ctf_needed=False)
         assert found.table.files == (str(stack.with_suffix(".mrc")),) and found.grid.nx == 16
         assert "x.mrcs" in caplog.text and "x.mrc is read instead" in caplog.text
 
@@ -59,7 +61,7 @@ def test_the_places_looked_in_are_told(project, name):
     job = project / "proj/Class3D/job012"
     (project / "proj/Extract/job010/x.mrcs").unlink()
     with pytest.raises(InputError) as error:
-        particlefile.read_particles(job / name, ctf_needed=False)
+        particle_file.read_particles(job / name, ctf_needed=False)
     said = str(error.value)
     assert "row" in said and "Extract/job010/x.mrcs: cannot be read" in said and "x.mrc)" in said
     assert str(project / "elsewhere") in said and f"{job} and the folders above" in said
@@ -74,8 +76,13 @@ def test_an_absolute_name_is_only_itself(project):
 
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for name, why in ((tmp_path, "a folder"), (tmp_path / "pipe", "no ordinary file"), (tmp_path / "none", "no such file"),
-                      ("a\0b", "no file can have"), ("x" * 5000, "File name too long")):
+    for name, why in (
+        (tmp_path, "a folder"),
+        (tmp_path / "pipe", "no ordinary file"),
+        (tmp_path / "none", "no such file"),
+        ("a\0b", "no file can have"),
+        ("x" * 5000, "File name too long"),
+    ):
         with pytest.raises(InputError, match=why) as error:
             check_file(name)
         assert len(str(error.value)) < 300 and "\0" not in str(error.value)

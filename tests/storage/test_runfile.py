@@ -1,12 +1,13 @@
 """The run file: both transports, any number of ranks, and what is left when a run is interrupted."""
+
 import h5py
 import numpy as np
 import pytest
 
 from mpirefine.data.partition import Block, Partition
 from mpirefine.errors import FormatError, InputError, StorageFailure
-from mpirefine.storage import iterationwriter
-from mpirefine.storage.runfile import RunFile, has_parallel_hdf5
+from mpirefine.storage.run import iteration_writer
+from mpirefine.storage.run.runfile import RunFile, has_parallel_hdf5
 
 TRANSPORTS = ["gather"] + (["mpio"] if has_parallel_hdf5() else [])
 
@@ -40,7 +41,9 @@ def test_same_datasets_by_every_transport_and_rank_count(team, shared_tmp, trans
         assert run.read_attrs(1)["rings"] == 9
         partition = Partition.even(rows, team.size)
         mine = partition[team.rank]
-        np.testing.assert_array_equal(run.read_rows(1, "candidates/score", mine), np.arange(rows * 2.0).reshape(rows, 2)[mine.as_slice])
+        np.testing.assert_array_equal(
+            run.read_rows(1, "candidates/score", mine), np.arange(rows * 2.0).reshape(rows, 2)[mine.as_slice]
+        )
     team.barrier()
     if team.is_root:
         with h5py.File(shared_tmp / "run.h5") as plain:
@@ -61,7 +64,9 @@ def test_written_by_two_read_by_three(team, shared_tmp):
     if three is not None:
         run = RunFile.open(shared_tmp, three)
         mine = Partition.even(11, 3)[three.rank]
-        np.testing.assert_array_equal(run.read_rows(1, "candidates/score", mine), np.arange(22.0).reshape(11, 2)[mine.as_slice])
+        np.testing.assert_array_equal(
+            run.read_rows(1, "candidates/score", mine), np.arange(22.0).reshape(11, 2)[mine.as_slice]
+        )
         three.comm.Free()
 
 
@@ -101,7 +106,7 @@ def test_wrong_format_and_unknown_items(team, shared_tmp):
 
 def zeroed(monkeypatch, team, name):
     """What some MPI-IO leaves of rows that a full disk did not take: zeros, and no error."""
-    close = iterationwriter.IterationWriter.close
+    close = iteration_writer.IterationWriter.close
 
     def closing(self):
         close(self)
@@ -109,7 +114,8 @@ def zeroed(monkeypatch, team, name):
             with h5py.File(self.path, "r+") as file:
                 file[name][-1:] = 0
         team.barrier()
-    monkeypatch.setattr(iterationwriter.IterationWriter, "close", closing)
+
+    monkeypatch.setattr(iteration_writer.IterationWriter, "close", closing)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -118,7 +124,9 @@ def test_rows_that_the_disk_did_not_take_are_noticed_by_all(team, shared_tmp, mo
     run = RunFile.create(shared_tmp, team, {}, transport)
     with monkeypatch.context() as patch:
         zeroed(patch, team, name)
-        with pytest.raises(StorageFailure, match=rf"iteration 1 was not written whole \(dataset {name}, rows .*free space .*resume") as failure:
+        with pytest.raises(
+            StorageFailure, match=rf"iteration 1 was not written whole \(dataset {name}, rows .*free space .*resume"
+        ) as failure:
             with run.write_iteration(1) as writer:
                 fill(writer, team, 40)
     assert failure.value.exit_status == 1 and len(set(team.allgather(str(failure.value)[:60]))) == 1
@@ -131,7 +139,7 @@ def test_rows_that_the_disk_did_not_take_are_noticed_by_all(team, shared_tmp, mo
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_an_error_of_the_disk_on_one_rank_is_raised_by_all(team, shared_tmp, monkeypatch, transport):
-    put = iterationwriter.IterationWriter._put
+    put = iteration_writer.IterationWriter._put
 
     def through_root(self, *args):
         with self._trying("dataset candidates/score"):
@@ -141,16 +149,19 @@ def test_an_error_of_the_disk_on_one_rank_is_raised_by_all(team, shared_tmp, mon
         put(*args)
         if team.rank == team.size - 1:
             raise OSError("no space left")
+
     run = RunFile.create(shared_tmp, team, {}, transport)
     with monkeypatch.context() as patch:
-        patch.setattr(iterationwriter.IterationWriter, "_put_serial", through_root)
-        patch.setattr(iterationwriter.IterationWriter, "_put", staticmethod(by_all))
-        with pytest.raises(StorageFailure, match=r"not written whole \(dataset candidates/score: no space left\)") as failure:
+        patch.setattr(iteration_writer.IterationWriter, "_put_serial", through_root)
+        patch.setattr(iteration_writer.IterationWriter, "_put", staticmethod(by_all))
+        with pytest.raises(
+            StorageFailure, match=r"not written whole \(dataset candidates/score: no space left\)"
+        ) as failure:
             with run.write_iteration(1) as writer:
                 fill(writer, team, 40)
     assert failure.value.on_all_ranks and failure.value.at_once
-    while iterationwriter._LOST:
-        iterationwriter._LOST.pop().close()           # this disk is not full
+    while iteration_writer._LOST:
+        iteration_writer._LOST.pop().close()  # this disk is not full
     team.barrier()
     assert run.iterations() == [] and not list((shared_tmp / "iterations").iterdir())
 
@@ -158,8 +169,11 @@ def test_an_error_of_the_disk_on_one_rank_is_raised_by_all(team, shared_tmp, mon
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_too_little_space(team, shared_tmp, transport):
     run = RunFile.create(shared_tmp, team, {}, transport)
-    for ask in (lambda writer: writer.ensure_space(10 ** 18), lambda writer: run.ensure_space(10 ** 18, "iteration 1")):
-        with pytest.raises(StorageFailure, match=r"iteration 1 needs 1,000,000,000,000,000,000 bytes on the disk, [\d,]+ are free in .*: free space"):
+    for ask in (lambda writer: writer.ensure_space(10**18), lambda writer: run.ensure_space(10**18, "iteration 1")):
+        with pytest.raises(
+            StorageFailure,
+            match=r"iteration 1 needs 1,000,000,000,000,000,000 bytes on the disk, [\d,]+ are free in .*: free space",
+        ):
             with run.write_iteration(1) as writer:
                 ask(writer)
     team.barrier()
@@ -182,12 +196,19 @@ def test_every_single_bit_counts(team, shared_tmp, rng):
     whole = path.read_bytes()
     assert whole.startswith(b"mpirefine iteration 1\nbytes %d\n" % len(whole))
     places = [*range(0, 8 * 120, 7), *rng.integers(8 * len(whole), size=300)]
-    for damage in [*(lambda bit=bit: flipped(path, whole, int(bit)) for bit in places), lambda: path.write_bytes(whole[:-1]),
-                   lambda: path.write_bytes(whole[:300]), lambda: path.write_bytes(b""), lambda: path.write_bytes(whole + b"\0"),
-                   lambda: path.write_bytes(run.path_of(2).read_bytes())]:
+    for damage in [
+        *(lambda bit=bit: flipped(path, whole, int(bit)) for bit in places),
+        lambda: path.write_bytes(whole[:-1]),
+        lambda: path.write_bytes(whole[:300]),
+        lambda: path.write_bytes(b""),
+        lambda: path.write_bytes(whole + b"\0"),
+        lambda: path.write_bytes(run.path_of(2).read_bytes()),
+    ]:
         damage()
-        for reading in (lambda: RunFile.open(shared_tmp, team).read_array(1, "candidates/score"),
-                        lambda: RunFile.open(shared_tmp, team).read_attrs(1)):
+        for reading in (
+            lambda: RunFile.open(shared_tmp, team).read_array(1, "candidates/score"),
+            lambda: RunFile.open(shared_tmp, team).read_attrs(1),
+        ):
             with pytest.raises(FormatError, match="01.h5: damaged: "):
                 reading()
     path.write_bytes(whole)
@@ -208,6 +229,7 @@ def test_a_damaged_index_is_made_anew_from_the_iterations(team, shared_tmp, dama
             else:
                 index.unlink() if damage == "gone" else index.write_bytes(whole[:900])
         team.barrier()
+
     with run.write_iteration(1) as writer:
         fill(writer, team, 40)
     break_it()

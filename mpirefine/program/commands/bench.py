@@ -1,4 +1,7 @@
-"""Measure this machine: peak rates, the speed of matching against them, and the seconds of each step's unit of work. Prints JSON."""
+"""Measure this machine: peak rates, the speed of matching against them, and the seconds of each step's unit of work.
+Prints JSON.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -18,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
 def main(args: argparse.Namespace) -> int:
     """Collective."""
     from mpirefine.distribution.team import Team
-    from mpirefine.program.machine import measure
+    from mpirefine.program.performance.benchmark import measure
+
     with Team.world() as team:
         check_launcher(team.size)
         check_threads(team, args.threads)

@@ -1,4 +1,5 @@
 """The best references of each particle: what e2classify does."""
+
 from __future__ import annotations
 
 import argparse
@@ -6,8 +7,9 @@ import argparse
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.assign import best_references
-from mpirefine.program import eman, logs
+from mpirefine.maths.likelihood.posterior import best_references
+from mpirefine.program import logs
+from mpirefine.program.eman2 import support
 from mpirefine.program.launcher import launched_rank
 from mpirefine.storage.images import check_writable, write_images
 
@@ -15,7 +17,9 @@ from mpirefine.storage.images import check_writable, write_images
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     """Files and --sep."""
     parser.add_argument("simmx", help="similarity matrix, of 'simmx'")
-    parser.add_argument("output", help="classification matrix that is written (.hdf): class, weight, dx, dy, dalpha, mirror, scale")
+    parser.add_argument(
+        "output", help="classification matrix that is written (.hdf): class, weight, dx, dy, dalpha, mirror, scale"
+    )
     parser.add_argument("--sep", type=int, default=1, help="references that each particle is given to (default 1)")
 
 
@@ -24,7 +28,7 @@ def main(args: argparse.Namespace) -> int:
     if launched_rank() > 0:
         return 0
     check_writable(args.output, headers=True)
-    planes = eman.read_matrix(args.simmx, 1)
+    planes = support.read_matrix(args.simmx, 1)
     if not 1 <= args.sep <= planes.shape[2]:
         raise ParameterError(f"--sep {args.sep}: must be 1 to {planes.shape[2]}, the number of references")
     best = best_references(planes[0], sep=args.sep)

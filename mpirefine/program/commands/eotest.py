@@ -2,6 +2,7 @@
 
 They have nothing in common but the start. Takes the options of a refinement; --path is the folder of both.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -17,16 +18,16 @@ from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import ParameterError
-from mpirefine.maths.fsc import fsc, resolution_at
-from mpirefine.program import logs, rundir
+from mpirefine.maths.fourier.fsc import fsc, resolution_at
+from mpirefine.program import logs, run_folder
 from mpirefine.program.commands import refine
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options, add_to, validate
-from mpirefine.program.session import dealt
-from mpirefine.steps.halves import settle
-from mpirefine.storage.beside import beside
+from mpirefine.program.setup import dealt
+from mpirefine.steps.shared.half_sets import settle
+from mpirefine.storage.atomic import beside
 from mpirefine.storage.images import read_volumes
-from mpirefine.storage.particlefile import LISTS, STAR, read_particles
+from mpirefine.storage.particle_file import LISTS, STAR, read_particles
 
 log = logging.getLogger(__name__)
 HALVES = ("even", "odd")
@@ -51,13 +52,17 @@ def main(args: argparse.Namespace) -> int:
         folder = split(options, team)
         for name in HALVES:
             twins = half_path(folder, name, options.usefilt) if options.usefilt else None
-            refine.run(replace(options, path=str(folder / name), input=half_path(folder, name, options.input), usefilt=twins), team)
+            refine.run(
+                replace(options, path=str(folder / name), input=half_path(folder, name, options.input), usefilt=twins),
+                team,
+            )
         team.from_root(compare, folder, options.map_suffix)
     return 0
 
 
 def split(options: Options, team: Team) -> Path:
-    """Collective. The folder, with the particles of each half in its sets, and their filtered twins. Copies of an image are in one half.
+    """Collective. The folder, with the particles of each half in its sets, and their filtered twins. Copies of an image
+    are in one half.
 
     Halves are those of the particle file where they are sound, else drawn apart from those that a refinement draws.
     """
@@ -66,8 +71,8 @@ def split(options: Options, team: Team) -> Path:
         if team.is_root:
             source = read_particles(options.input, options.apix, ctf=not options.no_ctf)
             twins = read_particles(options.usefilt, options.apix, ctf=False) if options.usefilt else None
-            folder = rundir.of_many(options.path)
-            rundir.made(folder)
+            folder = run_folder.of_many(options.path)
+            run_folder.made(folder)
     count, box = team.bcast((len(source.table), source.grid.nx) if source is not None else None)
     partition = Partition.even(count, team.size)
     particles = dealt(team, source, partition, box, keep_pixels=False)
@@ -95,7 +100,17 @@ def compare(folder: Path, suffix: str) -> float:
     (first, apix), (second, _) = (read_volumes(path) for path in last)
     grid, curve = Grid(len(first[0]), apix), fsc(first[0], second[0])
     with beside(folder / "fsc_eotest.txt") as temporary:
-        np.savetxt(temporary, np.column_stack([np.arange(len(curve)) / grid.length, curve]), fmt="%10.6f", header="1/A even-odd")
+        np.savetxt(
+            temporary,
+            np.column_stack([np.arange(len(curve)) / grid.length, curve]),
+            fmt="%10.6f",
+            header="1/A even-odd",
+        )
     found = resolution_at(curve, 0.143, grid)
-    log.info("even against odd particles: FSC 0.5 at %.2f Å, 0.143 at %.2f Å: %s", resolution_at(curve, 0.5, grid), found, folder / "fsc_eotest.txt")
+    log.info(
+        "even against odd particles: FSC 0.5 at %.2f Å, 0.143 at %.2f Å: %s",
+        resolution_at(curve, 0.5, grid),
+        found,
+        folder / "fsc_eotest.txt",
+    )
     return found

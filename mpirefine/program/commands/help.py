@@ -1,4 +1,7 @@
-"""List the named components: processors, cmps, aligners, averagers, reconstructors, projectors, orientgens, symmetries."""
+"""List the named components: processors, cmps, aligners, averagers, reconstructors, projectors, orientgens,
+symmetries.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -19,7 +22,10 @@ def main(args: argparse.Namespace) -> int:
     """No MPI."""
     if args.kind is None:
         lines = [f"  {kind:14s} {len(list(registry(kind))):3d} of them" for kind in KINDS]
-        logs.say("components by name, written name:key=value:key=value; list them with 'help KIND [-v]' or 'help KIND NAME':\n" + "\n".join(lines))
+        logs.say(
+            "components by name, written name:key=value:key=value; list them with 'help KIND [-v]' or 'help KIND "
+            "NAME':\n" + "\n".join(lines)
+        )
         return 0
     found = registry(args.kind)
     if args.name is not None:

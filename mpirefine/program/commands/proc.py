@@ -1,4 +1,7 @@
-"""Apply processors to maps or stacks, one after the other: what e2proc3d and e2proc2d do; also a way from one format to another."""
+"""Apply processors to maps or stacks, one after the other: what e2proc3d and e2proc2d do; also a way from one format to
+another.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -10,10 +13,11 @@ from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
-from mpirefine.maths.filters import in_box
-from mpirefine.maths.processing.catalogue import apply
-from mpirefine.program import eman, logs
+from mpirefine.maths.eman2.processors.catalogue import apply
+from mpirefine.maths.fourier.filters import in_box
+from mpirefine.program import logs
 from mpirefine.program.catalogue import build
+from mpirefine.program.eman2 import support
 from mpirefine.program.launcher import check_launcher
 from mpirefine.registry import Component
 from mpirefine.storage.images import check_writable, open_images
@@ -24,7 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     add = parser.add_argument
     add("input", help="map or stack: MRC, HDF, or list")
     add("output", help="map or stack that is written: .mrc, .mrcs, .hdf")
-    add("--process", action="append", default=[], metavar="NAME:KEY=VALUE", help="a processor, see 'help processors'; may be given several times")
+    add(
+        "--process",
+        action="append",
+        default=[],
+        metavar="NAME:KEY=VALUE",
+        help="a processor, see 'help processors'; may be given several times",
+    )
     add("--apix", type=float, help="Å per pixel, instead of what the input says")
     add("--first", type=int, default=0, help="first image (from 0)")
     add("--last", type=int, help="last image")
@@ -41,14 +51,17 @@ def main(args: argparse.Namespace) -> int:
         mine = partition[team.rank]
         with team.together("processing"):
             with open_images(args.input) as file:
-                done = [processed(file.read([args.first + i])[0], apix, processors, args.clip) for i in range(mine.start, mine.stop)]
+                done = [
+                    processed(file.read([args.first + i])[0], apix, processors, args.clip)
+                    for i in range(mine.start, mine.stop)
+                ]
                 headers = [file.header(args.first + i) for i in range(mine.start, mine.stop)]
         told = team.allgather([(image.shape, pixel) for image, pixel in done])
         shape, pixel = next(one for rank in told for one in rank)
         images = np.stack([image for image, _ in done]) if done else np.zeros((0, *shape), np.float32)
         whole = reduce.gather_rows(team, images, partition)
         kept = [head for rank in team.allgather(headers) for head in rank]
-        eman.write(team, Path(args.output), None if whole is None else list(whole), pixel, kept)
+        support.write(team, Path(args.output), None if whole is None else list(whole), pixel, kept)
         logs.say(f"{count} image{'s' * (count != 1)} in {args.output}")
     return 0
 
@@ -58,7 +71,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[Component], int, float]:
     check_writable(args.output)
     processors = [build("processors", text) for text in args.process]
     if args.clip is not None:
-        eman.positive("clip", args.clip)
+        support.positive("clip", args.clip)
     with open_images(args.input) as file:
         if file.value(0, "is_complex"):
             raise InputError(f"{args.input}: holds transforms, not images: processors take images")
@@ -68,7 +81,9 @@ def prepare(args: argparse.Namespace) -> tuple[list[Component], int, float]:
         return processors, last - args.first + 1, args.apix or file.apix or 1.0
 
 
-def processed(image: np.ndarray, apix: float, processors: list[Component], clip: int | None) -> tuple[np.ndarray, float]:
+def processed(
+    image: np.ndarray, apix: float, processors: list[Component], clip: int | None
+) -> tuple[np.ndarray, float]:
     """An image or map after all processors, and its Å per pixel."""
     for one in processors:
         image, apix = apply(one, image, apix)

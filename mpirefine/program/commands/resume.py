@@ -1,4 +1,5 @@
 """Take an interrupted refinement up again from its last whole iteration (or its start), on any number of ranks."""
+
 from __future__ import annotations
 
 import argparse
@@ -14,9 +15,9 @@ from mpirefine.program import checkpoint, logs
 from mpirefine.program.commands.refine import begin, finish, piloted
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options, add_to, validate
-from mpirefine.program.session import Session, open_session
-from mpirefine.steps.base import State
-from mpirefine.storage.runfile import RunFile
+from mpirefine.program.setup import Session, open_session
+from mpirefine.steps.state import State
+from mpirefine.storage.run.runfile import RunFile
 
 log = logging.getLogger(__name__)
 CHANGEABLE = ("iter", "threads", "lowmem", "patience", "verbose")
@@ -50,7 +51,13 @@ def run(folder: Path, team: Team, changes: dict[str, Any]) -> int:
         session = open_session(options, team, Options.from_json(run_file.header["asked"]))
         session.context.run = run_file
         state = last_whole(session)
-        log.info("mpirefine on %d ranks takes up %s after iteration %d of %d", team.size, folder, state.iteration, options.iter)
+        log.info(
+            "mpirefine on %d ranks takes up %s after iteration %d of %d",
+            team.size,
+            folder,
+            state.iteration,
+            options.iter,
+        )
         if not state.iteration:
             return begin(session, piloted(session), folder, began)
         session.context.clock.take_up(folder / "timing.json", state.iteration)
@@ -60,11 +67,15 @@ def run(folder: Path, team: Team, changes: dict[str, Any]) -> int:
 
 
 def last_whole(session: Session) -> State:
-    """Collective. The state after the last iteration that is whole, or that of the start; damaged iterations are named and set aside."""
+    """Collective. The state after the last iteration that is whole, or that of the start; damaged iterations are named
+    and set aside.
+    """
     run = session.context.run
     for iteration in reversed(run.iterations()):
         try:
             return checkpoint.read(run, iteration, session.state, session.context)
         except FormatError as damage:
-            log.warning("warning: %s: it is kept as %s, and the one before is taken", damage, run.set_aside(iteration).name)
+            log.warning(
+                "warning: %s: it is kept as %s, and the one before is taken", damage, run.set_aside(iteration).name
+            )
     return session.state

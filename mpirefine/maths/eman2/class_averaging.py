@@ -1,0 +1,211 @@
+"""Class averages as e2classaverage makes them: rounds of alignment to the running average, of which the best particles
+are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.data.emanctf import EmanCTF
+from mpirefine.maths.eman2.averagers import Averaged
+from mpirefine.maths.eman2.comparators.pairs import About, transform
+from mpirefine.maths.eman2.comparators.rings import ring_correlation
+from mpirefine.maths.eman2.processors.catalogue import apply
+from mpirefine.maths.eman2.processors.masks import auto2d, gaussian
+from mpirefine.maths.eman2.processors.normalize import by_circle_mean, edge_mean, to_image
+from mpirefine.maths.eman2.processors.spectrum import match_to
+from mpirefine.maths.eman2.radial import correlation
+from mpirefine.maths.eman2.similarity import Matching
+from mpirefine.maths.eman2.transforms import Alignment, moved
+from mpirefine.registry import Component
+
+MASK_SHARE, LEAST_MASK = 12, 5  # the soft edge between rounds: this part of the box, at least so many pixels
+AUTOMASK_SEEDS, AUTOMASK_SIGMA = 10, 0.2
+SSNR_WINDOW = 9
+QUALITY_BANDS = (100.0, 30.0, 10.0)  # Å: FRC at 30-10 over FRC at 100-30
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How a class is averaged. `keep` is a share, or with `keep_sigma` how many standard deviations above the mean
+    quality is still kept.
+    """
+
+    matching: Matching
+    averager: Component
+    iterations: int = 1
+    keep: float = 0.9
+    keep_sigma: bool = False
+    normproc: Component | None = None
+    automask: bool = False
+    refsf: bool = False
+    prefilt: bool = False
+
+
+@dataclass(frozen=True)
+class ClassAverage:
+    """A class average (y, x), those of its halves (2, y, x), and what became of each particle."""
+
+    image: np.ndarray
+    halves: np.ndarray
+    half_count: tuple[int, int]  # particles in each
+    used: np.ndarray  # (n,) bool
+    alignment: Alignment  # (n,) takes each particle onto the average
+    quality: np.ndarray  # (n,) of the comparator, smaller is better
+    ssnr: np.ndarray  # (k,) f / (1 − f) of the smoothed ring correlation with the reference
+    class_quality: float
+    snr_total: np.ndarray | None = None  # of CTF averagers
+    wiener_filtered: bool | None = None
+    half_snr: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+
+
+@dataclass(frozen=True)
+class ClassMembers:
+    """The particles of a class: images (n, y, x), what is scored in their place (or the same array), CTFs, half-set
+    (n,).
+    """
+
+    images: np.ndarray
+    scored: np.ndarray
+    ctfs: list[EmanCTF] | None
+    half: np.ndarray
+
+
+def kept(quality: np.ndarray, keep: float, sigma: bool) -> np.ndarray:
+    """(n,) bool, as EMAN2: the int(n·keep)-th best quality, or mean + keep·sigma, is the worst that is kept; the best
+    one always is.
+    """
+    order = np.sort(quality)
+    if sigma:
+        worst = float(quality.mean() + keep * quality.std())
+    else:
+        at = int(len(quality) * keep)
+        worst = float(order[at]) if at < len(quality) else np.inf
+    chosen = quality <= worst
+    return chosen if chosen.any() else quality <= order[0]
+
+
+def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, about: About) -> ClassAverage:
+    """Average at least one particle. `reference` (y, x) is the projection; `about` holds one row for each particle.
+
+    EMAN2's order: align to the reference, average; then `iterations` rounds of align to the average, keep the best,
+    average; at the end the
+    average is aligned to the projection, and the particles are moved once, from where they were.
+    """
+    images, scored = normalised(members.images, how, about), members.scored
+    scored = images if scored is members.images else normalised(scored, how, about)
+    target, used = reference, np.ones(len(images), bool)
+    for number in range(how.iterations + 1):
+        found = how.matching.aligned(scored, like_particles(target, scored, about) if how.prefilt else target, about)
+        quality = how.matching.cmp(moved(scored, found), target, about)
+        if number < how.iterations:
+            ctfs = [c for c, use in zip(members.ctfs, used) if use] if members.ctfs is not None else None
+            target = next_target(
+                how.averager(moved(scored[used], found.take(used)), ctfs, about.apix).image, how, about
+            )
+            about = replace(about, count=float(used.sum()))
+        used = kept(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
+    if how.iterations:
+        towards = how.matching.aligned(target[None], reference, of_average(about, used))
+        found = Alignment.from_matrix(towards.matrix() @ found.matrix())
+    placed = moved(images, found)
+    whole, halves = averages(placed, members, used, how, about)
+    curve = np.nan_to_num(correlation(transform(whole.image[None]), transform(reference[None]))[0])
+    good = class_quality(whole.image, reference, about.apix)
+    finish = like_reference(whole.image, reference, how, about)
+    pair = np.stack([like_reference(half.image, reference, how, about) for half in halves])
+    counts = (int((used & (members.half == 0)).sum()), int((used & (members.half == 1)).sum()))
+    return ClassAverage(
+        finish,
+        pair,
+        counts,
+        used,
+        found,
+        quality,
+        ssnr(curve),
+        good,
+        whole.snr_total,
+        whole.wiener_filtered,
+        (halves[0].snr_total, halves[1].snr_total),
+    )
+
+
+def of_average(about: About, used: np.ndarray) -> About:
+    """What is known of the average of the particles used: their SNR adds up, their contrast transfer evens out."""
+    some, count = about.take(used), float(used.sum())
+    total = None if some.snr is None else count * np.mean(np.atleast_2d(some.snr), axis=0)
+    intensity = some.intensity if np.ndim(some.intensity) < 3 else np.mean(some.intensity, axis=0)
+    return About(about.apix, total, intensity, count)
+
+
+def like_particles(target: np.ndarray, images: np.ndarray, about: About) -> np.ndarray:
+    """(n, y, x) the target with the power spectrum of each image."""
+    return np.stack([match_to(target, about.apix, to=image) for image in images])
+
+
+def normalised(images: np.ndarray, how: Rounds, about: About) -> np.ndarray:
+    """Every image by the processor asked for."""
+    return images if how.normproc is None else np.stack([apply(how.normproc, image, about.apix)[0] for image in images])
+
+
+def averages(
+    placed: np.ndarray, members: ClassMembers, used: np.ndarray, how: Rounds, about: About
+) -> tuple[Averaged, list[Averaged]]:
+    """The average of the particles used, and those of its halves; a half without particles is blank."""
+
+    def of(rows: np.ndarray) -> Averaged:
+        ctfs = None if members.ctfs is None else [members.ctfs[i] for i in np.flatnonzero(rows)]
+        return how.averager(placed[rows], ctfs, about.apix)
+
+    whole = of(used)
+    blank = Averaged(
+        np.zeros_like(whole.image),
+        None if whole.snr_total is None else np.zeros_like(whole.snr_total),
+        whole.wiener_filtered,
+    )
+    return whole, [of(rows) if rows.any() else blank for rows in (used & (members.half == h) for h in (0, 1))]
+
+
+def next_target(average: np.ndarray, how: Rounds, about: About) -> np.ndarray:
+    """The running average as the next round aligns to it: its circle mean 0, its surroundings masked."""
+    nx = len(average)
+    edge = max(LEAST_MASK, nx // MASK_SHARE)
+    average = by_circle_mean(average, about.apix)
+    if how.automask:
+        return auto2d(
+            average, about.apix, nmaxseed=AUTOMASK_SEEDS, nshells=edge - 2, nshellsgauss=edge, sigma=AUTOMASK_SIGMA
+        )
+    return gaussian(average, about.apix, inner_radius=nx // 2 - edge, outer_radius=edge / 1.3)
+
+
+def like_reference(average: np.ndarray, reference: np.ndarray, how: Rounds, about: About) -> np.ndarray:
+    """The average on the grey scale of its reference, or with `refsf` with its structure factor and no mean at the
+    edge.
+    """
+    if not average.any():
+        return average
+    if how.refsf:
+        matched = match_to(average, about.apix, to=reference, keephires=True)
+        return (matched - np.float32(edge_mean(matched))).astype(np.float32)
+    return to_image(average, about.apix, to=reference)
+
+
+def ssnr(curve: np.ndarray) -> np.ndarray:
+    """EMAN2's class_ssnr: f / (1 − f) of a ring correlation smoothed over 9 rings."""
+    pad = SSNR_WINDOW // 2
+    smooth = np.convolve(np.pad(curve, pad, mode="edge"), np.full(SSNR_WINDOW, 1 / SSNR_WINDOW), "valid")
+    return smooth / np.maximum(1 - smooth, 1e-3)
+
+
+def class_quality(average: np.ndarray, reference: np.ndarray, apix: float) -> float:
+    """EMAN2's class_qual: the comparator frc with the reference from 30 to 10 Å, as a share of that from 100 to 30 Å; 0
+    where that is not good.
+    """
+    low, middle, high = QUALITY_BANDS
+    bands = ((low, middle), (middle, high))
+    coarse, fine = (
+        -ring_correlation(average, reference, About(apix), minres=first, maxres=last)[0] for first, last in bands
+    )
+    return float(fine / coarse) if coarse > 0 else 0.0

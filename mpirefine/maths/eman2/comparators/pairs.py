@@ -1,0 +1,113 @@
+"""What all comparators share: the registry, what is known of the images beside their pixels, and how many pairs are
+taken at once.
+
+A comparator is f(particle, reference, about, *, parameters) -> (n,) float64, smaller is better. Both images are (n, y,
+x) float32 or single, (y, x) or (1, y, x); they are EMAN2's `this` and `with` of this.cmp(name, with, parameters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from mpirefine.data.emanctf import EmanCTF
+from mpirefine.errors import ParameterError
+from mpirefine.maths.eman2.ctf import image, ring_curve
+from mpirefine.registry import Registry
+
+CMPS = Registry("comparator")
+PAIRS_AT_ONCE = 1 << 18  # pixels of a side: what is computed for them stays in the cache
+LEAST_SNR = 0.001  # of a ring's weight: the SNR estimate may be 0 or negative
+UNDEFINED = 2.0  # what comparators of −1 .. 1 say where there is nothing to compare
+
+
+@dataclass(frozen=True)
+class About:
+    """What comparators may ask for beside pixels; arrays hold one row for all pairs or one for each."""
+
+    apix: float = 1.0  # Å
+    snr: np.ndarray | None = (
+        None  # (k,) or (n, k) signal to noise ratio of rings 0 .. nx // 2 − 1, of the particle's CTF
+    )
+    intensity: np.ndarray | None = None  # (y, x) or (n, y, x) CTF² at the half-spectrum
+    count: float | np.ndarray = 0.0  # particles in the reference, EMAN2's ptcl_repr
+
+    @classmethod
+    def of(cls, ctfs: list[EmanCTF], nx: int, apix: float, count: float | np.ndarray = 0.0) -> About:
+        """Of particles with CTF in boxes of nx pixels; no SNR when one has no such curve."""
+        snr = np.array([ring_curve(ctf, "SNR", nx) for ctf in ctfs]) if all(ctf.snr for ctf in ctfs) else None
+        return cls(apix, snr, np.array([image(ctf, "INTEN", nx) for ctf in ctfs], np.float32), count)
+
+    def take(self, rows) -> About:
+        """The given pairs (slice, indices or mask); what holds for all stays."""
+
+        def part(values: Any, ndim: int) -> Any:
+            return values[rows] if np.ndim(values) == ndim and len(values) > 1 else values
+
+        return About(self.apix, part(self.snr, 2), part(self.intensity, 3), part(self.count, 1))
+
+    def ring_weights(self, name: str) -> np.ndarray:
+        """(1 or n, k) SNR of each ring, at least 0.001; ParameterError when there is none."""
+        if self.snr is None:
+            raise ParameterError(f"{name}: snrweight needs particles with a CTF and its SNR curve in their headers")
+        return np.atleast_2d(np.where(self.snr > 0, self.snr, LEAST_SNR))
+
+
+def stack(images: np.ndarray) -> np.ndarray:
+    """(n, y, x) of images or of one."""
+    return images if images.ndim == 3 else images[None]
+
+
+def pairwise(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """A comparator for any number of pairs from one for stacks of equal length or length 1, called for as many as fit
+    into the cache.
+    """
+
+    @wraps(function)
+    def compare(particle: np.ndarray, reference: np.ndarray, about: About, **parameters) -> np.ndarray:
+        sides = [stack(np.asarray(side)) for side in (particle, reference)]
+        count, shape = max(map(len, sides)), sides[0].shape[1:]
+        if sides[1].shape[1:] != shape or {len(side) for side in sides} - {1, count}:
+            raise ParameterError(f"images of shapes {sides[0].shape} and {sides[1].shape} cannot be compared")
+        out, step = np.empty(count), max(1, PAIRS_AT_ONCE // (shape[0] * shape[1]))
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            first, second = (side if len(side) == 1 else side[part] for side in sides)
+            out[part] = function(first, second, about.take(part), **parameters)
+        return out
+
+    return compare
+
+
+def transform(images: np.ndarray) -> np.ndarray:
+    """Half-spectra (n, y, x) complex64."""
+    from scipy import fft
+
+    return fft.rfft2(images.astype(np.float32, copy=False))
+
+
+def flat(images: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """(n, p) float64 pixels, those where the mask is above 0.5; ParameterError when it has another shape or is
+    empty.
+    """
+    if mask is None:
+        return images.reshape(len(images), -1).astype(np.float64)
+    if mask.shape != images.shape[1:] or not (mask > 0.5).any():
+        raise ParameterError(
+            f"a mask of shape {mask.shape} for images of {images.shape[1:]}, or one without pixels above 0.5"
+        )
+    return images[:, mask > 0.5].astype(np.float64)
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n,) products of rows."""
+    return np.einsum("np,np->n", a, b)
+
+
+def both_nonzero(particle: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Where neither image is exactly 0."""
+    return (particle != 0) & (reference != 0)

@@ -1,0 +1,75 @@
+"""The registry of processors, and what they share.
+
+A processor is f(image, pixel, *, parameters): an image (y, x) or a map (z, y, x), float32, in boxes of any shape, and
+its pixel size in Å. It returns a float32 array, or that and a pixel size where it changes it. Names and parameters are
+EMAN2's; an array parameter is annotated np.ndarray.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mpirefine.errors import ParameterError
+from mpirefine.registry import Registry
+
+Processed = np.ndarray | tuple[np.ndarray, float]
+
+PROCESSORS = Registry("processor")
+CUTOFF = (
+    "The cutoff c: `cutoff_abs` in cycles per pixel (0 to 0.5), or `cutoff_freq` in 1/Å, or `cutoff_pixels` in "
+    "Fourier pixels of the x axis."
+)
+SIGMA = "`sigma` is a cutoff in cycles per pixel that goes before the others."
+APIX = "`apix` in Å replaces the pixel size."
+INTERPOLATE = "`interpolate`: the factor is linear between rings, else that of the next ring."
+
+
+def explains(*texts: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: adds to a docstring what parameters mean that many processors have."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), *texts])
+        return function
+
+    return add
+
+
+def single(image: np.ndarray) -> np.ndarray:
+    """float32, contiguous."""
+    return np.ascontiguousarray(image, np.float32)
+
+
+def labelled(image: np.ndarray, apix: float | None) -> Processed:
+    """The result of a processor with an `apix` parameter: given, it is the pixel size from now on."""
+    return single(image) if apix is None else (single(image), apix)
+
+
+def only(ndim: int, image: np.ndarray, name: str) -> None:
+    """ParameterError unless the image has `ndim` dimensions."""
+    if image.ndim != ndim:
+        raise ParameterError(
+            f"{name} is for {'images' if ndim == 2 else 'maps'}, not for an array of {image.ndim} dimensions"
+        )
+
+
+def mean_and_sigma(image: np.ndarray) -> tuple[float, float]:
+    """Mean, and deviation with n − 1, as EMAN2 has it."""
+    wide = image.astype(np.float64)
+    return float(wide.mean()), float(wide.std(ddof=1))
+
+
+def offsets(shape: tuple[int, ...], shift: tuple[float, ...] = ()) -> list[np.ndarray]:
+    """Coordinates from pixel n // 2 plus `shift` (in x, y, z order, as far as there are axes), one sparse float64 array
+    for each axis.
+    """
+    moved = (*shift, 0.0, 0.0, 0.0)[: len(shape)][::-1]
+    return list(np.meshgrid(*[np.arange(n) - n // 2 - s for n, s in zip(shape, moved)], indexing="ij", sparse=True))
+
+
+def square_distance(shape: tuple[int, ...], shift: tuple[float, ...] = ()) -> np.ndarray:
+    """Squared distance in pixels from n // 2 plus `shift`."""
+    return sum(a * a for a in offsets(shape, shift))

@@ -1,0 +1,98 @@
+"""Radial filters of images and maps, and resampling of maps to another box and pixel size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+
+Weight = Callable[[np.ndarray], np.ndarray]
+
+
+def frequencies(shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Cycles per pixel along each axis of a half-spectrum (last axis halved), sparse."""
+    axes = [*(np.fft.fftfreq(n) for n in shape[:-1]), np.fft.rfftfreq(shape[-1])]
+    return list(np.meshgrid(*axes, indexing="ij", sparse=True))
+
+
+def filtered(image: np.ndarray, weight: Weight) -> np.ndarray:
+    """Multiply the transform of an image or a map, in any box, by `weight(frequency in cycles per pixel)`; float32."""
+    from scipy import fft
+
+    frequency = np.sqrt(sum(a * a for a in frequencies(image.shape)))
+    return fft.irfftn(fft.rfftn(image) * weight(frequency), s=image.shape).astype(np.float32)
+
+
+def apply_radial(map_zyx: np.ndarray, weight: Weight) -> np.ndarray:
+    """Multiply the transform of a cubic map by `weight(radius in Fourier pixels)`; float32."""
+    return filtered(map_zyx, lambda f: weight(f * len(map_zyx)))
+
+
+def random_phases(image: np.ndarray, beyond: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The image with the amplitudes it has and random phases where `beyond`, bool on its half-spectrum; float32."""
+    from scipy import fft
+
+    spectrum = fft.rfftn(image)
+    noise = fft.rfftn(
+        rng.standard_normal(image.shape).astype(np.float32)
+    )  # a real image's spectrum: its phases have the right symmetry
+    random = np.abs(spectrum) * noise / np.maximum(np.abs(noise), 1e-30)
+    return fft.irfftn(np.where(beyond, random, spectrum), s=image.shape).astype(np.float32)
+
+
+def lowpass_cosine(map_zyx: np.ndarray, grid: Grid, resolution: float, width: float = 3.0) -> np.ndarray:
+    """Low-pass with a raised-cosine edge from `resolution` (Å) over `width` shells."""
+    cut = grid.ring(resolution)
+    return apply_radial(map_zyx, lambda r: 0.5 + 0.5 * np.cos(np.pi * np.clip((r - cut) / width, 0, 1)))
+
+
+def gauss(cutoff: float) -> Weight:
+    """exp(−f²/c²), f and the cutoff c in cycles per pixel."""
+    return lambda f: np.exp(-((f / cutoff) ** 2))
+
+
+def lowpass_gauss(map_zyx: np.ndarray, grid: Grid, cutoff_freq: float) -> np.ndarray:
+    """EMAN2's filter.lowpass.gauss: exp(−f²/c²), 1/e at `cutoff_freq` in 1/Å (its `sigma` would be c/√2)."""
+    return filtered(map_zyx, gauss(cutoff_freq * grid.apix))
+
+
+def resample(map_zyx: np.ndarray, grid: Grid, wanted: Grid) -> np.ndarray:
+    """A map on another box and pixel size, centre on centre, values kept; exact for the band-limited map, zero outside
+    its box.
+
+    The map's transform is evaluated at the frequencies of the wanted grid (type-2 non-uniform FFT), within both Nyquist
+    frequencies.
+    """
+    import finufft
+    from scipy import fft
+
+    nx = wanted.nx
+    ratio = grid.apix / wanted.length * 1.0  # cycles per old pixel of one new Fourier pixel
+    full, half = np.fft.fftfreq(nx) * nx, np.fft.rfftfreq(nx) * nx
+    z, y, x = (
+        2 * np.pi * ratio * a for a in np.broadcast_arrays(full[:, None, None], full[None, :, None], half[None, None])
+    )
+    limit = np.pi * min(1.0, grid.apix / wanted.apix) * (1 + 1e-9)
+    inside = (np.abs(z) <= limit) & (np.abs(y) <= limit) & (np.abs(x) <= limit)
+    spectrum = np.zeros(z.shape, np.complex64)
+    points = [np.ascontiguousarray(a[inside], np.float32) for a in (z, y, x)]
+    spectrum[inside] = finufft.nufft3d2(*points, np.ascontiguousarray(map_zyx, np.complex64), eps=1e-5, isign=-1)
+    density = fft.fftshift(fft.irfftn(spectrum, s=(nx,) * 3)) * (grid.apix / wanted.apix) ** 3
+    place = (np.arange(nx) - nx // 2) * wanted.apix / grid.apix + grid.nx // 2
+    known = ((place >= 0) & (place <= grid.nx - 1)).astype(np.float32)
+    return (density * known[:, None, None] * known[:, None] * known).astype(np.float32)
+
+
+def in_box(image: np.ndarray, box: int) -> np.ndarray:
+    """Cut or padded with zeros to a box on all axes, pixel n // 2 on pixel n // 2."""
+    out = np.zeros((box,) * image.ndim, np.float32)
+    to, of = [], []
+    for n in image.shape:
+        low = max(-(box // 2), -(n // 2))
+        high = min(box - box // 2, n - n // 2)
+        to.append(slice(box // 2 + low, box // 2 + high))
+        of.append(slice(n // 2 + low, n // 2 + high))
+    out[tuple(to)] = image[tuple(of)]
+    return out

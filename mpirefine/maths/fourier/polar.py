@@ -1,0 +1,153 @@
+"""Polar Fourier transforms of images: rings, in-plane shifts, and angular coefficients.
+
+Everything that turns in the plane is done here: a rotation of a ring is a phase on its angular coefficients, exact for
+any angle. The transform of a real image has X(k, θ + π) = X(k, θ)*, so half of the circle is sampled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+def angular_band(nx: int, ring: float, radius: float) -> int:
+    """Highest angular order that content within `radius` pixels of the origin puts on a ring (Bessel cut-off plus a
+    margin).
+    """
+    argument = 2 * np.pi * ring * radius / nx
+    return int(np.ceil(argument + 1.8 * argument ** (1 / 3) + 1))
+
+
+ODD_FACTORS = (1, 3, 5, 7)
+LARGEST_POWER = 128  # of two that is transformed alone: 256 takes longer than 5 x 64
+
+
+def good_length(least: int) -> int:
+    """The smallest count of in-plane angles, at least 32, that `search` transforms fast: 2^n, or an odd factor of 3 to
+    7 times 2^n, n >= 4.
+    """
+    powers = [1 << n for n in range(4, 16)]
+    return min(
+        odd * power
+        for odd in ODD_FACTORS
+        for power in powers
+        if odd * power >= max(least, 32) and (odd > 1 or power <= LARGEST_POWER)
+    )
+
+
+@dataclass(frozen=True)
+class PolarGrid:
+    """Rings `first` .. `n_rings` (Fourier pixels of a box of `nx` pixels), `n_angles` samples round the circle, half of
+    them stored.
+    """
+
+    nx: int
+    n_rings: int
+    n_angles: int
+    first: int = 1
+
+    @classmethod
+    def for_content(
+        cls, nx: int, n_rings: int, wanted_radius: float, full_radius: float, *, fast: bool, first: int = 1
+    ) -> PolarGrid:
+        """Angles enough for content within `full_radius` pixels not to fold onto the orders of what lies within
+        `wanted_radius`.
+
+        `fast`: a count that all in-plane angles are searched with; otherwise the smallest even one with a fast
+        transform.
+        """
+        least = angular_band(nx, n_rings, wanted_radius) + angular_band(nx, n_rings, full_radius)
+        if fast:
+            return cls(nx, n_rings, good_length(least), first)
+        from scipy.fft import next_fast_len
+
+        return cls(nx, n_rings, 4 * next_fast_len(-(-least // 4)), first)
+
+    @property
+    def half_shape(self) -> tuple[int, int]:
+        """(k, t) shape of the stored half of the samples."""
+        return self.n_rings + 1 - self.first, self.n_angles // 2
+
+    @cached_property
+    def radii(self) -> np.ndarray:
+        """(k,) ring radii in Fourier pixels."""
+        return np.arange(self.first, self.n_rings + 1, dtype=np.float64)
+
+    @cached_property
+    def quadrature(self) -> np.ndarray:
+        """(k,) Fourier pixels of each ring: Σ_k quadrature · mean over the circle stands for a sum over the pixels of
+        the plane.
+        """
+        return np.where(self.radii > 0, 2 * np.pi * self.radii, np.pi / 4)
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """(k, t, 2) positions x, y in Fourier pixels of the half circle."""
+        angle = 2 * np.pi * np.arange(self.n_angles // 2) / self.n_angles
+        return self.radii[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
+
+    def shift_ramp(self, shift_sxy: np.ndarray) -> np.ndarray:
+        """(k, t, s) complex64 factors that move content back by each shift (pixels): images at shift s become
+        centred.
+        """
+        phase = (2 * np.pi / self.nx) * np.einsum("ktx,sx->kts", self.points, np.asarray(shift_sxy, np.float64))
+        return np.exp(1j * phase).astype(np.complex64)
+
+
+class PolarTransform:
+    """Images (p, y, x) to half-circle samples (p, k, t) by one non-uniform FFT of a batch; the origin is pixel nx // 2.
+
+    Frequencies beyond the box's Nyquist are never asked for, so the samples are those of the band-limited image.
+    """
+
+    def __init__(self, grid: PolarGrid, batch: int, threads: int = 1):
+        import finufft
+
+        self.grid, self.batch = grid, batch
+        self._plan = finufft.Plan(
+            2, (grid.nx, grid.nx), n_trans=batch, eps=1e-4, isign=-1, dtype="complex64", nthreads=threads
+        )
+        x, y = (grid.points * (2 * np.pi / grid.nx)).reshape(-1, 2).T.astype(np.float32)
+        self._plan.setpts(np.ascontiguousarray(y), np.ascontiguousarray(x))
+
+    def __call__(self, images_pyx: np.ndarray) -> np.ndarray:
+        count, shape = len(images_pyx), self.grid.half_shape
+        out = np.empty((count, *shape), np.complex64)
+        for start in range(0, count, self.batch):
+            part = images_pyx[start : start + self.batch]
+            padded = np.zeros((self.batch, self.grid.nx, self.grid.nx), np.complex64)
+            padded[: len(part)] = part
+            out[start : start + self.batch] = self._plan.execute(padded).reshape(self.batch, *shape)[: len(part)]
+        return out
+
+
+def angular_coefficients(half: np.ndarray, axis: int) -> np.ndarray:
+    """Angular Fourier coefficients m = 0 .. T/2 along `axis` from T/2 half-circle samples, so that X(θ) = Σ a_m
+    exp(imθ).
+
+    The negative orders follow from a_−m = (−1)^m a_m*.
+    """
+    from scipy import fft
+
+    full = np.concatenate([half, half.conj()], axis=axis)
+    orders = np.take(fft.fft(full, axis=axis, overwrite_x=True), np.arange(half.shape[axis] + 1), axis=axis)
+    orders *= np.float32(1 / full.shape[axis])
+    return orders
+
+
+def half_circle(coefficients: np.ndarray, axis: int, n_angles: int) -> np.ndarray:
+    """Half-circle samples (n_angles // 2 along `axis`) from coefficients m = 0 .. M; inverse of
+    `angular_coefficients`.
+    """
+    from scipy import fft
+
+    coefficients = np.moveaxis(coefficients, axis, -1)
+    orders = min(coefficients.shape[-1], n_angles // 2)
+    full = np.zeros((*coefficients.shape[:-1], n_angles), np.complex64)
+    full[..., :orders] = coefficients[..., :orders]
+    sign = (-1.0) ** np.arange(1, orders)
+    full[..., n_angles - orders + 1 :] = (sign * coefficients[..., 1:orders].conj())[..., ::-1]
+    samples = fft.ifft(full, axis=-1, overwrite_x=True, norm="forward")[..., : n_angles // 2]
+    return np.moveaxis(samples, -1, axis)

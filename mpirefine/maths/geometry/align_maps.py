@@ -1,0 +1,214 @@
+"""Two maps brought to one frame and hand: rotation, shift, and the mirror image where that fits better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.data.rotations import rotation_from_eman
+from mpirefine.maths.eman2.orientgens import eman
+from mpirefine.maths.geometry.symmetry import parse
+
+LOWPASS = 20.0  # Å; e2refinemulti aligns copies low-passed to it
+GRID_BOX, SEARCH_BOX, MOST_BOX = (
+    18,
+    24,
+    48,
+)  # voxels in which poses are tried over all rotations, refined, and refined once more ...
+FINE_VOXEL = LOWPASS / 3  # ... with voxels of that size, Å, if so many do
+SAME_FRAME = 0.8  # correlation of maps that are in one frame already, but for small turns and shifts
+SEARCH_STEP = 20.0  # degrees
+REFINED = 6  # starts of each hand that are refined, the best of them once more
+EVALUATIONS, LAST = 12, 200  # of each start, per number that is searched, and of the best
+GAIN = 0.02  # of the correlation, below which a map stays where it is: it was in this frame before
+HAND = np.diag([1.0, 1.0, -1.0])
+
+
+@dataclass(frozen=True)
+class Move:
+    """A map's move: density at r comes from Qᵀ (F r − shift), Q a rotation, F the mirror along z or nothing."""
+
+    rotation: np.ndarray  # (3, 3)
+    shift: np.ndarray  # (3,) voxels, x y z
+    flipped: bool = False
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing moves."""
+        return not self.flipped and np.allclose(self.rotation, np.eye(3)) and np.allclose(self.shift, 0)
+
+    def __call__(self, volume: np.ndarray, order: int = 1) -> np.ndarray:
+        """The moved map (z, y, x), float32, by splines of an order, 1: trilinear."""
+        from scipy.ndimage import affine_transform
+
+        if self.still:
+            return volume
+        back = self.rotation.T @ (HAND if self.flipped else np.eye(3))
+        centre = np.full(3, len(volume) // 2, float)
+        matrix = back[::-1, ::-1]  # ndimage counts z, y, x
+        offset = centre - matrix @ centre - (self.rotation.T @ self.shift)[::-1]
+        return affine_transform(volume.astype(np.float32), matrix, offset, order=order)
+
+    def views(self, rotations: np.ndarray) -> np.ndarray:
+        """Rotations (n, 3, 3) from the map's coordinates to the images, as they are for the moved map."""
+        turned = rotations @ self.rotation.T
+        return HAND @ turned @ HAND if self.flipped else turned
+
+    @property
+    def origin(self) -> np.ndarray:
+        """(3,) where the old origin lies in the moved map, voxels: images' shifts lessen by its projection."""
+        return (HAND if self.flipped else np.eye(3)) @ self.shift
+
+
+STILL = Move(np.eye(3), np.zeros(3))
+
+
+def freedom(symmetry: str, other: str) -> str:
+    """What a map may be moved by: "all" for c1 onto c1; "z", a turn about z and a shift, of cyclic or mixed symmetry,
+    as e2refinemulti decides;
+    "none" of dihedral, platonic or helical symmetry, whose axes would leave their places."""
+    (family, n), (other_family, other_n) = parse(symmetry), parse(other)
+    if family != "c":
+        return "none"
+    return "all" if (n, other_family, other_n) == (1, "c", 1) else "z"
+
+
+def searched_numbers(symmetry: str, kind: str) -> list[int]:
+    """Which of three angles and three shifts are free; a symmetric map stays on its axis."""
+    return [0, 1, 2, 3, 4, 5] if kind == "all" else [0, 3, 4, 5] if parse(symmetry)[1] == 1 else [0, 5]
+
+
+def onto(volume: np.ndarray, target: np.ndarray, grid: Grid, symmetry: str, other: str) -> Move:
+    """The move that brings a map (z, y, x) onto another best, either hand; none when that gains little."""
+    kind = freedom(symmetry, other)
+    if kind == "none" or not volume.any() or not target.any():
+        return STILL
+    free, nx = searched_numbers(symmetry, kind), grid.nx // 2 * 2
+    boxes = [
+        min(box, nx)
+        for box in (GRID_BOX, SEARCH_BOX, max(SEARCH_BOX, min(MOST_BOX, int(grid.length / FINE_VOXEL) // 2 * 2)))
+    ]
+    fine = Scorer(volume, target, grid, boxes[2])
+    start, x, hand = fine(np.zeros(6), False), np.zeros(6), False
+    if start < SAME_FRAME:
+        coarse, middle = (Scorer(volume, target, grid, box) for box in boxes[:2])
+        starts = searched(coarse, kind, free, boxes[1])
+        found = [(*refined(middle, x, hand, free, EVALUATIONS * len(free)), hand) for x, hand in starts]
+        _, x, hand = max(found, key=lambda one: one[0])
+        x = x * np.repeat([1, boxes[2] / boxes[1]], 3)
+    value, x = refined(fine, x, hand, free, LAST)
+    if value < start + GAIN:
+        return STILL
+    return Move(matrix_of(x), x[3:] * grid.nx / boxes[2], hand)
+
+
+def cropped(volume: np.ndarray, grid: Grid, box: int, lowpass: float = LOWPASS) -> np.ndarray:
+    """A map low-passed to so many Å on a small box of the same length, its mean 0."""
+    from scipy import fft
+
+    half, nx = box // 2, grid.nx
+    spectrum = fft.fftshift(fft.fftn(fft.ifftshift(volume)))
+    part = slice(nx // 2 - half, nx // 2 + half)
+    spectrum = spectrum[part, part, part]
+    axis = np.arange(-half, half) / grid.length
+    radius = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
+    small = fft.fftshift(fft.ifftn(fft.ifftshift(spectrum * np.exp(-((radius * lowpass) ** 2))))).real
+    return (small - small.mean()).astype(np.float32)
+
+
+class Trilinear:
+    """A map (z, y, x) between its voxels, 0 outside."""
+
+    def __init__(self, volume: np.ndarray):
+        self.box, self._flat = len(volume), np.pad(volume, 1).ravel()
+
+    def __call__(self, points: np.ndarray, back: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """(m,) the map at `back` @ points (3, m) − shift, x, y, z from the centre."""
+        where = back.astype(np.float32) @ points + (self.box // 2 + 1 - shift).astype(np.float32)[:, None]
+        np.clip(where, 0, self.box + 0.999, out=where)
+        low = where.astype(np.int32)
+        x, y, z = where - low
+        n = self.box + 2
+        place = (low[2] * n + low[1]) * n + low[0]
+        corner = [self._flat.take(place + (dz * n + dy) * n + dx) for dz, dy, dx in np.ndindex(2, 2, 2)]
+        lines = [first + (second - first) * x for first, second in zip(corner[::2], corner[1::2])]
+        planes = [first + (second - first) * y for first, second in zip(lines[::2], lines[1::2])]
+        return planes[0] + (planes[1] - planes[0]) * z
+
+
+class Scorer:
+    """Correlation of a moved map with a fixed one, in small boxes, within the sphere that fits in."""
+
+    def __init__(self, volume: np.ndarray, target: np.ndarray, grid: Grid, box: int):
+        from scipy import fft
+
+        self.box, moving, fixed = box, cropped(volume, grid, box), cropped(target, grid, box)
+        self._moving = Trilinear(moving)
+        self._spectrum = fft.rfftn(fixed).conj()
+        self._points = np.indices(fixed.shape, np.float32)[::-1].reshape(3, -1) - box // 2
+        inside = (self._points**2).sum(axis=0) < (box / 2) ** 2
+        self._inner, self._fixed = self._points[:, inside], fixed.ravel()[inside]
+        self.norm = float(np.linalg.norm(moving.ravel()[inside]) * np.linalg.norm(self._fixed)) or 1.0
+
+    def __call__(self, x: np.ndarray, hand: bool) -> float:
+        """Of Euler angles (radians) and a shift in voxels."""
+        rotation = matrix_of(x)
+        back = rotation.T @ (HAND if hand else np.eye(3))
+        return float(np.vdot(self._moving(self._inner, back, rotation.T @ x[3:]), self._fixed)) / self.norm
+
+    def best_shifts(self, rotation: np.ndarray) -> list[tuple[float, np.ndarray]]:
+        """The highest correlation over whole voxels of shift, and that shift, of either hand."""
+        from scipy import fft
+
+        turned, out = self._moving(self._points, rotation.T, np.zeros(3)).reshape((self.box,) * 3), []
+        for hand in (np.eye(3), HAND):
+            one = turned if hand is not HAND else np.roll(turned[::-1], 1, axis=0)
+            map_ = fft.irfftn(fft.rfftn(one) * self._spectrum, s=one.shape)
+            place = np.array(np.unravel_index(map_.argmax(), map_.shape))
+            place = np.where(place > self.box // 2, place - self.box, place)
+            out.append((float(map_.max()) / self.norm, -hand @ place[::-1]))
+        return out
+
+
+def matrix_of(x: np.ndarray) -> np.ndarray:
+    """A rotation from three Euler angles in radians."""
+    return rotation_from_eman(*np.degrees(x[:3]))
+
+
+def searched(scorer: Scorer, kind: str, free: list[int], box: int) -> list[tuple[np.ndarray, bool]]:
+    """The best starts of either hand from a grid over all rotations, what is free of their shifts in voxels of a
+    box.
+    """
+    turns = np.arange(0, 360, SEARCH_STEP)
+    if kind == "all":
+        angles = [(az, alt, phi) for az, alt, _ in eman("c1", delta=SEARCH_STEP, inc_mirror=True) for phi in turns]
+    else:
+        angles = [(az, 0.0, 0.0) for az in np.arange(0, 360, SEARCH_STEP / 4)]
+    grid, starts = np.radians(angles), []
+    for hand, tried in enumerate(zip(*(scorer.best_shifts(matrix_of(x)) for x in grid))):
+        for at in np.argsort([-value for value, _ in tried], kind="stable")[:REFINED]:
+            x = np.concatenate([grid[at], tried[at][1] * box / scorer.box])
+            starts.append((np.where(np.isin(np.arange(6), free), x, 0), bool(hand)))
+    return starts
+
+
+def refined(scorer: Scorer, x: np.ndarray, hand: bool, free: list[int], most: int) -> tuple[float, np.ndarray]:
+    """The best correlation near a pose in at most so many trials, and its pose."""
+    from scipy.optimize import minimize
+
+    def whole(y: np.ndarray) -> np.ndarray:
+        out = x.copy()
+        out[free] = y
+        return out
+
+    steps = np.array([np.radians(SEARCH_STEP / 2)] * 3 + [1.0] * 3)[free]
+    simplex = np.vstack([x[free], x[free] + np.diag(steps)])
+    found = minimize(
+        lambda y: -scorer(whole(y), hand),
+        x[free],
+        method="Nelder-Mead",
+        options=dict(initial_simplex=simplex, maxfev=most, xatol=1e-3, fatol=1e-5),
+    )
+    return -float(found.fun), whole(found.x)

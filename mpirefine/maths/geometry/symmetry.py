@@ -1,0 +1,157 @@
+"""Point groups with EMAN2's axes, and its helices."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from mpirefine.data.rotations import about, rotation_from_eman
+from mpirefine.errors import ParameterError
+from mpirefine.registry import Registry, nearest
+
+TETRAHEDRAL, OCTAHEDRAL, ICOSAHEDRAL, ICOSAHEDRAL_222, HELICAL = "tet", "oct", "icos", "icos2", "h"
+PLATONIC = (TETRAHEDRAL, OCTAHEDRAL, ICOSAHEDRAL, ICOSAHEDRAL_222)
+ICOS_RINGS = float(np.degrees(np.arctan2(2, 1)))
+SYMMETRIES = Registry("symmetry")
+NUMBER = r"([-+]?\d*\.?\d+)"
+HELIX = re.compile(rf"h(\d+)[:,](\d+)[:,]{NUMBER}[:,]{NUMBER}(?:[:,]{NUMBER})?")
+
+
+@SYMMETRIES.register("c<n>")
+def cyclic(n: int) -> np.ndarray:
+    """An n-fold axis along z: turns by az = 360 k / n. EMAN2's c."""
+    return rotation_from_eman(np.arange(n) * 360.0 / n, 0, 0)
+
+
+@SYMMETRIES.register("d<n>")
+def dihedral(n: int) -> np.ndarray:
+    """An n-fold axis along z and n 2-fold axes across it, the first along x. EMAN2's d."""
+    return rotation_from_eman(np.tile(np.arange(n) * 360.0 / n, 2), np.repeat([0.0, 180.0], n), 0)
+
+
+@SYMMETRIES.register(TETRAHEDRAL)
+def tetrahedral() -> np.ndarray:
+    """The 12 turns of a tetrahedron with a 3-fold axis along z. EMAN2's tet."""
+    alt = np.degrees(np.arccos(-1 / 3))
+    return _of_angles(
+        [(0, 0, phi) for phi in (0, 120, 240)] + [(az, alt, phi) for az in (0, 120, 240) for phi in (60, 180, 300)]
+    )
+
+
+@SYMMETRIES.register(OCTAHEDRAL)
+def octahedral() -> np.ndarray:
+    """The 24 turns of a cube with 4-fold axes along x, y and z. EMAN2's oct."""
+    quarters = (0, 90, 180, 270)
+    return _of_angles(
+        [(az, alt, phi) for alt, azs in ((0, (0,)), (90, quarters), (180, (0,))) for az in azs for phi in quarters]
+    )
+
+
+@SYMMETRIES.register(ICOSAHEDRAL, "icos5")
+def icosahedral() -> np.ndarray:
+    """The 60 turns of an icosahedron with a 5-fold axis along z and a 2-fold axis along y. EMAN2's icos."""
+    fifths = np.arange(5) * 72.0
+    rings: list[tuple] = [
+        (0.0, (0.0,), 0),
+        (ICOS_RINGS, fifths, 36),
+        (180 - ICOS_RINGS, fifths + 36, 0),
+        (180.0, (0.0,), 0),
+    ]
+    return _of_angles([(az + 90, alt, start - phi - 90) for alt, azs, start in rings for az in azs for phi in fifths])
+
+
+@SYMMETRIES.register(ICOSAHEDRAL_222)
+def icosahedral_222() -> np.ndarray:
+    """The 60 turns of an icosahedron with 2-fold axes along x, y and z, a 5-fold one in the plane of y and z. EMAN2's
+    icos2.
+    """
+    turn = icos2_to_icos()
+    return turn.T @ icosahedral() @ turn
+
+
+@SYMMETRIES.register("h<nsym>:<nstart>:<daz>:<tz>:<maxtilt>")
+def helical(nsym: int, nstart: int, daz: float) -> np.ndarray:
+    """A helix along z: nsym copies, nstart of them round the axis, the next nstart turned by daz degrees and shifted by
+    tz A. EMAN2's h.
+
+    az = 360 (k mod nstart) / nstart + daz floor(k / nstart), z = tz floor(k / nstart); views reach maxtilt (1) degrees
+    from the equator.
+    """
+    k = np.arange(nsym)
+    return rotation_from_eman(k % nstart * (360.0 / nstart) + k // nstart * daz, 0, 0)
+
+
+class Helix(NamedTuple):
+    """A helix's numbers, see `helical`."""
+
+    nsym: int
+    nstart: int
+    daz: float  # degrees
+    tz: float  # A
+    maxtilt: float  # degrees
+
+
+def parse(name: str) -> tuple[str, int]:
+    """Family ("c", "d", "tet", "oct", "icos", "icos2", "h") and its number (copies of a helix, 1 for the platonic
+    groups).
+
+    Raises ParameterError for anything else.
+    """
+    text = _clean(name)
+    cyclic_name = re.fullmatch(r"([cd])(\d+)", text)
+    if cyclic_name and int(cyclic_name[2]) > 0:
+        return cyclic_name[1], int(cyclic_name[2])
+    if text in PLATONIC:
+        return text, 1
+    if HELIX.fullmatch(text):
+        return HELICAL, helix(text).nsym
+    hint = nearest(text, [*PLATONIC, "c1", "d1"])
+    raise ParameterError(
+        f"unknown symmetry '{name}': it is c<n>, d<n>, tet, oct, icos, icos2 or h<nsym>:<nstart>:<daz>:<tz>, like "
+        "c1, d7" + (f"; {hint}" if hint.startswith("did") else "")
+    )
+
+
+def helix(name: str) -> Helix:
+    """The numbers of a helix; ParameterError where they cannot be."""
+    found = HELIX.fullmatch(_clean(name))
+    if not found or int(found[1]) < 1 or int(found[2]) < 1:
+        raise ParameterError(f"symmetry '{name}': a helix is written h<nsym>:<nstart>:<daz>:<tz>, like h20:1:45:5")
+    return Helix(int(found[1]), int(found[2]), float(found[3]), float(found[4]), float(found[5] or 1))
+
+
+def operations(name: str) -> np.ndarray:
+    """All operations of a group, (n, 3, 3) float64, in EMAN2's order, identity first (highest axis on z; icos with a
+    5-fold on z).
+
+    Raises ParameterError for a helix, which is not a group of rotations: see `elements`.
+    """
+    if parse(name)[0] == HELICAL:
+        raise ParameterError(f"symmetry '{name}' shifts along z: here it must be a group of rotations")
+    return elements(name)[0]
+
+
+def elements(name: str, apix: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """All operations, (n, 3, 3) float64, and their shifts along z (n,) in pixels of `apix` A, 0 but for a helix."""
+    family, n = parse(name)
+    if family == HELICAL:
+        coil = helix(name)
+        return helical(*coil[:3]), np.arange(n) // coil.nstart * coil.tz / apix
+    group = SYMMETRIES.function(family)() if family in PLATONIC else SYMMETRIES.function(f"{family}<n>")(n)
+    return group, np.zeros(len(group))
+
+
+def icos2_to_icos() -> np.ndarray:
+    """Rotation (3, 3) of the icosahedron with 2-folds on all axes to the one with a 5-fold on z."""
+    return about(2, 90.0) @ about(0, ICOS_RINGS / 2)
+
+
+def _clean(name: str) -> str:
+    text = str(name).strip().lower()
+    return ICOSAHEDRAL if text == "icos5" else text
+
+
+def _of_angles(angles: list[tuple]) -> np.ndarray:
+    return rotation_from_eman(*np.array(angles, float).T)

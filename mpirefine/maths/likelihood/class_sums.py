@@ -1,0 +1,127 @@
+"""Class sums: particles brought to the frame of their projection and added, as samples of their rings.
+
+A class holds Σ w c X / σ² and Σ w c² / σ², so that several classes, halves or ranks add up, and their ratio is the
+average. Turning is a phase on the rings' angular coefficients and mirroring a conjugation: nothing is interpolated
+before the sums enter the volume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.data.ctf import CTFParams
+from mpirefine.data.grid import Grid
+from mpirefine.maths.fourier.polar import PolarGrid, angular_band, angular_coefficients, half_circle
+from mpirefine.maths.image.ctf import contrast_transfer
+
+IMAGE_BATCH, IMAGE_ACCURACY = 16, 1e-3  # of class averages, which are for the eye
+
+
+def sparse_rings(polar: PolarGrid, radius: float, full_radius: float) -> np.ndarray:
+    """(k, t) True where samples of the half circle are needed: inner rings carry few angular orders, every 2nd, 4th or
+    8th sample holds them.
+
+    The rule is that of `PolarGrid.for_content`, for each ring by itself.
+    """
+    keep, (rings, samples) = np.zeros(polar.half_shape, bool), polar.half_shape
+    for k in range(rings):
+        least = angular_band(polar.nx, polar.radii[k], radius) + angular_band(polar.nx, polar.radii[k], full_radius)
+        step = max(s for s in (1, 2, 4, 8) if samples % s == 0 and (s == 1 or 2 * samples // s >= least))
+        keep[k, ::step] = True
+    return keep
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How n particles lie on their projections: in-plane angle (radians), mirror, shift (n, 2) in pixels."""
+
+    angle: np.ndarray
+    mirror: np.ndarray
+    shift: np.ndarray
+
+    def take(self, rows) -> Placing:
+        return Placing(self.angle[rows], self.mirror[rows], self.shift[rows])
+
+
+def to_projection(samples_nkt: np.ndarray, placing: Placing, grid: PolarGrid, orders: int) -> np.ndarray:
+    """Half-circle samples (n, k, t) complex64 of particles moved back to the frame of their projection; angular orders
+    below `orders` are kept.
+    """
+    x, y = grid.points[..., 0].astype(np.float32), grid.points[..., 1].astype(np.float32)
+    move = (placing.shift * (2 * np.pi / grid.nx)).astype(np.float32)[:, :, None, None]
+    phase = move[:, 0] * x + move[:, 1] * y
+    ramp = np.empty(phase.shape, np.complex64)
+    np.cos(phase, out=ramp.real)
+    np.sin(phase, out=ramp.imag)
+    ramp *= samples_nkt
+    coefficients = angular_coefficients(ramp, axis=2)[..., :orders]
+    order = np.arange(orders)
+    turn = np.exp(-1j * order * placing.angle[:, None]).astype(np.complex64)
+    coefficients *= turn[:, None]
+    mirrored = np.flatnonzero(placing.mirror)
+    coefficients[mirrored] = ((-1.0) ** order).astype(np.float32) * coefficients[mirrored].conj()
+    return half_circle(coefficients, 2, grid.n_angles)
+
+
+def transfer_power_in_projection(ctf: CTFParams, placing: Placing, polar: PolarGrid, grid: Grid) -> np.ndarray:
+    """c² (n, k, t) float32 on the half circle of the projection's frame: the axes of astigmatism turn with the
+    particle.
+    """
+    turned = ctf.defocus_angle + np.degrees(placing.angle)
+    turned = np.where(placing.mirror, -turned, turned)
+    points = polar.points.reshape(-1, 2) / grid.length
+    curve = contrast_transfer(replace(ctf, defocus_angle=turned), points[:, 0], points[:, 1])
+    return (curve * curve).reshape(len(ctf), *polar.half_shape)
+
+
+class ClassSums:
+    """Sums of a block of classes, both halves: `signal` (c, 2, k, t) complex128 and `weight` (c, 2, k, t) float64 on
+    the half circle.
+    """
+
+    def __init__(self, classes: int, polar: PolarGrid):
+        self.polar = polar
+        self.signal = np.zeros((classes, 2, *polar.half_shape), np.complex128)
+        self.weight = np.zeros((classes, 2, *polar.half_shape))
+        self.count = np.zeros((classes, 2))
+
+    @staticmethod
+    def bytes_per_class(polar: PolarGrid) -> int:
+        return 2 * (24 * polar.half_shape[0] * polar.half_shape[1] + 8)
+
+    def add(
+        self, where: np.ndarray, half: np.ndarray, share: np.ndarray, samples: np.ndarray, power: np.ndarray
+    ) -> None:
+        """Add n particles: class in the block, half, weight, samples (n, k, t) in the frame of the projection, and
+        c²/σ² (n, k, t).
+        """
+        for n, (c, h) in enumerate(zip(where.tolist(), half.tolist())):
+            self.signal[c, h] += share[n] * samples[n]
+            self.weight[c, h] += share[n] * power[n]
+        np.add.at(self.count, (where, half), share)
+
+
+def average_images(
+    samples_ckt: np.ndarray, weight_ckt: np.ndarray, polar: PolarGrid, floor_k: np.ndarray
+) -> np.ndarray:
+    """Class averages (c, y, x) float32 from polar sums: Wiener division, then the adjoint non-uniform FFT with ring
+    areas as weights.
+    """
+    import finufft
+
+    spectrum = samples_ckt / (weight_ckt + floor_k[:, None])
+    spectrum = spectrum * (polar.quadrature / polar.half_shape[1])[:, None] / polar.nx**2
+    x, y = (polar.points * (2 * np.pi / polar.nx)).reshape(-1, 2).T.astype(np.float32)
+    images = np.empty((len(spectrum), polar.nx, polar.nx), np.float32)
+    if len(images):
+        batch = min(IMAGE_BATCH, len(images))
+        plan = finufft.Plan(1, (polar.nx, polar.nx), n_trans=batch, eps=IMAGE_ACCURACY, isign=1, dtype="complex64")
+        plan.setpts(np.ascontiguousarray(y), np.ascontiguousarray(x))
+        values = np.zeros((batch, x.size), np.complex64)
+        for start in range(0, len(images), batch):
+            part = spectrum[start : start + batch]
+            values[: len(part)] = part.reshape(len(part), -1)
+            images[start : start + batch] = plan.execute(values).real.reshape(batch, polar.nx, polar.nx)[: len(part)]
+    return images

@@ -1,0 +1,125 @@
+"""The Gaussian model of an image: X = α c P + N, with noise power σ²(k) per Fourier pixel that depends on the ring
+only.
+
+log-likelihood of a pose = Σ Re(X (α c P)*) / σ² − ½ Σ α² c² |P|² / σ², sums over the whole Fourier plane (both of each
+Friedel pair), up to a constant of the image. Images that were multiplied by their own curve hold α c² P + c N: their
+cross term is Σ Re(X (αP)*) / σ², all else is as it was before. X c / σ² is formed on the Cartesian grid, where
+astigmatism is exact; multiplying by c brings the signal that the contrast transfer spread out back to the particle, so
+that a mask round the particle then loses nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpirefine.data.ctf import CTFParams
+from mpirefine.data.grid import Grid
+from mpirefine.maths.image.ctf import contrast_transfer, contrast_transfer_squared_orders
+
+LEAST_NOISE = 0.02  # c² of a ring by which noise is told at least: nothing is learnt from where nothing is left
+
+
+def on_shells(profile_k: np.ndarray, grid: Grid) -> np.ndarray:
+    """A radial profile (…, k = 0 .. nx // 2) as weights (…, h, k) of the image half-spectrum, linear between rings,
+    held beyond the last.
+    """
+    fy, fx = grid.frequencies()
+    radius = np.sqrt(fy**2 + fx**2) * grid.length
+    lower = np.minimum(radius.astype(int), profile_k.shape[-1] - 2)
+    fraction = np.minimum(radius - lower, 1)
+    return profile_k[..., lower] * (1 - fraction) + profile_k[..., lower + 1] * fraction
+
+
+def transfer(ctf: CTFParams | None, grid: Grid) -> np.ndarray:
+    """Contrast transfer (p, h, k) float32 on the image half-spectrum; ones without CTF."""
+    if ctf is None:
+        return np.ones((1, *grid.half_shape), np.float32)
+    fy, fx = grid.frequencies()
+    return contrast_transfer(ctf, fx, fy)
+
+
+def premultiplied(ctf: CTFParams | None, values: np.ndarray, others: np.ndarray | float) -> np.ndarray:
+    """`values` (p, ...) in the rows of images that were multiplied by their curve, `others` (broadcast) in the rest."""
+    if ctf is None or ctf.premultiplied is None:
+        return np.broadcast_to(others, values.shape)
+    return np.where(ctf.premultiplied.reshape(-1, *(1,) * (values.ndim - 1)), values, others)
+
+
+def held(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
+    """What images hold of their projection, given their curve: c, or c² where they were multiplied by it."""
+    return premultiplied(ctf, curve_phk * curve_phk, curve_phk)
+
+
+def matching(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
+    """What images are multiplied by to be matched, given their curve: c, or 1 where that was done."""
+    return premultiplied(ctf, np.ones_like(curve_phk), curve_phk)
+
+
+def noise_power(ctf: CTFParams | None, count: int, rings: np.ndarray, grid: Grid) -> np.ndarray:
+    """(p, k) float64 by how much the noise power of images differs from σ²: the ring average of c² where they were
+    multiplied by c, else 1.
+    """
+    if ctf is None or ctf.premultiplied is None:
+        return np.ones((count, len(rings)))
+    return premultiplied(ctf, np.maximum(transfer_power(ctf, count, rings, grid), LEAST_NOISE), 1.0)
+
+
+def weighted_images(
+    images_pyx: np.ndarray, ctf: CTFParams | None, weight_pk: np.ndarray, mask_yx: np.ndarray, grid: Grid
+) -> np.ndarray:
+    """Images filtered by c(k), unless they were already, times a radial weight, in real space, masked: (p, y, x)
+    float32.
+
+    `weight_pk` (p, nx // 2 + 1) is 1/σ² (or α/σ²) of each particle on rings 0 .. nx // 2.
+    """
+    from scipy import fft
+
+    spectrum = fft.rfft2(images_pyx)
+    spectrum *= matching(transfer(ctf, grid), ctf)
+    spectrum *= on_shells(weight_pk.astype(np.float32), grid).astype(np.float32)
+    return fft.irfft2(spectrum, s=images_pyx.shape[1:], overwrite_x=True) * mask_yx
+
+
+def transfer_power(ctf: CTFParams | None, count: int, rings: np.ndarray, grid: Grid) -> np.ndarray:
+    """Ring average of c², (p, k) float64."""
+    if ctf is None:
+        return np.ones((count, len(rings)))
+    return contrast_transfer_squared_orders(ctf, rings, grid, (0,))[..., 0].real
+
+
+def corner_spectrum(images_pyx: np.ndarray, outside_yx: np.ndarray, grid: Grid) -> np.ndarray:
+    """Noise power per Fourier pixel of whole images, (nx // 2 + 1,), from what lies outside the particle.
+
+    `outside_yx` is a soft mask that is 1 outside the particle; the power of the masked images is scaled to the whole
+    box.
+    """
+    from scipy import fft
+
+    power = np.zeros(grid.half_shape)
+    for image in images_pyx:
+        power += np.abs(fft.rfft2((image - np.average(image, weights=outside_yx)) * outside_yx)) ** 2
+    power /= max(len(images_pyx), 1) * np.mean(outside_yx**2)
+    profile = ring_means(power, grid)
+    profile[0] = profile[1]  # subtracting the background takes the origin away
+    return profile
+
+
+def ring_means(values_hk: np.ndarray, grid: Grid) -> np.ndarray:
+    """Mean of half-spectra (..., h, k) over each rounded ring 0 .. nx // 2 (both Friedel mates counted): (..., nx // 2
+    + 1) float64.
+    """
+    shells = np.minimum(grid.shells(2), grid.nx // 2 + 1)
+    both = np.full(grid.half_shape, 2.0)
+    both[:, 0] = 1
+    if grid.nx % 2 == 0:
+        both[:, -1] = 1
+    order = np.argsort(shells.ravel(), kind="stable")
+    first = np.searchsorted(
+        shells.ravel()[order], np.arange(grid.nx // 2 + 2)
+    )  # the last run is what lies beyond the rings
+
+    def totals(values: np.ndarray) -> np.ndarray:
+        flat = (values * both).reshape(*values.shape[:-2], -1)[..., order]
+        return np.add.reduceat(flat, first, axis=-1, dtype=np.float64)[..., :-1]
+
+    return totals(values_hk) / totals(np.ones(grid.half_shape))

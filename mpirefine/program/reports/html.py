@@ -1,0 +1,183 @@
+"""report.html: one page, nothing beside it, written again as the run goes on, on rank 0."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.program.reports.terminal import ENOUGH_POWER, by_likelihood
+from mpirefine.steps.likelihood.postprocess import HALF_MAP_FSC
+from mpirefine.steps.state import State
+from mpirefine.storage.atomic import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+GREY_RANGE = (1.0, 99.7)  # percentiles of all maps together that slices show as black and white
+
+
+@dataclass(frozen=True)
+class About:
+    """What stays the same over a run: its name, the command's options, and every automatic choice in words."""
+
+    title: str
+    options: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def write(
+    folder: Path,
+    state: State,
+    grid: Grid,
+    about: About,
+    timing: Sequence[dict[str, Any]],
+    differences: Sequence[Sequence[str]] = (),
+) -> None:
+    """On rank 0, where the maps and curves are. `timing` are the clock's iterations, `differences` the rows of
+    `report.difference_rows`.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        about=about,
+        iteration=state.iteration,
+        summary=state.summary,
+        maps=range(len(state.volumes)),
+        history=list(enumerate(state.history, 1)),
+        differences=differences,
+        enough_power=ENOUGH_POWER,
+        by_likelihood=by_likelihood(state.summary),
+        pictures=pictures(state, grid),
+        timing=timing[-1] if timing else None,
+    )
+    write_text(folder / "report.html", text)
+
+
+def pictures(state: State, grid: Grid) -> dict[str, str]:
+    """Every figure as a data URL."""
+    made = {
+        "slices": as_url(slices(state.volumes)),
+        "curves": as_url(curves(state, grid)),
+        "progress": as_url(progress(state.history)),
+    }
+    if by_likelihood(state.summary):
+        made["certainty"] = as_url(certainty(state.summary["certainty"]))
+    return made
+
+
+def as_url(figure: Figure) -> str:
+    """A figure inside the page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Without pyplot: nothing global, no display."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def slices(volumes: np.ndarray) -> Figure:
+    """The central section of every map (columns) across z, y and x (rows), one grey scale for all."""
+    models, nx = len(volumes), volumes.shape[-1]
+    low, high = np.percentile(volumes, GREY_RANGE)
+    look = dict(cmap="gray", vmin=low, vmax=max(high, low + 1e-12), origin="lower", interpolation="bilinear")
+    figure = new_figure(min(2.2 * models + 0.4, 16), min(2.2, 16 / models) * 3)
+    axes = np.reshape(figure.subplots(3, models), (3, models))
+    for m, volume in enumerate(volumes):
+        for row, name in enumerate("zyx"):
+            axis = axes[row, m]
+            axis.imshow(np.take(volume, nx // 2, axis=row), **look)
+            axis.set(xticks=[], yticks=[])
+            if row == 0:
+                axis.set_title(f"map {m + 1}", fontsize=10)
+            if m == 0:
+                axis.set_ylabel(f"across {name}", fontsize=9)
+    return figure
+
+
+def curves(state: State, grid: Grid) -> Figure:
+    """FSC between half-maps, to the iteration before, and between maps."""
+    frequency = np.arange(1, grid.nx // 2 + 1) / grid.length
+    figure = new_figure(13, 3.8)
+    models = len(state.curves["half_fsc"])
+    pairs = [(a, b) for a in range(models) for b in range(a + 1, models)]
+    panels = [
+        ("between half-maps", [(f"map {m + 1}", state.curves["half_fsc"][m]) for m in range(models)]),
+        ("to the iteration before", [(f"map {m + 1}", state.curves["previous_fsc"][m]) for m in range(models)]),
+        ("between maps", [(f"{a + 1} and {b + 1}", state.curves["between_fsc"][a, b]) for a, b in pairs]),
+    ]
+    for axis, (title, rows) in zip(figure.subplots(1, 3), panels):
+        for label, curve in rows:
+            axis.plot(frequency, curve[1 : grid.nx // 2 + 1], label=label, linewidth=1.3)
+        axis.axvline(1 / min(state.summary["matched_to"]), color="0.6", linestyle=":", linewidth=1)
+        if title == "between half-maps":
+            axis.axhline(HALF_MAP_FSC, color="0.6", linewidth=0.8)
+        axis.set(title=f"FSC {title}", xlabel="1/Å", ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))
+        if rows:
+            axis.legend(fontsize="x-small", ncols=1 if len(rows) < 8 else 2)
+    return figure
+
+
+def progress(history: Sequence[dict[str, Any]]) -> Figure:
+    """Share and resolution of every map, and the particles that moved, over iterations."""
+    number = np.arange(1, len(history) + 1)
+    figure = new_figure(13, 3.4)
+    share, resolution, moves = figure.subplots(1, 3)
+    for m in range(len(history[0]["hard"])):
+        share.plot(number, [100 * one["hard"][m] for one in history], marker="o", markersize=3, label=f"map {m + 1}")
+        resolution.plot(
+            number, [one["resolution"][m] for one in history], marker="o", markersize=3, label=f"map {m + 1}"
+        )
+    later = [(i, one) for i, one in zip(number, history) if "moved" in one]
+    moves.plot(
+        [i for i, _ in later],
+        [100 * one["moved"] for _, one in later],
+        marker="o",
+        markersize=3,
+        label="changed map, %",
+    )
+    moves.plot(
+        [i for i, _ in later],
+        [one["view_change"] for _, one in later],
+        marker="s",
+        markersize=3,
+        label="median change of view, °",
+    )
+    share.set(title="particles in each map, %", xlabel="iteration", ylim=(0, None))
+    resolution.set(title="resolution (half-maps), Å", xlabel="iteration")
+    moves.set(title="moves", xlabel="iteration", ylim=(0, None))
+    for axis in (share, resolution, moves):
+        axis.legend(fontsize="x-small")
+        axis.set_xlim(0.5, max(len(history), 2) + 0.5)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def certainty(counts: Sequence[Sequence[int]]) -> Figure:
+    """How sure particles are of their map: counts (map, bin) of the highest posterior."""
+    figure = new_figure(6.5, 3.2)
+    axis = figure.subplots()
+    edges = np.linspace(0, 1, len(counts[0]) + 1)
+    below = np.zeros(len(counts[0]))
+    for m, row in enumerate(counts):
+        axis.bar(edges[:-1], row, width=edges[1], align="edge", bottom=below, label=f"map {m + 1}")
+        below = below + row
+    axis.set(title="probability of the particles' own map", xlabel="probability", ylabel="particles", xlim=(0, 1))
+    if below.max() > 0:
+        axis.set_yscale("symlog", linthresh=max(1.0, below.max() / 100))
+    axis.legend(fontsize="x-small")
+    return figure

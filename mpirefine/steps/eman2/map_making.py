@@ -1,0 +1,164 @@
+"""Maps of class averages: passes of a Fourier reconstruction over the ranks, averages that disagree with the map left
+out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpirefine.distribution import reduce
+from mpirefine.distribution.team import Team
+from mpirefine.maths.eman2.processors.catalogue import apply
+from mpirefine.maths.eman2.processors.normalize import edge_mean
+from mpirefine.maths.eman2.processors.spectrum import set_structure_factor
+from mpirefine.maths.eman2.reconstructors import Reconstructor
+from mpirefine.maths.fourier.filters import in_box
+from mpirefine.steps.eman2.choices import MapMaking
+
+BEFORE, AFTER = 10, 9  # neighbours, in order of weight, whose quality a slice is compared with
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Own class averages (n, y, x) of one map with rotation (n, 3, 3), weight (n,) and number (n,) among all; SNR
+    curves (n, k) of CTF averagers,
+    and whether they are Wiener-filtered (n,)."""
+
+    images: np.ndarray
+    rotation: np.ndarray
+    weight: np.ndarray
+    number: np.ndarray
+    snr: np.ndarray | None = None
+    filtered: np.ndarray | None = None
+    shift: np.ndarray | None = None  # (n, 2) pixels by which images are moved first; None: they are in place
+
+    def take(self, rows: np.ndarray) -> Slices:
+        """The given ones."""
+        more = (None if v is None else v[rows] for v in (self.snr, self.filtered, self.shift))
+        return Slices(self.images[rows], self.rotation[rows], self.weight[rows], self.number[rows], *more)
+
+
+@dataclass(frozen=True)
+class MadeMap:
+    """A map (z, y, x) on rank 0; the numbers of the class averages in it and of those left out, and the sum of weights,
+    on all ranks.
+    """
+
+    volume: np.ndarray | None
+    used: np.ndarray
+    left_out: np.ndarray
+    weight: float
+
+
+def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, how: MapMaking) -> MadeMap:
+    """Collective. EMAN2's make3d: `passes` reconstructions, the scale of each image corrected and the worst left out
+    after each but the last.
+    """
+    box = max(how.pad, nx)
+    slices = prepared(slices, box, apix, how)
+    scale, keep = np.ones(len(slices.weight)), slices.weight > 0
+    for number in range(how.passes):
+        made = how.recon(box, symmetry)
+        weights = np.where(keep, slices.weight, 0)
+        images = slices.images * scale[:, None, None].astype(np.float32)
+        with team.together("inserting class averages"):
+            made.insert(images, slices.rotation, weights, snr=slices.snr, filtered=slices.filtered, shifts=slices.shift)
+        for sums in made.sums:
+            reduce.sum_in_place(team, sums)
+        if number + 1 < how.passes:
+            scale, keep = judged(team, made, slices, images, scale, weights, apix, how)
+    volume = made.finish() if team.is_root else None
+    if volume is not None:
+        volume = finished(in_box(volume, nx), apix, how)
+    used, left = (
+        np.sort(np.concatenate(team.allgather(slices.number[rows]))) for rows in (keep, ~keep & (slices.weight > 0))
+    )
+    return MadeMap(volume, used, left, float(sum(team.allgather(float(slices.weight[keep].sum())))))
+
+
+def prepared(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
+    """Less the mean of their edges, pre-processed, padded with zeros to the box."""
+    images = np.zeros((len(slices.images), box, box), np.float32)
+    for out, image in zip(images, slices.images):
+        image = image - np.float32(edge_mean(image))
+        if how.preprocess is not None and image.any():
+            image = apply(how.preprocess, image, apix)[0]
+        out[:] = in_box(image, box)
+    blank = ~images.any(axis=(1, 2)) if len(images) else np.zeros(0, bool)
+    return Slices(
+        images,
+        slices.rotation,
+        np.where(blank, 0, slices.weight),
+        slices.number,
+        slices.snr,
+        slices.filtered,
+        slices.shift,
+    )
+
+
+def judged(
+    team: Team,
+    made: Reconstructor,
+    slices: Slices,
+    images: np.ndarray,
+    scale: np.ndarray,
+    weights: np.ndarray,
+    apix: float,
+    how: MapMaking,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Collective. New scale of the own images, and which of them the next pass keeps."""
+    at = np.flatnonzero(slices.weight > 0)
+    inside = weights[at] > 0
+    norm, quality = np.ones(len(at)), np.zeros(len(at))
+    for own, part in ((True, at[inside]), (False, at[~inside])):
+        told = made.agreement(
+            images[part], slices.rotation[part], weights[part], apix, leave_out=own, **extras(slices, part)
+        )
+        norm[inside == own], quality[inside == own] = told.norm, told.quality
+    new_scale, keep = scale.copy(), np.zeros(len(scale), bool)
+    new_scale[at] = scale[at] * norm
+    everyone = team.allgather((slices.number[at], slices.weight[at], quality, new_scale[at]))
+    number, weight, all_quality, scales = (np.concatenate(part) for part in zip(*everyone))
+    new_scale /= (
+        np.average(scales, weights=weight) if len(scales) else 1.0
+    )  # noise lowers all of them: only what they differ in counts
+    chosen = kept(weight, all_quality, number, how)
+    keep[at] = np.isin(slices.number[at], number[chosen])
+    return new_scale, keep
+
+
+def extras(slices: Slices, part: np.ndarray) -> dict[str, np.ndarray | None]:
+    """What else the reconstructor asks for, of some slices."""
+    return {
+        name: None if values is None else values[part]
+        for name, values in (("snr", slices.snr), ("filtered", slices.filtered), ("shifts", slices.shift))
+    }
+
+
+def kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMaking) -> np.ndarray:
+    """(n,) bool, EMAN2's rule: quality relative to the mean of neighbours in order of weight; the best int(keep · n),
+    or mean − keep · sigma.
+    """
+    order = np.lexsort((number, weight))
+    ranked = quality[order]
+    total = np.concatenate([[0], np.cumsum(ranked)])
+    place = np.arange(len(ranked))
+    low, high = np.maximum(place - BEFORE, 0), np.minimum(place + AFTER + 1, len(ranked))
+    mean = (total[high] - total[low]) / np.maximum(high - low, 1)
+    relative = np.empty(len(ranked))
+    relative[order] = ranked / np.where(mean != 0, mean, 1)
+    if not len(relative):
+        return np.zeros(0, bool)
+    if how.keep_sigma:
+        return relative >= relative.mean() - how.keep * relative.std()
+    best = np.sort(relative)[::-1]
+    return relative >= best[max(min(int(how.keep * len(best)), len(best)) - 1, 0)]
+
+
+def finished(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:
+    """With its structure factor set, and post-processed."""
+    if how.structure_factor is not None and volume.any():
+        volume = set_structure_factor(volume, apix, strucfac=how.structure_factor)
+    return apply(how.postprocess, volume, apix)[0] if how.postprocess is not None and volume.any() else volume

@@ -1,0 +1,58 @@
+"""Whether the filtered twins of --usefilt are those of the particles, told by a sample of both."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpirefine.errors import InputError
+from mpirefine.maths.image.masks import soft_sphere
+from mpirefine.steps.likelihood.noise import sampled_rows
+from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.state import Context
+
+SAMPLE, FEW = 128, 8
+CLEAR = 4.0  # standard errors
+
+
+def correlations(images_pyx: np.ndarray, others_pyx: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
+    """(p,) of each image with the other one, within a mask."""
+    first, second = (
+        (stack - np.average(stack, axis=(1, 2), weights=np.broadcast_to(mask_yx, stack.shape))[:, None, None]) * mask_yx
+        for stack in (images_pyx.astype(np.float64), others_pyx.astype(np.float64))
+    )
+    power = np.sqrt((first**2).sum(axis=(1, 2)) * (second**2).sum(axis=(1, 2)))
+    return (first * second).sum(axis=(1, 2)) / np.where(power > 0, power, 1)
+
+
+def check(ctx: Context, twins: OwnParticles, name: str) -> None:
+    """Collective. InputError when the twins have turned contrast, or are no more like their own particles than like the
+    next ones.
+    """
+    rows = sampled_rows(ctx, SAMPLE, 0, np.zeros(len(ctx.particles.table.group_names), np.int64))
+    rows = rows[~twins.set_aside[rows]]
+    images, mask = ctx.particles.images(rows), soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
+    filtered = twins.images(rows)
+    if len(rows) < 2:  # nothing to compare with on this rank
+        images, filtered = images[:0], filtered[:0]
+    own, next_one = (
+        np.concatenate(ctx.team.allgather(correlations(part, filtered, mask)))
+        for part in (images, np.roll(images, 1, axis=0))
+    )
+    error = max(float(np.std(own - next_one)) / np.sqrt(max(len(own), 1)), 1e-12)
+    if len(own) < FEW:
+        return
+    told = (
+        f"--usefilt {name}: the images correlate with their particles by {own.mean():.3f}, with the next ones by "
+        f"{next_one.mean():.3f}"
+    )
+    if own.mean() < -CLEAR * error:
+        raise together(f"{told}: their contrast is turned: multiply them by -1")
+    if (own - next_one).mean() < CLEAR * error:
+        raise together(f"{told}: they are not the same particles, or not in the same order")
+
+
+def together(text: str) -> InputError:
+    """The error that all ranks raise, since all know the same."""
+    error = InputError(text)
+    error.on_all_ranks = True
+    return error

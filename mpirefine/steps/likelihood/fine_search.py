@@ -1,0 +1,158 @@
+"""The fine level of the search for one particle at a time, and what its best poses are worth in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.data.poses import Candidates
+from mpirefine.maths.fourier.polar import PolarGrid
+from mpirefine.maths.likelihood.correlation import Correlator, particle_matrices, with_more_angles
+from mpirefine.maths.likelihood.pose_search import (
+    Level,
+    Peaks,
+    fine_peaks,
+    neighbours,
+    parabola,
+    shift_disc,
+    shift_window,
+)
+from mpirefine.maths.likelihood.posterior import log_sum_exp
+from mpirefine.steps.likelihood.search_plan import LevelPlan
+from mpirefine.steps.state import Context
+
+BLOCK_VALUES = 1 << 18  # complex values of a block: 2 MB, the cache share of a core
+EVIDENCE_WINDOW = 15.0  # log-likelihood below the best beyond which a projection weighs less than 1e-6
+REFINED_PLACES, REFINED_LOSS = (
+    32,
+    10.0,
+)  # projections that are refined: at most, and how much less likely than the best they may be
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One particle on one grid: samples (k, T/2) with the weights of the score, norm terms of all projections (r,), and
+    what is uneven in them.
+    """
+
+    samples: np.ndarray
+    norm: np.ndarray
+    uneven: np.ndarray | None
+
+
+def correlator(ctx: Context, grid: PolarGrid, angles: int, columns: int) -> Correlator:
+    """For blocks of at most BLOCK_VALUES values, but at least one reference against `columns` particles at a shift."""
+    return Correlator(replace(grid, n_angles=angles), ctx.plan.radius, max(BLOCK_VALUES // angles, columns))
+
+
+class FineSearch:
+    """Surviving cells × windows of shifts; what the best projections are worth is then found with shorter steps of
+    angle and shift.
+    """
+
+    def __init__(self, ctx: Context, level: Level, plan: LevelPlan, sep: int, temperature: float):
+        self.level, self.references, self.sep, self.temperature, self.models = (
+            level,
+            ctx.references.fine,
+            sep,
+            temperature,
+            ctx.models,
+        )
+        self.refined_level = Level.make(level.grid, shift_disc(ctx.plan.maxshift, plan.refined_step))
+        self.step, self.refined_step = plan.fine_step, plan.refined_step
+        self.correlator = correlator(ctx, level.grid, plan.fine_angles, len(level.shifts))
+        self.refined = correlator(ctx, level.grid, plan.refined_angles, len(self.refined_level.shifts))
+
+    @property
+    def flop(self) -> float:
+        """Done so far."""
+        return self.correlator.flop + self.refined.flop
+
+    def _peaks(
+        self, one: Sample, rows: np.ndarray, level: Level, window: np.ndarray, correlator: Correlator, means: bool
+    ) -> Peaks:
+        """The references `rows` at the shifts `window` (indices), densely, at as many angles as the correlator has."""
+        angles, matrices = correlator.grid.n_angles, self.references.matrices[rows]
+        columns = np.empty((angles, level.grid.n_rings, len(window)), np.complex64)
+        particle_matrices(one.samples, np.ascontiguousarray(level.ramp[:, :, window]), columns)
+        matrices = with_more_angles(matrices, angles) if angles > matrices.shape[1] else matrices
+        return fine_peaks(
+            columns,
+            one.norm[rows],
+            matrices,
+            correlator,
+            window=EVIDENCE_WINDOW,
+            temperature=self.temperature,
+            norm=None if one.uneven is None else (one.uneven, self.references.uneven[rows]),
+            means=means,
+        )
+
+    def search(self, one: Sample, rows: np.ndarray, window: np.ndarray, found: Candidates, place: int) -> None:
+        """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of
+        every map, at `place`.
+        """
+        peaks = self._peaks(one, rows, self.level, window, self.correlator, False)
+        shift = between(peaks, self.level.shifts[window], self.step)
+        found.match[place] = self._refine(one, peaks, rows, shift)
+        model = self.references.orientations.model[rows]
+        found.model_evidence[place] = [log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)]
+        top = np.argsort(-peaks.evidence, kind="stable")[: self.sep]
+        top = top[np.isfinite(peaks.evidence[top])]
+        best = dict(
+            reference=rows[top],
+            score=-peaks.value[top],
+            evidence=peaks.evidence[top],
+            angle=peaks.angle[top],
+            mirror=peaks.mirror[top] == 1,
+            shift=shift[top],
+        )
+        for name, values in best.items():
+            getattr(found, name)[place, : len(values)] = values
+
+    def _refine(self, one: Sample, peaks: Peaks, rows: np.ndarray, shift: np.ndarray) -> tuple[float, float]:
+        """What the most likely projections are worth with steps half as long, round their best shifts; `shift` (n, 2)
+        is brought up to date.
+
+        Returns `Candidates.match`, which rests on them.
+        """
+        top = np.argsort(-peaks.value, kind="stable")[:REFINED_PLACES]
+        top = top[peaks.value[top] > peaks.value[top[0]] - REFINED_LOSS * self.temperature]
+        centres = np.unique(np.rint(shift[top] / self.refined_step), axis=0) * self.refined_step
+        around = shift_window(self.refined_level, centres, self.refined_step)
+        finer = self._peaks(one, rows[top], self.refined_level, around, self.refined, True)
+        share, norm = np.exp(finer.cold - log_sum_exp(finer.cold, 0)), one.norm[rows[top]].astype(np.float64)
+        known = np.isfinite(finer.evidence)
+        top, kept = top[known], np.flatnonzero(known)
+        volume = 2 * np.log(self.step / self.refined_step)  # of shifts that a fine one stands for
+        for name in ("value", "angle", "mirror"):
+            getattr(peaks, name)[top] = getattr(finer, name)[kept]
+        evidence = finer.evidence[kept] - volume
+        # hot particles are at home in the whole window, of which the refined shifts are a part
+        peaks.evidence[top] = evidence if self.temperature == 1 else np.maximum(evidence, peaks.evidence[top])
+        shift[top] = between(finer, self.refined_level.shifts[around], self.refined_step)[kept]
+        return share @ (finer.mean + norm), share @ (2 * norm)
+
+
+def between(peaks: Peaks, shifts: np.ndarray, step: float) -> np.ndarray:
+    """(n, 2) best shifts of the projections, interpolated between grid points where both neighbours were searched."""
+    near, row = neighbours(shifts, step)[peaks.shift], np.arange(len(peaks.value))
+    curve = peaks.profile[row[:, None], near, peaks.mirror[:, None]]
+    centre = peaks.profile[row, peaks.shift, peaks.mirror]
+    offset = np.stack([parabola(curve[:, i], centre, curve[:, i + 1]) for i in (0, 2)], -1)
+    known = np.stack([(near[:, i] >= 0) & (near[:, i + 1] >= 0) for i in (0, 2)], -1)
+    return shifts[peaks.shift] + np.where(known, offset, 0) * step
+
+
+def empty_candidates(count: int, sep: int, models: int) -> Candidates:
+    """Rows without any candidate."""
+    return Candidates(
+        np.full((count, sep), -1, np.int32),
+        np.zeros((count, sep), np.float32),
+        np.full((count, sep), -np.inf),
+        np.zeros((count, sep), np.float32),
+        np.zeros((count, sep, 2), np.float32),
+        np.zeros((count, sep), bool),
+        np.zeros((count, models)),
+        np.zeros((count, 2)),
+    )

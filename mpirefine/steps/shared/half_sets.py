@@ -1,0 +1,76 @@
+"""Which half of the particles each one is in, decided on rank 0 from all of them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+
+from mpirefine.data.keys import HALF_ANEW, halves, image_keys
+from mpirefine.data.partition import Partition
+from mpirefine.distribution import reduce
+from mpirefine.distribution.team import Team
+from mpirefine.maths.statistics.half_sets import copies, missing_half, shared_keys, unsound
+from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.state import Context
+
+log = logging.getLogger(__name__)
+NOT_USED = "half-sets of the particle file are not used: %s; made anew from the images' names"
+
+
+def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int) -> None:
+    """Collective. Copies of an image are found by their pixels and get one key and half; the particle file's half-sets
+    are kept if they are sound.
+    """
+    table = particles.table
+    columns = dict(
+        print=particles.fingerprint,
+        key=image_keys(table.files, table.file, table.image, seed),
+        used=particles.reason == 0,
+        subset=np.full(len(table), -1, np.int8) if table.subset is None else table.subset,
+    )
+    every = {
+        name: reduce.gather_rows(team, np.ascontiguousarray(values), partition) for name, values in columns.items()
+    }
+    parts = None
+    if team.is_root:
+        first = copies(every["print"], every["used"])
+        key, repeat = shared_keys(every["key"], first), first != np.arange(len(first))
+        if repeat.any():
+            log.info(
+                "%d of %d rows repeat an image of another row (an expanded or joined file): copies share a half and "
+                "are held out together",
+                repeat.sum(),
+                len(repeat),
+            )
+        half = halves(key) if table.subset is None else of_the_file(every["subset"], first, key)
+        parts = [(key[b.as_slice], repeat[b.as_slice], half[b.as_slice]) for b in partition]
+    key, repeat, half = team.scatter(parts)
+    particles.table = replace(table, own_key=key, repeat=repeat, half=half.astype(np.int8))
+
+
+def of_the_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """On rank 0. (p,) half-sets of a particle file, or others where they are not sound: not those that this program may
+    have written into it.
+    """
+    why = unsound(subset, first)
+    if not why:
+        return subset
+    log.warning(NOT_USED, why)
+    return halves(key, HALF_ANEW)
+
+
+def in_every_map(ctx: Context, rows: np.ndarray, model: np.ndarray) -> None:
+    """Collective. Half-sets of the file are given up when a map has but one of them, by the maps (n,) that own sampled
+    `rows` chose.
+    """
+    table = ctx.particles.table
+    told = ctx.team.allgather((model, table.half[rows], table.subset is not None))
+    if not any(one[2] for one in told):
+        return
+    why = missing_half(np.concatenate([one[0] for one in told]), np.concatenate([one[1] for one in told]), ctx.models)
+    if why:
+        if ctx.team.is_root:
+            log.warning(NOT_USED, why)
+        ctx.particles.table = replace(table, half=halves(table.key, HALF_ANEW))

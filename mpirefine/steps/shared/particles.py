@@ -1,0 +1,139 @@
+"""A rank's own particles: pixels kept in memory, or read again by chunk with --lowmem."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.data.particles import ParticleTable
+from mpirefine.maths.image.background import Background, backgrounds
+from mpirefine.maths.likelihood.model import ring_means
+
+CHUNK_PIXELS = 1 << 20  # of the images looked at together
+MOST_POWER = 1e30  # of an image: squares of what is larger leave single precision
+REASONS = (
+    "",
+    "pixels are not finite",
+    "all pixels are the same",  # why a particle is set aside, by code
+    "no map explains it: its likelihood is far below that of its group",
+)
+OUTLIER = 3
+
+
+class Stack(Protocol):
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """(n, y, x) float32 images of rows of the stack's own table."""
+        ...
+
+
+class OwnParticles:
+    """Table, pixels and usability of the rows of one rank.
+
+    `box` is the edge of the images. `reason` (p,) int8 says why an image cannot be used, as in REASONS; 0 for the rest.
+    `power` (p, k) float32 is
+    each image's mean power per Fourier pixel on rings 0 .. nx // 2. With `outside` (y, x) bool, the pixels that are
+    background, images are brought to
+    a background without mean, slope and gain of its own; `background` holds what each had. `fingerprint` (p,) uint64
+    tells images apart by their
+    pixels as they are in the file.
+    """
+
+    def __init__(
+        self,
+        table: ParticleTable,
+        stack: Stack,
+        box: int,
+        *,
+        keep_pixels: bool,
+        outside: np.ndarray | None = None,
+        chunk: int = 0,
+    ):
+        self.table, self._stack, self._outside = table, stack, outside
+        self.reason = np.zeros(len(table), np.int8)
+        self.power = np.empty((len(table), box // 2 + 1), np.float32)
+        self.background = Background.blank(len(table))
+        self.fingerprint = np.zeros(len(table), np.uint64)
+        self._pixels: np.ndarray | None = np.empty((len(table), box, box), np.float32) if keep_pixels else None
+        chunk = chunk or max(1, CHUNK_PIXELS // box**2)
+        for start in range(0, len(table), chunk):
+            rows = np.arange(start, min(start + chunk, len(table)))
+            images = self._looked_at(rows, stack.read(rows), box)
+            if self._pixels is not None:
+                self._pixels[rows] = images
+
+    def _looked_at(self, rows: np.ndarray, images: np.ndarray, box: int) -> np.ndarray:
+        """Images as they are used from now on; what was found of them is kept."""
+        from scipy import fft
+
+        self.fingerprint[rows] = fingerprints(images)
+        self.reason[rows] = unusable(images)
+        images[self.set_aside[rows]] = 0
+        if self._outside is not None:
+            self.background.put(rows, backgrounds(images, self._outside))
+        images = self._as_used(rows, images)
+        power = ring_means(np.abs(fft.rfft2(images).astype(np.complex128)) ** 2, Grid(box, 1.0))
+        huge = power.max(axis=1) > MOST_POWER
+        self.reason[rows[huge]], images[huge], power[huge] = 1, 0, 0
+        self.power[rows] = power
+        return images
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def set_aside(self) -> np.ndarray:
+        """(p,) bool, the particles that take no part."""
+        return self.reason > 0
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """(n, y, x) float32 pixels of own rows; zeros for those set aside."""
+        if self._pixels is not None:
+            return self._pixels[rows]
+        images = self._stack.read(rows)
+        images[self.set_aside[rows]] = 0
+        return self._as_used(rows, images)
+
+    def _as_used(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """Without background, with bright particles."""
+        if self._outside is not None:
+            images = self.background.take(rows).removed(images)
+        if self.table.inverted is not None:
+            images[self.table.inverted[rows]] *= -1
+        return images
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Particles with the other sign of contrast, as the search takes them."""
+
+    particles: OwnParticles
+
+    @property
+    def table(self) -> ParticleTable:
+        return self.particles.table
+
+    @property
+    def set_aside(self) -> np.ndarray:
+        """As of the particles."""
+        return self.particles.set_aside
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """(n, y, x) float32."""
+        return -self.particles.images(rows)
+
+
+def fingerprints(images_pyx: np.ndarray) -> np.ndarray:
+    """(p,) uint64 of the pixels of each image."""
+    digests = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images_pyx)
+    return np.array([int.from_bytes(digest, "little") for digest in digests], np.uint64)
+
+
+def unusable(images_pyx: np.ndarray) -> np.ndarray:
+    """(p,) int8 code of REASONS of each image."""
+    finite = np.isfinite(images_pyx).all(axis=(1, 2))
+    flat = (images_pyx == images_pyx[:, :1, :1]).all(axis=(1, 2))
+    return np.where(finite, np.where(flat, 2, 0), 1).astype(np.int8)

@@ -1,0 +1,258 @@
+"""The run file, and the one place that knows parallel HDF5.
+
+`run.h5` is small: options, versions, what the inputs were, and one external link per whole iteration to
+`iterations/NN.h5`. An iteration is written to `NN.h5.tmp` by all ranks, closed, synced, read back by those that wrote
+it (a full disk is not always reported by MPI-IO), sealed with a checksum, renamed, and only then linked (run.h5 itself
+is written beside and renamed): a run that is killed at any moment leaves files that open, and shows whole iterations
+only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from mpirefine.data.partition import Block
+from mpirefine.errors import FormatError, InputError
+from mpirefine.storage.atomic import beside, sync
+from mpirefine.storage.run import checksum, schema
+from mpirefine.storage.run.fingerprint import Watched, taken
+from mpirefine.storage.run.iteration_writer import IterationWriter
+from mpirefine.storage.run.space import ensure_space
+
+if TYPE_CHECKING:
+    from mpirefine.distribution.team import Team
+
+log = logging.getLogger(__name__)
+INDEX = "run"  # what the seal of run.h5 says; that of an iteration says "iteration N"
+UNREADABLE = (OSError, KeyError, RuntimeError, ValueError)  # what h5py raises for files that are damaged
+
+
+def has_parallel_hdf5() -> bool:
+    """Whether h5py was built against an MPI."""
+    return bool(h5py.get_config().mpi)
+
+
+def plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as Python has them."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
+
+
+def seal_of(iteration: int) -> str:
+    """What the seal of an iteration says."""
+    return f"iteration {iteration}"
+
+
+class RunFile:
+    """The results of a run in a folder. `transport` is "mpio" (all ranks write) or "gather" (through rank 0)."""
+
+    def __init__(self, folder: Path, team: Team, header: Mapping[str, Any], transport: str | None = None):
+        self.folder, self.team, self.header = Path(folder), team, dict(header)
+        self.transport = transport or ("mpio" if team.size > 1 and has_parallel_hdf5() else "gather")
+        self.inputs = Watched(team, taken(self.header.get("inputs", "[]")), self.folder)
+        self._whole: set[int] = set()  # iterations whose checksum was right when this process looked
+
+    @classmethod
+    def create(cls, folder: Path, team: Team, header: Mapping[str, Any], transport: str | None = None) -> RunFile:
+        """Collective. A run without iterations."""
+        run = cls(folder, team, {**header, "format": schema.VERSION}, transport)
+        with team.together("making run.h5"):
+            if team.is_root:
+                (run.folder / "iterations").mkdir(parents=True, exist_ok=True)
+                run._write_index()
+        return run
+
+    @classmethod
+    def open(cls, folder: Path, team: Team, transport: str | None = None) -> RunFile:
+        """Collective. An earlier run; leftovers of interrupted writes are removed. A damaged run.h5 is made anew from
+        what iterations say.
+
+        InputError when there is none, or none of this version.
+        """
+        return cls(folder, team, team.from_root(cls(folder, team, {}, transport)._read_header), transport)
+
+    def _read_header(self) -> dict[str, Any]:
+        """On rank 0."""
+        path = self.folder / "run.h5"
+        if not path.is_file() and not self._found():
+            raise InputError(f"{self.folder}: no run.h5 here: give the folder of a run (multi_01)")
+        header: dict[str, Any] = {}
+        problem = checksum.problem(path, INDEX)
+        try:
+            with h5py.File(path, "r") as file:
+                header = plain(file.attrs)
+        except UNREADABLE as error:
+            problem = problem or one_line(error)
+        for left in (*(self.folder / "iterations").glob("*.tmp"), self.folder / "run.h5.tmp"):
+            left.unlink(missing_ok=True)
+        if not problem and header.get("format") == schema.VERSION:
+            return header
+        copy = self._copied_header()
+        if copy is None and header.get("format", schema.VERSION) != schema.VERSION:
+            raise InputError(
+                f"{path}: written in format {header.get('format')}, this version reads {schema.VERSION}: start a new "
+                "run"
+            )
+        if copy is None:
+            raise InputError(
+                f"{path}: damaged ({problem}), and no whole iteration to make it anew from: start a new run"
+            )
+        log.warning("warning: %s: damaged (%s): made anew from the iterations beside it", path, problem)
+        self.header = copy
+        self._write_index()
+        return copy
+
+    def _copied_header(self) -> dict[str, Any] | None:
+        """On rank 0. The header as the newest whole iteration has it."""
+        for iteration in reversed(self._found()):
+            try:
+                with self._opened(iteration) as file:
+                    return json.loads(file.attrs["run"])
+            except FormatError:
+                continue
+        return None
+
+    def __enter__(self) -> RunFile:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Nothing stays open between iterations."""
+
+    def path_of(self, iteration: int) -> Path:
+        """The file of an iteration."""
+        return self.folder / "iterations" / f"{iteration:02d}.h5"
+
+    def iterations(self) -> list[int]:
+        """Collective. Iterations that were finished, in order."""
+        return self.team.from_root(self._found)
+
+    def _found(self) -> list[int]:
+        return sorted(int(path.stem) for path in (self.folder / "iterations").glob("*.h5") if path.stem.isdigit())
+
+    def _write_index(self) -> None:
+        """On rank 0."""
+        with beside(self.folder / "run.h5") as temporary:
+            with h5py.File(temporary, "w", userblock_size=checksum.SEAL_BYTES) as file:
+                for name, value in self.header.items():
+                    file.attrs[name] = value
+                links = file.create_group("iterations")
+                for iteration in self._found():
+                    links[f"{iteration:02d}"] = h5py.ExternalLink(f"iterations/{iteration:02d}.h5", "/")
+            checksum.seal(temporary, INDEX)
+
+    def ensure_space(self, needed: int, what: str) -> None:
+        """Collective. StorageFailure when the disk of the run has less than `needed` bytes left."""
+        ensure_space(self.team, self.folder, needed, what, self.remedy)
+
+    @property
+    def remedy(self) -> str:
+        """What to do when the disk is full."""
+        return f"free space and go on with 'python -m mpirefine resume {self.folder}'"
+
+    @contextmanager
+    def write_iteration(
+        self, iteration: int, clock: Callable[[str], AbstractContextManager[Any]] = nullcontext
+    ) -> Iterator[IterationWriter]:
+        """Collective. What is written inside becomes visible when the block ends without an error and all of it was
+        read back; otherwise nothing
+        does. StorageFailure on all ranks when the disk did not take it. `clock` counts the seconds of reading back and
+        sealing as "verify".
+        """
+        final = self.path_of(iteration)
+        temporary = final.with_name(final.name + ".tmp")
+        with self.team.together("opening " + temporary.name):
+            if self.team.is_root:
+                temporary.unlink(missing_ok=True)
+        writer = IterationWriter(temporary, self.team, self.transport, iteration, self.remedy)
+        try:
+            writer.open()
+            yield writer
+            with clock("verify"):
+                writer.attrs({"run": json.dumps(self.header)})
+                writer.close()
+                writer.verify()
+        except BaseException as error:
+            together = getattr(error, "on_all_ranks", False)
+            if self.transport == "gather" or together:  # closing a parallel file is collective: others may never come
+                writer.abandon(temporary if together else None)
+            raise
+        with clock("verify"), self.team.together("finishing " + final.name):
+            if self.team.is_root:
+                checksum.seal(temporary, seal_of(iteration))
+                sync(temporary)
+                os.replace(temporary, final)
+                sync(final.parent)
+                self._write_index()
+        self._whole.discard(iteration)
+
+    def verify(self, iteration: int) -> None:
+        """Collective. FormatError when the file of an iteration is not as it was written; rank 0 looks once."""
+        self.team.from_root(self._verify, iteration)
+        self._whole.add(iteration)
+
+    def _verify(self, iteration: int) -> None:
+        if iteration in self._whole:
+            return
+        problem = checksum.problem(self.path_of(iteration), seal_of(iteration))
+        if problem:
+            raise FormatError(f"{self.path_of(iteration)}: damaged: {problem}")
+        self._whole.add(iteration)
+
+    def set_aside(self, iteration: int) -> Path:
+        """Collective. A damaged iteration is kept under another name, out of the way; returns that."""
+        path = self.path_of(iteration)
+        kept = path.with_name(path.name + ".damaged")
+        with self.team.together("setting aside " + path.name):
+            if self.team.is_root:
+                os.replace(path, kept)
+                self._write_index()
+        return kept
+
+    @contextmanager
+    def _opened(self, iteration: int) -> Iterator[h5py.File]:
+        """For reading by this rank alone. FormatError when it is not whole."""
+        self._verify(iteration)
+        try:
+            with h5py.File(self.path_of(iteration), "r") as file:
+                yield file
+        except UNREADABLE as error:
+            raise FormatError(f"{self.path_of(iteration)}: damaged: {one_line(error)}") from None
+
+    def read_attrs(self, iteration: int) -> dict[str, Any]:
+        """Collective. Attributes of an iteration."""
+
+        def read() -> dict[str, Any]:
+            with self._opened(iteration) as file:
+                return plain(file.attrs)
+
+        return self.team.from_root(read)
+
+    def shapes(self, iteration: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of all datasets of an iteration; each rank that asks looks."""
+        with self._opened(iteration) as file:
+            return {name: file[name].shape for name in schema.ITEMS if name in file}
+
+    def read_rows(self, iteration: int, name: str, block: Block) -> np.ndarray:
+        """Own rows of a dataset; each rank reads by itself."""
+        name = schema.item(name).name
+        with self._opened(iteration) as file:
+            return file[name][block.as_slice]
+
+    def read_array(self, iteration: int, name: str) -> np.ndarray:
+        """A whole dataset; each rank that asks reads it."""
+        name = schema.item(name).name
+        with self._opened(iteration) as file:
+            return file[name][()]
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of what HDF5 says."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

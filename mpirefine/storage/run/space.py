@@ -1,0 +1,23 @@
+"""Whether the disk has room for what is about to be written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpirefine.errors import StorageFailure
+
+if TYPE_CHECKING:
+    from mpirefine.distribution.team import Team
+
+
+def ensure_space(team: Team, folder: Path, needed: int, what: str, remedy: str) -> None:
+    """Collective. StorageFailure when fewer than `needed` bytes are free where `folder` is."""
+
+    def look() -> None:
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise StorageFailure(f"{what} needs {needed:,} bytes on the disk, {free:,} are free in {folder}: {remedy}")
+
+    team.from_root(look)
