@@ -18,6 +18,11 @@ class Orientations:
     rotation: np.ndarray  # (r, 3, 3) float64
     model: np.ndarray  # (r,) int32, map of each projection, from 0
 
+    @classmethod
+    def none(cls) -> Orientations:
+        """No projections."""
+        return cls(np.zeros((0, 3, 3)), np.zeros(0, np.int32))
+
     def __len__(self) -> int:
         return len(self.model)
 
@@ -47,6 +52,21 @@ class Candidates:
         np.ndarray
     )  # (p, 2) float64, Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² on average over the posterior of the likely poses
 
+    @classmethod
+    def empty(cls, particles: int, places: int, models: int) -> Candidates:
+        """Rows of `particles` without any candidate; map evidence is 0."""
+        shape = particles, places
+        return cls(
+            reference=np.full(shape, -1, np.int32),
+            score=np.zeros(shape, np.float32),
+            evidence=np.full(shape, -np.inf),
+            angle=np.zeros(shape, np.float32),
+            shift=np.zeros((*shape, 2), np.float32),
+            mirror=np.zeros(shape, bool),
+            model_evidence=np.zeros((particles, models)),
+            match=np.zeros((particles, 2)),
+        )
+
     def __len__(self) -> int:
         return len(self.reference)
 
@@ -59,3 +79,23 @@ class Assignments:
     posterior: np.ndarray  # (p, m) float32, probability of each map
     model: np.ndarray  # (p,) int32, map of the best candidate (hard assignment), -1 for particles set aside
     best: np.ndarray  # (p,) int32, place of that candidate in its row
+
+    @classmethod
+    def none(cls) -> Assignments:
+        """Those of no particle."""
+        return cls(
+            np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32), np.zeros(0, np.int32), np.zeros(0, np.int32)
+        )
+
+
+@dataclass(frozen=True)
+class HardPoses:
+    """The best pose of each particle: map (p,), -1 for none, rotation (p, 3, 3) of the map, shift (p, 2) in pixels."""
+
+    model: np.ndarray
+    rotation: np.ndarray
+    shift: np.ndarray
+
+    def take(self, rows: np.ndarray) -> HardPoses:
+        """Those of some rows."""
+        return HardPoses(self.model[rows], self.rotation[rows], self.shift[rows])

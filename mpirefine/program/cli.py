@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+from types import ModuleType
 from typing import Any, NoReturn
 
 from mpirefine.errors import ParameterError
 from mpirefine.program import logs
+from mpirefine.program.launcher import check_launcher
 
 COMMANDS = {
     "refine": "refine several maps at once against one set of particles (also without the word)",
@@ -26,6 +28,7 @@ COMMANDS = {
     "help": "list filters, comparators, symmetries and all other named components, with their parameters",
     "selfcheck": "say what this installation and this job found: MPI, HDF5, FFTW, threads, nodes",
 }
+SERIAL = frozenset({"plan", "classify", "fsc", "help"})  # commands without MPI
 USAGE = """usage: [mpirun -n N] python -m mpirefine --input particles.star --models a.mrc,b.mrc [options]
        [mpirun -n N] python -m mpirefine resume multi_01 [options]
        python -m mpirefine --help | --help-all | COMMAND --help
@@ -87,4 +90,16 @@ def main(argv: list[str]) -> int:
     if "--help-all" in rest:
         logs.say(parser.format_help())
         return 0
-    return module.main(parser.parse_args(rest))
+    args = parser.parse_args(rest)
+    return module.main(args) if name in SERIAL else with_team(module, args)
+
+
+def with_team(module: ModuleType, args: argparse.Namespace) -> int:
+    """Collective. Run a command on all ranks; MPI starts here.
+
+    RankFailure when the launcher belongs to another MPI.
+    """
+    team_module = importlib.import_module("mpirefine.distribution.team")
+    with team_module.Team.world() as team:
+        check_launcher(team.size)
+        return module.main(args, team)

@@ -12,9 +12,9 @@ import numpy as np
 import mpirefine
 from mpirefine.distribution.team import Team
 from mpirefine.maths.statistics.agreement import Consensus, consensus
-from mpirefine.program import logs, run_folder
-from mpirefine.program.commands import refine, resume
+from mpirefine.program import logs, run
 from mpirefine.program.options import Options
+from mpirefine.program.results import run_folder
 from mpirefine.storage.atomic import write_text
 from mpirefine.storage.particle_file import in_format, read_particles
 from mpirefine.storage.run.runfile import RunFile
@@ -22,7 +22,7 @@ from mpirefine.storage.run.runfile import RunFile
 log = logging.getLogger(__name__)
 
 
-def repeat(options: Options, team: Team) -> int:
+def repeat(options: Options, team: Team) -> None:
     """Collective. Runs in run_01, run_02, ... of one folder, each with a seed of its own; those that are there already
     are taken up again.
     """
@@ -30,13 +30,13 @@ def repeat(options: Options, team: Team) -> int:
     for number in range(options.runs):
         own = run_folder.repeat_path(folder, number)
         if team.bcast((own / "run.h5").exists() if team.is_root else None):
-            resume.run(own, team, {})
+            run.take_up(own, team, {})
         else:
-            refine.run(replace(options, runs=1, seed=options.seed + number, path=str(own)), team)
-    return compare(folder, options, team)
+            run.start(replace(options, runs=1, seed=options.seed + number, path=str(own)), team)
+    compare_runs(folder, options, team)
 
 
-def compare(folder: Path, options: Options, team: Team) -> int:
+def compare_runs(folder: Path, options: Options, team: Team) -> None:
     """Collective. Agreement, consensus and undecided particles of finished runs, said and written."""
     logs.start(team.rank, team.size, options.verbose)
     log.info("mpirefine %s: what %d runs agree on", mpirefine.__version__, options.runs)
@@ -44,11 +44,11 @@ def compare(folder: Path, options: Options, team: Team) -> int:
     last = [file.iterations()[-1] for file in files]
     with team.together("comparing the runs"):
         if team.is_root:
-            logs.into(run_folder.made(folder))
+            logs.into(run_folder.make_with_sets(folder))
             labels = [file.read_array(iteration, "assignments/model") for file, iteration in zip(files, last)]
             maps = files[0].read_array(last[0], "assignments/posterior").shape[1]
             found = consensus(labels, maps)
-            log.info("%s", told(found, maps))
+            log.info("%s", agreement_report(found, maps))
             write_text(
                 folder / "runs.json",
                 json.dumps(
@@ -64,10 +64,9 @@ def compare(folder: Path, options: Options, team: Team) -> int:
             )
             write_sets(folder, options, found, files[found.central], last[found.central], maps)
             log.info("runs.json, consensus.star and sets of every map and of the undecided in %s", folder)
-    return 0
 
 
-def told(found: Consensus, maps: int) -> str:
+def agreement_report(found: Consensus, maps: int) -> str:
     """Agreement between runs, and the particles of each map, in words."""
     runs = len(found.ari)
     rows = [
@@ -80,13 +79,13 @@ def told(found: Consensus, maps: int) -> str:
     ]
     sizes = [int((found.label == m).sum()) for m in range(maps)]
     undecided = len(found.label) - sum(sizes)
-    others = found.ari[np.triu_indices(runs, 1)]
+    different = found.ari[np.triu_indices(runs, 1)]
     return "\n".join(
         [
             "adjusted Rand index between runs (1: the same classes, 0: as by chance), and each run's maps as those "
             "of run " + str(found.central + 1),
             logs.table(["", *(f"run {b + 1}" for b in range(runs)), "maps"], rows),
-            f"mean agreement {others.mean():.3f}, least {others.min():.3f}; run {found.central + 1} agrees best with "
+            f"mean agreement {different.mean():.3f}, least {different.min():.3f}; run {found.central + 1} agrees best with "
             "the others",
             f"more than half of the runs agree on {sum(sizes)} of {len(found.label)} particles: "
             + ", ".join(f"map {m + 1} {size}" for m, size in enumerate(sizes))
@@ -95,14 +94,14 @@ def told(found: Consensus, maps: int) -> str:
     )
 
 
-def write_sets(folder: Path, options: Options, found: Consensus, run: RunFile, iteration: int, maps: int) -> None:
+def write_sets(folder: Path, options: Options, found: Consensus, central: RunFile, iteration: int, maps: int) -> None:
     """On rank 0. Poses are those of the central run; the probability column holds the share of runs that agree."""
     source = in_format(read_particles(options.input, options.apix, ctf=not options.no_ctf), options.setformat)
     columns = dict(
         model=found.label,
         posterior=found.votes,
-        rotation=run.read_array(iteration, "assignments/rotation"),
-        shift_xy=run.read_array(iteration, "assignments/shift"),
+        rotation=central.read_array(iteration, "assignments/rotation"),
+        shift_xy=central.read_array(iteration, "assignments/shift"),
     )
     source.write(folder / f"consensus{source.suffix}", **columns)
     for m in range(maps):

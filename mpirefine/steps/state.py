@@ -1,60 +1,36 @@
-"""What the steps of an iteration share: the state they hand on, and the context they work in."""
+"""What the steps of an iteration hand on (State), what they work in (Context), and what a way to refine is (Method)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.keys import HELD_OUT, uniform
 from mpirefine.data.partition import Block, Partition
-from mpirefine.data.poses import Assignments, Candidates, Orientations
+from mpirefine.data.poses import Assignments, Candidates, HardPoses, Orientations
 from mpirefine.distribution.team import Team
 from mpirefine.maths.likelihood.held_out_test import LEAST_PARTICLES
-from mpirefine.steps.likelihood.search_plan import LevelPlan, SearchPlan
+from mpirefine.maths.likelihood.search_plan import SearchPlan
+from mpirefine.steps.settings import Settings
 from mpirefine.steps.shared.particles import OwnParticles
-
-if TYPE_CHECKING:
-    from mpirefine.maths.likelihood.fourier_volume import Slab
-    from mpirefine.steps.eman2.choices import ClassMethod
-    from mpirefine.steps.eman2.class_averages import OneClass
-    from mpirefine.steps.eman2.scores import FlippedParticles
-    from mpirefine.steps.eman2.views import Projections
-    from mpirefine.steps.likelihood.project import References
-
+from mpirefine.steps.summary import Summary
+from mpirefine.steps.workspace import Workspace
 
 MOST_HELD_OUT = 2000  # particles
-HELD_OUT_SHARES = (
-    0.05,
-    0.2,
-)  # of the particles, automatic: more where there are few, down to which a test has little power
+HELD_OUT_SHARES = 0.05, 0.2  # of the particles, automatic: more where there are few, down to which a test has power
 HELD_OUT_PER_MAP = 60
 SLOW_HALVING, SLOW_SHARE = 4, 2 / 15  # iterations, but of a short run at most this share
 
 
-class Silent:
-    """A progress bar that shows nothing."""
-
-    def update(self, count: int) -> None:
-        """`count` more are done."""
-
-
-@contextmanager
-def no_progress(total: int, label: str) -> Iterator[Silent]:
-    """The default of `Context.progress`."""
-    yield Silent()
-
-
 @dataclass(frozen=True)
 class Noise:
-    """Noise power per Fourier pixel (g, k = 0 .. nx // 2) float64 and grey scale of the maps (g,) of each group of
-    particles.
-    """
+    """Noise power per Fourier pixel (g, k = 0 .. nx // 2) float64 and grey scale of the maps (g,), by noise group."""
 
     sigma2: np.ndarray
     scale: np.ndarray
@@ -62,114 +38,129 @@ class Noise:
 
 @dataclass(frozen=True)
 class State:
-    """The refinement between two steps; a step returns a new one. Arrays of maps are on rank 0 only, rows of particles
-    are each rank's own.
+    """The refinement between two steps; a step returns a new one.
+
+    Arrays of maps are on rank 0 only and None elsewhere; arrays of particles (p) hold each rank's own rows.
     """
 
     iteration: int
     noise: Noise
-    rings: tuple[int, ...]  # rings of each map used for matching
-    volumes: np.ndarray | None = None  # (m, z, y, x) float32: references of this iteration, then its result
-    previous: np.ndarray | None = None  # (m, z, y, x): the maps the iteration began with
-    halves: np.ndarray | None = None  # (m, 2, z, y, x)
-    orientations: Orientations | None = None  # of the projections, all ranks
-    origins: np.ndarray | None = (
-        None  # (m, 3) voxels: where each map's old origin lies, if maps moved after particles were matched
-    )
-    levels: LevelPlan | None = None
-    candidates: Candidates | None = None  # own particles
-    assignments: Assignments | None = None  # own particles
-    last: Poses | None = None  # own particles, of the iteration before
-    trust: np.ndarray | None = (
-        None  # (p,) own particles: 1, or less for those that fit far worse than their group; None: all 1
-    )
-    grey: np.ndarray | None = None  # (p,) own particles: grey scale relative to their group's; None: all 1
-    classes: tuple[OneClass, ...] = ()  # own class averages, where maps are made of those
-    map_headers: tuple[dict[str, Any], ...] = ()  # EMAN2's, of each map made of class averages
-    slab: Slab | None = None  # own kz planes of the sums, maps × halves
-    curves: dict[str, np.ndarray] = field(default_factory=dict)  # rank 0: FSC and other curves of this iteration
-    summary: dict[str, Any] = field(default_factory=dict)  # all ranks: shares, resolutions, moves
-    history: tuple[dict[str, Any], ...] = ()  # summaries of earlier iterations, all ranks
+    rings: tuple[int, ...]  # (m,) outermost Fourier ring of each map that is used for matching
+    half: np.ndarray  # (p,) int8, half-set 0 or 1
+    trust: np.ndarray  # (p,) float32, 1, or less for particles that fit far worse than their noise group
+    grey: np.ndarray  # (p,) float64, grey scale relative to that of the noise group
+    volumes: np.ndarray | None = None  # (m, z, y, x) float32, references of this iteration, then its result
+    previous: np.ndarray | None = None  # (m, z, y, x) the references the iteration began with
+    halves: np.ndarray | None = None  # (m, 2, z, y, x) half-maps, unmasked
+    before_trial: np.ndarray | None = None  # (m, z, y, x) maps to go back to if the open merge and split fails
+    orientations: Orientations = field(default_factory=Orientations.none)  # of all projections, on all ranks
+    origins: np.ndarray | None = None  # (m, 3) voxels, where the old origin lies in maps that moved after matching
+    candidates: Candidates = field(
+        default_factory=lambda: Candidates.empty(0, 0, 0)
+    )  # best projections of own particles
+    assignments: Assignments = field(default_factory=Assignments.none)  # map and weights of own particles
+    last: HardPoses | None = None  # best poses of own particles in the iteration before; None in the first
+    simmx: np.ndarray | None = None  # (p, coarse r) scores of own rows, with --keep-simmx
+    map_headers: tuple[Mapping[str, object], ...] = ()  # (m,) EMAN2's header values of the maps, where there are any
+    curves: Mapping[str, np.ndarray] = field(default_factory=dict)  # rank 0: FSC curves of this iteration by name
+    summary: Summary = Summary()  # of this iteration, all ranks
+    history: tuple[Summary, ...] = ()  # of the iterations before it and, at its end, its own
     converged: bool = False
 
     @property
     def finest(self) -> int:
-        """The last ring used for matching by any map."""
+        """The outermost ring that any map is matched on."""
         return max(self.rings)
 
     @property
     def dropped(self) -> tuple[int, ...]:
         """Maps that take no part any more."""
-        return tuple(m for summary in self.history for m in summary.get("dropped", ()))
+        return tuple(m for summary in self.history for m in summary.dropped)
+
+    @property
+    def root_volumes(self) -> np.ndarray:
+        """On rank 0. (m, z, y, x), the maps."""
+        assert self.volumes is not None, "maps are on rank 0"
+        return self.volumes
 
 
-def amplitude(state: State, ctx: Context, rows: np.ndarray) -> np.ndarray:
-    """(n,) grey scale of the maps in own rows: that of their group times their own."""
-    scale = state.noise.scale[ctx.particles.table.group[rows]]
-    return scale if state.grey is None else scale * state.grey[rows]
+AnyState = TypeVar("AnyState", bound=State)
 
 
 @dataclass(frozen=True)
-class Poses:
-    """The hard pose of each own particle: map, rotation (p, 3, 3), shift (p, 2) in pixels."""
+class RingLimits:
+    """Fourier rings that maps may be matched on: `target` is what --targetres allows, `least` is always used.
 
-    model: np.ndarray
-    rotation: np.ndarray
-    shift: np.ndarray
+    `first` holds coarse matching back until few particles move; 0: all rings from the start.
+    """
 
-    def take(self, rows: np.ndarray) -> Poses:
-        """Those of some rows."""
-        return Poses(self.model[rows], self.rotation[rows], self.shift[rows])
+    target: int
+    least: int = 1
+    first: int = 0
 
 
-@dataclass
+class Timer(Protocol):
+    """Seconds and arithmetic of the steps."""
+
+    def __call__(self, step: str) -> AbstractContextManager[None]:
+        """Time what runs inside `with` as part of a step."""
+
+    def count(self, flop: float) -> None:
+        """Add arithmetic to the running step."""
+
+
+class Bar(Protocol):
+    """A progress bar."""
+
+    def update(self, count: int) -> object:
+        """`count` more are done."""
+
+
+class _NoBar:
+    def update(self, count: int) -> None:
+        """Show nothing."""
+
+
+@contextmanager
+def no_progress(total: int, label: str) -> Iterator[Bar]:
+    """Show no progress: the default of `Context.progress`."""
+    yield _NoBar()
+
+
+@dataclass(frozen=True)
 class Context:
-    """What does not change from step to step: who we are, what we read, what was asked, and where results go."""
+    """What stays the same over a refinement: who computes, what was read, and what was asked."""
 
     team: Team
-    options: Any
+    settings: Settings
     grid: Grid
-    symmetries: tuple[str, ...]
-    partition: Partition
+    symmetries: tuple[str, ...]  # (m,)
+    partition: Partition  # of the particles over ranks
     particles: OwnParticles
     plan: SearchPlan
-    clock: Any
-    target_rings: int = 0  # rings that --targetres allows; the first iteration uses them all
-    least_rings: int = 1
-    first_rings: int = 0  # rings that matching stays at until few particles move; 0: it is free from the start
-    run: Any = None
-    writer: Any = None  # the open iteration of the run file
-    references: References | None = None  # windows of the iteration
-    method: ClassMethod | None = None  # where comparators and class averages take the place of the likelihood
-    projections: Projections | None = None  # real images, in a window of the iteration
-    flipped: FlippedParticles | None = None  # own particles as EMAN2's programs take them
-    twins: FlippedParticles | None = None  # their filtered twins, for scores
-    resources: ExitStack = field(default_factory=ExitStack)
-    mass: tuple[float, ...] | None = None  # kDa of each map
+    limits: RingLimits
+    clock: Timer
     masks: np.ndarray | None = None  # rank 0: (1 or m, z, y, x) solvent masks, one for all maps or one each
-    simmx: np.ndarray | None = None  # own rows × coarse projections, with --keep-simmx
-    progress: Callable[[int, str], Any] = no_progress
+    progress: Callable[[int, str], AbstractContextManager[Bar]] = no_progress
 
     def temperature(self, iteration: int) -> float:
-        """Temperature of the posterior: from what was asked for down to 1.
+        """Temperature of the posterior: from --temperature down to 1.
 
-        Its excess halves each iteration; slowly where maps have yet to separate, since a particle that is sure too
+        Its excess over 1 halves each iteration, slowly while seeds of one map separate: a particle that is sure too
         early stays where it is.
         """
-        halving = min(SLOW_HALVING, SLOW_SHARE * self.options.iter) if self.first_rings else 1
-        return 1 + (self.options.temperature - 1) * 0.5 ** ((iteration - 1) / halving)
+        halving = min(SLOW_HALVING, SLOW_SHARE * self.settings.iterations) if self.limits.first else 1
+        return 1 + (self.settings.temperature - 1) * 0.5 ** ((iteration - 1) / halving)
 
     def mask_of(self, model: int) -> np.ndarray:
         """On rank 0. The solvent mask (z, y, x) of a map."""
-        assert self.masks is not None
+        assert self.masks is not None, "masks are on rank 0"
         return self.masks[model if len(self.masks) > 1 else 0]
 
     @cached_property
     def held_period(self) -> int:
-        """One of how many particles is held out of the maps; 0 for none: not asked for, one map only, or too few to
-        test anything.
-        """
-        share = self.options.held_out
+        """One of how many particles is held out of the maps; 0: none, when not asked for, for one map or too few."""
+        share = self.settings.held_out
         if share is None:
             share = float(np.clip(HELD_OUT_PER_MAP * self.models / max(self.partition.n, 1), *HELD_OUT_SHARES))
         period = int(np.ceil(max(1 / share, self.partition.n / MOST_HELD_OUT))) if share else 0
@@ -177,8 +168,9 @@ class Context:
 
     @cached_property
     def held_out(self) -> np.ndarray:
-        """(p,) bool, own particles that no map is made from before the end, drawn by their images' names: copies of one
-        go together.
+        """(p,) bool, own particles that no map is made from before the end.
+
+        They are drawn by the names of their images, so that copies of an image go together.
         """
         key = self.particles.table.key
         return uniform(key, HELD_OUT) * self.held_period < 1 if self.held_period else np.zeros(len(key), bool)
@@ -190,14 +182,80 @@ class Context:
 
     @property
     def models(self) -> int:
+        """How many maps are refined."""
         return len(self.symmetries)
 
 
-class Step(Protocol):
+def amplitude(state: State, ctx: Context, rows: np.ndarray) -> np.ndarray:
+    """(n,) grey scale of the maps in own rows: that of their noise group times their own."""
+    return state.noise.scale[ctx.particles.table.group[rows]] * state.grey[rows]
+
+
+class Step(Protocol[AnyState]):
     """One stage of an iteration."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The stage in timing.json."""
 
-    def run(self, state: State, ctx: Context) -> State:
-        """Collective."""
-        ...
+    def run(self, state: AnyState, ctx: Context) -> AnyState:
+        """Collective. The state with what this step finds."""
+
+
+@dataclass(frozen=True)
+class ImageStack:
+    """On rank 0. Images with EMAN2's headers that an iteration leaves to the user: file name, (n, y, x), one header each."""
+
+    name: str
+    images: Sequence[np.ndarray]
+    apix: float
+    headers: Sequence[Mapping[str, object]] = ()
+
+
+class Method(Protocol[AnyState]):
+    """A way to refine: what happens before the first iteration, in each, and after the last."""
+
+    def describe(self, ctx: Context) -> str:
+        """The search, in words."""
+
+    def first(self, state: AnyState, ctx: Context) -> AnyState:
+        """Collective. From the starting maps to the state that the first iteration begins with."""
+
+    def steps(self, work: Workspace) -> Sequence[Step[AnyState]]:
+        """The steps of one iteration, in order."""
+
+    def stacks(self, state: AnyState, ctx: Context) -> Sequence[ImageStack]:
+        """Collective. Stacks of images to write after an iteration; none on other ranks than 0."""
+
+    def stack_bytes(self, state: AnyState, ctx: Context) -> int:
+        """Bytes on disk that `stacks` take."""
+
+    def released(self, state: AnyState) -> AnyState:
+        """The state without what lies in windows of the iteration, which are about to be freed."""
+
+    def last(self, state: AnyState, ctx: Context) -> Conclusion:
+        """Collective. After the last iteration: hard maps, and which maps are different states."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Maps a and b (from 0) and the p-value of one structure behind both; None with too few particles.
+
+    `particles` held out of the maps decide; `fewer` of them prefer the smaller map. `power` is how often the test would
+    find two states as different as the maps show, where it found none; else None.
+    """
+
+    a: int
+    b: int
+    p: float | None
+    power: float | None
+    particles: int
+    fewer: int
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a method makes after the last iteration."""
+
+    hard_maps: np.ndarray | None = None  # rank 0: (m, z, y, x) of every particle in its best projection only
+    differences: tuple[Difference, ...] = ()

@@ -245,7 +245,7 @@ def write_images(
     path: str | os.PathLike[str],
     images: Sequence[np.ndarray],
     apix: float,
-    headers: Sequence[dict[str, Any]] | None = None,
+    headers: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Write images or maps in the format of the suffix; MRC files hold no headers, and one map only.
 

@@ -7,7 +7,8 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
-from mpirefine.program import cli, defaults
+from mpirefine.program import cli
+from mpirefine.program.start import defaults
 from mpirefine.program.options import Options, add_to, flag_of, types, validate
 
 GRID = Grid(64, 4.0)

@@ -19,7 +19,7 @@ def python(text):
 
 
 @pytest.mark.parametrize(
-    "module", ["mpirefine", "mpirefine.program.cli", "mpirefine.program.options", "mpirefine.program.defaults"]
+    "module", ["mpirefine", "mpirefine.program.cli", "mpirefine.program.options", "mpirefine.program.start.defaults"]
 )
 def test_import_starts_nothing(module):
     assert python(f"import sys, {module}; print(*[m for m in {HEAVY} if m in sys.modules])") == []

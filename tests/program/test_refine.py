@@ -14,7 +14,8 @@ import pytest
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.fourier.filters import resample
-from mpirefine.program import repeated_runs, run_folder
+from mpirefine.program import repeated_runs
+from mpirefine.program.results import run_folder
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to

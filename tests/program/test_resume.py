@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from mpirefine.errors import FormatError, InputError, StorageFailure
-from mpirefine.program import checkpoint, run_folder
+from mpirefine.program.results import checkpoint, run_folder
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
 from mpirefine.program.performance.timing import Clock
-from mpirefine.program.setup import open_session
+from mpirefine.program.start.setup import open_session
 from mpirefine.storage.run import checksum, space
 from mpirefine.storage.run.runfile import RunFile
 from tests.program.small import basic, clean_environment, command, make_set

@@ -13,8 +13,8 @@ from mpirefine.errors import InputError, RankFailure
 from mpirefine.program.eman2.support import read_projections
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options
-from mpirefine.program.sanity import uncorrected
-from mpirefine.program.setup import read_inputs
+from mpirefine.program.start.sanity import uncorrected
+from mpirefine.program.start.setup import read_inputs
 from mpirefine.storage import mrc
 from mpirefine.storage.eman2 import hdf, lst
 from tests.conftest import ROOT

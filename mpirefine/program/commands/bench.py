@@ -8,8 +8,10 @@ import argparse
 import json
 from pathlib import Path
 
+from mpirefine.distribution.team import Team
 from mpirefine.program import logs
-from mpirefine.program.launcher import check_launcher, check_threads
+from mpirefine.program.launcher import check_threads
+from mpirefine.program.performance.benchmark import measure
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -18,20 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads per rank (default 1)")
 
 
-def main(args: argparse.Namespace) -> int:
+def main(args: argparse.Namespace, team: Team) -> int:
     """Collective."""
-    from mpirefine.distribution.team import Team
-    from mpirefine.program.performance.benchmark import measure
-
-    with Team.world() as team:
-        check_launcher(team.size)
-        check_threads(team, args.threads)
-        logs.start(team.rank, team.size, 0)
-        machine, matching = measure(team, args.threads)
-        text = json.dumps({"machine": machine.to_json(), "matching": matching}, indent=1)
-        with team.together("writing the profile"):
-            if team.is_root:
-                logs.say(text)
-                if args.out:
-                    args.out.write_text(text + "\n")
+    check_threads(team, args.threads)
+    logs.start(team.rank, team.size, 0)
+    machine, rates = measure(team, args.threads)
+    text = json.dumps({"machine": machine.to_json(), "matching": rates}, indent=1)
+    with team.together("writing the profile"):
+        if team.is_root:
+            logs.say(text)
+            if args.out:
+                args.out.write_text(text + "\n")
     return 0

@@ -6,21 +6,8 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
-
 from mpirefine.distribution.team import Team
-from mpirefine.distribution.window import Window
-from mpirefine.errors import InputError
-from mpirefine.maths.geometry.symmetry import elements
-from mpirefine.program import defaults, logs
-from mpirefine.program.catalogue import build, build_optional
-from mpirefine.program.eman2 import support
-from mpirefine.program.launcher import check_launcher
-from mpirefine.program.setup import read_maps
-from mpirefine.steps.eman2.choices import Views
-from mpirefine.steps.eman2.files import projection_headers
-from mpirefine.steps.eman2.views import directions, project
-from mpirefine.storage.images import check_writable
+from mpirefine.program.eman2.project import project_maps_to_stack
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
@@ -45,45 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     parser.add_argument("--apix", type=float, help="Å per voxel, instead of what the first map says")
 
 
-def main(args: argparse.Namespace) -> int:
+def main(args: argparse.Namespace, team: Team) -> int:
     """Collective."""
-    with Team.world() as team:
-        check_launcher(team.size)
-        logs.start(team.rank, team.size, 0)
-        volumes, apix, symmetries, views = support.from_root(team, prepare, args)
-        orientations = team.from_root(directions, views, symmetries)
-        nx = volumes.shape[-1]
-        with Window(team, (len(orientations), nx, nx), np.float32) as window:
-            made = project(team, window, orientations, volumes, views, apix)
-            support.write(
-                team,
-                args.outfile,
-                list(made.images) if team.is_root else None,
-                apix,
-                projection_headers(orientations, args.maps),
-            )
-        logs.say(f"{len(orientations)} projections of {len(volumes)} maps in {args.outfile}")
+    project_maps_to_stack(args, team)
     return 0
-
-
-def prepare(args: argparse.Namespace) -> tuple[np.ndarray, float, tuple[str, ...], Views]:
-    """On rank 0. Maps (m, z, y, x), Å per voxel, symmetries, and how to project."""
-    check_writable(args.outfile, headers=True)
-    problems: list[str] = []
-    maps, apix, names = read_maps(",".join(args.maps), problems)
-    if len({len(volume) for volume in maps}) > 1:
-        problems.append(
-            "maps of different boxes: " + ", ".join(f"{name} {len(volume)}" for name, volume in zip(names, maps))
-        )
-    if problems:
-        raise InputError(*problems)
-    symmetries = tuple(name.lower() for name in defaults.per_model(args.sym, len(maps), "--sym"))
-    for name in symmetries:
-        elements(name)  # a helix has views too
-    views = Views(
-        build("projectors", args.projector),
-        build("orientgens", args.orientgen),
-        args.prethreshold,
-        postprocess=build_optional("processors", args.postprocess),
-    )
-    return np.stack(maps), args.apix or apix[0] or 1.0, symmetries, views

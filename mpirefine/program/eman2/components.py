@@ -1,31 +1,27 @@
-"""EMAN2's way, from options to what the steps need: every automatic choice with its reason, every component built once,
-on rank 0.
-"""
+"""EMAN2's way, from options to what its steps need: every component built once, on rank 0."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.eman2.class_averaging import Rounds
 from mpirefine.maths.eman2.similarity import Matching, Search
 from mpirefine.program.catalogue import build, build_optional, load, registry
+from mpirefine.program.eman2 import presets
 from mpirefine.program.eman2.trial_calls import complaints
 from mpirefine.program.options import Options, flag_of
-from mpirefine.steps.eman2.choices import ClassMethod, MapMaking, Views
+from mpirefine.program.start.defaults import Resolved
+from mpirefine.registry import Component
+from mpirefine.steps.eman2.choices import Choices, MapMaking, Views
 
-STRUCTURE_FACTOR = "strucfac.txt"
-DEFAULT_SPEED = 5
-PADDING = 1.25
 KEPT_LEAST, KEPT_PER_SEP = 32, 4  # projections that the first search leaves to the full alignment
-LARGE_BOX = 256  # pixels, from which on the first search is at a quarter of the sampling, not at half
-SMALL_PRIMES = (2, 3, 5, 7)
-FLIP, CCC = "rotate_translate_flip", "ccc"
 COMPONENTS = {
     "projector": "projectors",
     "orientgen": "orientgens",
@@ -46,181 +42,164 @@ COMPONENTS = {
     "m3dpostprocess": "processors",
 }
 
-NEEDED = ("projector", "orientgen", "simcmp", "simalign", "classalign", "classcmp", "recon")
+REQUIRED = ("projector", "orientgen", "simcmp", "simalign", "classalign", "classcmp", "recon")
 
 
-def angular_step(nx: int, apix: float, targetres: float, speed: int) -> float:
-    """EMAN2's automatic step in degrees: 89.99 / ceil(810 / ((speed + 3) √(4300 / B))), B the box, or 2 nx apix /
-    targetres where that is less.
+def set_up(resolved: Resolved, grid: Grid, ctf: CTFParams | None, typed: Options) -> tuple[Resolved, Choices]:
+    """On rank 0. The choices and components of scores by comparators and class averages, which some option asks for.
+
+    `ctf` are the particles' parameters, `typed` the options before anything was chosen. InputError with every complaint.
     """
-    wanted = 2 * nx * apix / targetres if targetres > 4 * apix else nx
-    return 89.99 / np.ceil(810 / ((speed + 3) * np.sqrt(4300 / wanted)))
-
-
-def good_box(least: float) -> int:
-    """The smallest even number from `least` on without prime factors above 7."""
-    n = int(np.ceil(least / 2) * 2)
-    while True:
-        rest = n
-        for prime in SMALL_PRIMES:
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 2
-
-
-def resolve(options: Options, grid: Grid, ctf: bool) -> tuple[Options, tuple[str, ...]]:
-    """Every component and number that was left out, and the reasons; EMAN2's automatic rules with --preset eman2."""
-    eman = options.preset == "eman2"
-    target = options.targetres or 12.0
-    speed = options.speed or DEFAULT_SPEED
-    step = angular_step(grid.nx, grid.apix, target, speed)
-    fine = target < 7
-    frc = "frc:zeromask=1:snrweight=1"
-    auto: dict[str, tuple[Any, str]] = {
-        "projector": ("standard", ""),
-        "orientgen": (f"eman:delta={step:.5f}:inc_mirror=0:perturb=0", f"for speed {speed} and {target:g} Å"),
-        "simcmp": (eman_simcmp(target, ctf), "e2refinemulti's rule")
-        if eman
-        else (
-            f"likelihood:maxres={target:g}",
-            "noise and strength of every ring are fitted: rings that hold only noise hardly count",
-        ),
-        "simalign": (FLIP, ""),
-        "simaligncmp": (CCC, ""),
-        "simralign": ("refine", ""),
-        "simraligncmp": (frc if eman and fine and ctf else CCC, ""),
-        "shrink": (0, ""),
-        "twostage": (1, "all projections are searched coarsely first"),
-        "shrinks1": (first_shrink(grid.nx), "by the box"),
-        "classiter": (classiter(options, grid, target), ""),
-        "classkeep": (0.9, ""),
-        "classcmp": ("frc:snrweight=1" if eman and ctf else CCC, ""),
-        "classalign": (FLIP, ""),
-        "classaligncmp": (CCC, ""),
-        "classralign": ("refine", ""),
-        "classraligncmp": ("frc:snrweight=1:zeromask=1" if eman and ctf and target <= 15 else CCC, ""),
-        "classaverager": ("ctfw.auto", "the particles carry a CTF")
-        if ctf and (target < 15 or not eman)
-        else ("mean", f"e2refinemulti's rule for {target:g} Å" if ctf else "no CTF"),
-        "classnormproc": ("normalize.edgemean", ""),
-        "pad": (good_box(PADDING * grid.nx), f"{PADDING:g} times the box"),
-        "recon": ("fourier", ""),
-        "m3dkeep": (0.8, ""),
-        "m3diter": (2, ""),
-        "m3dpreprocess": ("normalize.edgemean", ""),
-    }
-    changes = {
-        name: value
-        for name, (value, _) in auto.items()
-        if getattr(options, name) is None or name == "shrinks1" and not options.shrinks1
-    }
-    if changes.get("shrinks1") and options.twostage:
-        changes["shrinks1"] = options.twostage  # in 2011 the option was the factor itself
-    told = [
-        f"{flag_of(name)} {value}" + (f": {auto[name][1]}" if auto[name][1] else "")
-        for name, value in changes.items()
-        if name in ("orientgen", "simcmp", "classaverager", "classiter", "pad")
+    asked = "--preset" if typed.preset else ", ".join(flag_of(name) for name in typed.by_classes)
+    options, reasons = presets.choose(resolved.options, grid, ctf is not None)
+    why = (
+        "particles are scored by comparators and averaged in classes, as e2refinemulti does "
+        f"({asked}); the split is not tested"
+    )
+    notes = [why, *reasons]
+    if ctf is not None and ctf.premultiplied is not None:
+        notes.append(
+            "images multiplied by their CTF are taken as images with flipped phases: the likelihood does better with "
+            "them"
+        )
+    notes += [
+        *typed.useless,
+        *(f"{flag_of(name)} does nothing: it steers the likelihood" for name in typed.not_by_classes),
     ]
-    if eman and not options.m3dsetsf and Path(STRUCTURE_FACTOR).exists():
-        changes["m3dsetsf"] = True
-        told.append(f"--m3dsetsf: there is a {STRUCTURE_FACTOR} in this folder")
-    return replace(options, **changes, held_out=0.0, assign="hard"), tuple(told)
+    return replace(resolved, options=options, reasons=(*resolved.reasons, *notes)), make_choices(
+        options, grid, ctf is not None
+    )
 
 
-def eman_simcmp(target: float, ctf: bool) -> str:
-    """e2refinemulti's automatic comparator of the score."""
-    return f"frc:snrweight=1:maxres={max(7.0, target):g}" if ctf and target <= 18 else f"frc:maxres={target:g}"
+@dataclass(frozen=True)
+class Built:
+    """Components by the name of their option; None for `none`."""
+
+    components: Mapping[str, Component | None]
+
+    def __getitem__(self, name: str) -> Component | None:
+        return self.components[name]
+
+    def required(self, name: str) -> Component:
+        """One that cannot be none."""
+        component = self.components[name]
+        assert component is not None, name
+        return component
+
+    def matching(self, kind: str) -> Matching:
+        """How images are brought together: `kind` is sim for scores, class for class averages."""
+        return Matching(
+            self.required(f"{kind}cmp"),
+            self.required(f"{kind}align"),
+            self[f"{kind}aligncmp"] or build("cmps", presets.CCC),
+            self[f"{kind}ralign"],
+            self[f"{kind}raligncmp"],
+        )
 
 
-def first_shrink(nx: int) -> int:
-    """e2refinemulti's automatic factor of the first search."""
-    return 4 if nx >= LARGE_BOX else 2
-
-
-def classiter(options: Options, grid: Grid, target: float) -> int:
-    """e2refinemulti's automatic rounds of class averaging: more where the target is coarse."""
-    if options.orientgen is not None or target <= 4 * grid.apix:
-        return 1
-    return 3 if target > 12 else 2 if target > 8 else 1
-
-
-def method(options: Options, grid: Grid, ctf: bool) -> ClassMethod:
-    """On rank 0. All components, built; raises InputError with every complaint."""
+def build_components(options: Options, grid: Grid, ctf: bool) -> Built:
+    """On rank 0. Every component that an option names; InputError with every complaint."""
     problems: list[str] = []
-    made: dict[str, Any] = {}
+    built: dict[str, Component | None] = {}
     for name, kind in COMPONENTS.items():
         try:
-            made[name] = build_optional(kind, getattr(options, name))
+            built[name] = build_optional(kind, getattr(options, name))
         except (InputError, ParameterError) as error:
             problems += [f"{flag_of(name)}: {line}" for line in str(error).splitlines()]
-    problems += [f"{flag_of(name)} none: this one is needed" for name in NEEDED if name in made and made[name] is None]
+    problems += [
+        f"{flag_of(name)} none: this one is needed" for name in REQUIRED if name in built and built[name] is None
+    ]
+    orientgen = built.get("orientgen")
     if (
         options.breaksym
-        and made.get("orientgen") is not None
-        and "breaksym" not in registry("orientgens").parameters(made["orientgen"].name)
+        and orientgen is not None
+        and "breaksym" not in registry("orientgens").parameters(orientgen.name)
     ):
-        problems.append(f"--breaksym: --orientgen {made['orientgen'].name} gives no copies of views: use eman")
-    problems += without_snr(made, ctf)
+        problems.append(f"--breaksym: --orientgen {orientgen.name} gives no copies of views: use eman")
+    problems += without_snr(built, ctf)
     if not problems:
         flags = {name: flag_of(name) for name in COMPONENTS}
-        problems += complaints(made, flags, grid.nx, grid.apix, options.sym.split(",")[0], ctf)
-    mask, factor = None, None
+        problems += complaints(built, flags, grid.nx, grid.apix, options.sym.split(",")[0], ctf)
+    if problems:
+        raise InputError(*problems)
+    return Built(built)
+
+
+def make_choices(options: Options, grid: Grid, ctf: bool) -> Choices:
+    """On rank 0. Everything that the steps need; InputError with every complaint."""
+    problems: list[str] = []
+    built, mask, factor = None, None, None
+    try:
+        built = build_components(options, grid, ctf)
+    except InputError as error:
+        problems += error.problems
     try:
         mask = None if options.simmask is None else image_mask(options.simmask, grid.nx)
         factor = structure_factor() if options.m3dsetsf else None
     except InputError as error:
         problems += error.problems
-    if problems:
+    if problems or built is None:
         raise InputError(*problems)
-    ccc = build("cmps", CCC)
-    scoring = Matching(
-        made["simcmp"], made["simalign"], made["simaligncmp"] or ccc, made["simralign"], made["simraligncmp"]
-    )
-    averaging = Matching(
-        made["classcmp"], made["classalign"], made["classaligncmp"] or ccc, made["classralign"], made["classraligncmp"]
-    )
+    assert options.shrinks1 is not None and options.shrink is not None and options.sep is not None
     first = max(options.shrinks1, 1) if options.twostage or options.treeclassify else 0
-    search = Search(
-        scoring, mask, options.prefilt, max(options.shrink, 1), first, max(KEPT_LEAST, KEPT_PER_SEP * options.sep)
+    kept = max(KEPT_LEAST, KEPT_PER_SEP * options.sep)
+    search = Search(built.matching("sim"), mask, options.prefilt, max(options.shrink, 1), first, kept)
+    return Choices(
+        views=views_of(options, built),
+        search=search,
+        rounds=rounds_of(options, built),
+        maps=map_making_of(options, built, factor),
+        automask=mask is None,
     )
-    rounds = Rounds(
-        averaging,
-        made["classaverager"] or build("averagers", "mean"),
-        options.classiter,
-        options.classkeep,
-        options.classkeepsig,
-        made["classnormproc"],
-        options.classautomask,
-        options.classrefsf,
-        options.prefilt,
-    )
-    views = Views(
-        made["projector"],
-        made["orientgen"],
+
+
+def views_of(options: Options, built: Built) -> Views:
+    """How maps are projected."""
+    return Views(
+        built.required("projector"),
+        built.required("orientgen"),
         options.prethreshold,
         options.breaksym,
         build("processors", "normalize.circlemean"),
     )
-    maps = MapMaking(
-        made["recon"],
+
+
+def rounds_of(options: Options, built: Built) -> Rounds:
+    """How classes are averaged."""
+    assert options.classiter is not None and options.classkeep is not None
+    return Rounds(
+        built.matching("class"),
+        built["classaverager"] or build("averagers", "mean"),
+        options.classiter,
+        options.classkeep,
+        options.classkeepsig,
+        built["classnormproc"],
+        options.classautomask,
+        options.classrefsf,
+        options.prefilt,
+    )
+
+
+def map_making_of(options: Options, built: Built, factor: np.ndarray | None) -> MapMaking:
+    """How maps are made of class averages; `factor` (n, 2) is the structure factor in 1/Å and intensity."""
+    assert options.pad is not None and options.m3diter is not None and options.m3dkeep is not None
+    return MapMaking(
+        built.required("recon"),
         options.pad,
         options.m3diter,
         options.m3dkeep,
         options.m3dkeepsig,
-        made["m3dpreprocess"],
-        made["m3dpostprocess"],
+        built["m3dpreprocess"],
+        built["m3dpostprocess"],
         factor,
     )
-    return ClassMethod(views, search, rounds, maps, automask=mask is None)
 
 
-def without_snr(made: dict[str, Any], ctf: bool) -> list[str]:
+def without_snr(built: Mapping[str, Component | None], ctf: bool) -> list[str]:
     """Complaints of components that ask for what there is not: an SNR of particles without CTF, or of averages that
     have none.
     """
-    known = {name: one for name, one in made.items() if one is not None}
+    known = {name: one for name, one in built.items() if one is not None}
     problems = [
         f"{flag_of(name)} {one.name}: weighting by SNR or CTF needs particles with a CTF"
         for name, one in known.items()
@@ -251,7 +230,7 @@ def image_mask(name: str, nx: int) -> np.ndarray:
 
 
 def structure_factor() -> np.ndarray:
-    """The project's curve (n, 2): 1/Å and intensity."""
-    if not Path(STRUCTURE_FACTOR).exists():
-        raise InputError(f"--m3dsetsf: no {STRUCTURE_FACTOR} in this folder: two columns, 1/Å and intensity")
-    return load(STRUCTURE_FACTOR)
+    """The project's curve (n, 2): 1/Å and intensity; InputError when there is none."""
+    if not Path(presets.STRUCTURE_FACTOR).exists():
+        raise InputError(f"--m3dsetsf: no {presets.STRUCTURE_FACTOR} in this folder: two columns, 1/Å and intensity")
+    return load(presets.STRUCTURE_FACTOR)

@@ -18,7 +18,7 @@ from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.eman2.similarity import Matching
 from mpirefine.program.catalogue import build, build_optional
-from mpirefine.program.setup import dealt
+from mpirefine.program.start.own_particles import read_own
 from mpirefine.steps.eman2.scores import FlippedParticles
 from mpirefine.storage.eman2.hdf import ENOUGH_FOR_INT, matrix_of, number_of
 from mpirefine.storage.images import open_images, write_images
@@ -37,7 +37,7 @@ def add_matching(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raligncmp", default=CCC, help="its comparator (default ccc)")
 
 
-def matching(args: argparse.Namespace) -> Matching:
+def components_of(args: argparse.Namespace) -> Matching:
     """The components of these options."""
     return Matching(
         build("cmps", args.cmp),
@@ -48,7 +48,7 @@ def matching(args: argparse.Namespace) -> Matching:
     )
 
 
-def own_particles(
+def read_flipped(
     team: Team, name: str, apix: float | None, box: int | None = None
 ) -> tuple[FlippedParticles, Partition]:
     """Collective. The own part of a particle file; InputError when its images have another box than `box`."""
@@ -62,10 +62,10 @@ def own_particles(
                 )
     grid, count = team.bcast((source.grid, len(source.table)) if source else None)
     partition = Partition.even(count, team.size)
-    return FlippedParticles(dealt(team, source, partition, grid.nx, keep_pixels=False), grid.apix), partition
+    return FlippedParticles(read_own(team, source, partition, grid.nx, keep_pixels=False), grid.apix), partition
 
 
-def from_root(team: Team, func: Callable[..., tuple], *args: Any) -> tuple:
+def prepare_on_root(team: Team, func: Callable[..., tuple], *args: Any) -> tuple:
     """Collective. What rank 0 makes, on every rank: arrays travel as buffers of any size, the rest as small objects."""
     made: tuple | None = None
     with team.together(func.__name__):
@@ -127,7 +127,7 @@ def gathered(team: Team, columns: Sequence[np.ndarray], partition: Partition) ->
     return [column for column in whole if column is not None] if team.is_root else None
 
 
-def write(
+def write_from_root(
     team: Team,
     path: Path | str,
     images: Sequence[np.ndarray] | None,
@@ -140,13 +140,13 @@ def write(
             write_images(path, images, apix, headers)
 
 
-def positive(name: str, value: float) -> None:
+def check_positive(name: str, value: float) -> None:
     """ParameterError when an option is not positive."""
     if not value > 0:
         raise ParameterError(f"--{name} {value}: must be more than 0")
 
 
-def share(name: str, value: float, sigma: bool) -> None:
+def check_share(name: str, value: float, sigma: bool) -> None:
     """ParameterError when an option that is a share, or with `sigma` counts standard deviations, is none."""
     if not sigma and not 0 < value <= 1:
         raise ParameterError(

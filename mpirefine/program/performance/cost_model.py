@@ -16,8 +16,11 @@ from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.likelihood.class_sums import ClassSums, sparse_rings
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, bands
 from mpirefine.maths.likelihood.pose_search import shift_disc
-from mpirefine.steps.likelihood import average, fine_search, noise, simmx
-from mpirefine.steps.likelihood.search_plan import LevelPlan, SearchPlan
+from mpirefine.maths.likelihood.search_plan import LevelPlan, SearchPlan
+from mpirefine.steps.likelihood.estimates.noise import SAMPLE
+from mpirefine.steps.likelihood.search.fine import BLOCK_VALUES
+from mpirefine.steps.likelihood.search.particle_side import CHUNK
+from mpirefine.steps.likelihood.slabs import INSERT_SAMPLES, SLAB_SHARE, padded_box
 
 SURVIVING_PAIRS = (
     0.01  # share of all fine (projection, shift) pairs that are looked at: 0.3 % on clean data, 3 % on very noisy
@@ -78,7 +81,7 @@ class Job:
     @property
     def own_particles(self) -> int:
         """Of the rank with most."""
-        return max(Partition.even(self.particles, self.ranks, simmx.CHUNK).counts)
+        return max(Partition.even(self.particles, self.ranks, CHUNK).counts)
 
     @property
     def classes_per_block(self) -> int:
@@ -87,7 +90,7 @@ class Job:
     @property
     def slab_voxels(self) -> int:
         """Of one map on the rank with most planes."""
-        box = average.padded_box(self.grid.nx)
+        box = padded_box(self.grid.nx)
         return max(Partition.even(box, self.ranks).counts) * box * (box // 2 + 1)
 
     def pair_work(self, grid: PolarGrid, angles: int) -> float:
@@ -113,14 +116,14 @@ class Job:
         copies = sum(
             len(operations(name)) * len(projection_directions(name, levels.fine_delta)) for name in self.symmetries
         )
-        touched = min(1.0, 1 / self.ranks + 2 / average.padded_box(self.grid.nx))
+        touched = min(1.0, 1 / self.ranks + 2 / padded_box(self.grid.nx))
         return {
             "project": float(points) / min(self.ranks, self.per_node),
             "simmx": own * (match + PARTICLE_FLOP * pixels / 64**2),
             "average": own * self.pairs_per_particle * float(np.prod(self.polar.half_shape)),
             "insert": float(samples) * copies * touched,
             "store averages": fine * float(pixels) / self.ranks,
-            "noise": min(noise.SAMPLE, self.particles) / self.ranks * pixels,
+            "noise": min(SAMPLE, self.particles) / self.ranks * pixels,
             "reconstruct": float(self.slab_voxels) * len(self.symmetries),
         }
 
@@ -128,7 +131,7 @@ class Job:
         """What all ranks together hand to MPI in an iteration, by step."""
         if self.ranks == 1:
             return dict.fromkeys(("project", "average", "noise", "reconstruct"), 0.0)
-        maps, nx, box = len(self.symmetries), self.grid.nx, average.padded_box(self.grid.nx)
+        maps, nx, box = len(self.symmetries), self.grid.nx, padded_box(self.grid.nx)
         real = 4.0 * nx**3
         columns = 8.0 * box * nx * (box // 2 + 1)  # complex64 after the transform along ky
         return {
@@ -147,14 +150,14 @@ class Job:
             + fine * (levels.fine_angles + 2 * len(NORM_ORDERS)) * levels.fine_grid.n_rings
         )
         voxels, nx = self.slab_voxels, self.grid.nx
-        group = max(average.INSERT_SAMPLES, voxels // average.SLAB_SHARE)
+        group = max(INSERT_SAMPLES, voxels // SLAB_SHARE)
         block = self.classes_per_block * ClassSums.bytes_per_class(self.polar)
         private = {
             "program": base_mb * 2**20,
             "particles": 0 if self.lowmem else 4 * own * nx**2,
             "candidates": own * self.sep * 60,
-            "matching": 8 * simmx.CHUNK * shifts * (coarse + levels.coarse_angles * levels.coarse_grid.n_rings)
-            + 8 * fine_search.BLOCK_VALUES * 4,
+            "matching": 8 * CHUNK * shifts * (coarse + levels.coarse_angles * levels.coarse_grid.n_rings)
+            + 8 * BLOCK_VALUES * 4,
             "slab": VOXEL_BYTES * voxels * maps,
             "averaging": max(1.4 * block + VOXEL_BYTES * voxels + BYTES_PER_SAMPLE * group, 80 * voxels),
             ROOT_MAPS: 4 * nx**3 * maps * 5,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpirefine.data.grid import Grid
-from mpirefine.program.reports.terminal import ENOUGH_POWER, by_likelihood
-from mpirefine.steps.likelihood.postprocess import HALF_MAP_FSC
+from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC
+from mpirefine.program.reports.terminal import ENOUGH_POWER
 from mpirefine.steps.state import State
+from mpirefine.steps.summary import Summary
 from mpirefine.storage.atomic import write_text
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ GREY_RANGE = (1.0, 99.7)  # percentiles of all maps together that slices show as
 
 
 @dataclass(frozen=True)
-class About:
+class RunFacts:
     """What stays the same over a run: its name, the command's options, and every automatic choice in words."""
 
     title: str
@@ -33,11 +34,11 @@ class About:
     notes: tuple[str, ...]
 
 
-def write(
+def write_page(
     folder: Path,
     state: State,
     grid: Grid,
-    about: About,
+    about: RunFacts,
     timing: Sequence[dict[str, Any]],
     differences: Sequence[Sequence[str]] = (),
 ) -> None:
@@ -53,11 +54,10 @@ def write(
         about=about,
         iteration=state.iteration,
         summary=state.summary,
-        maps=range(len(state.volumes)),
+        maps=range(len(state.root_volumes)),
         history=list(enumerate(state.history, 1)),
         differences=differences,
         enough_power=ENOUGH_POWER,
-        by_likelihood=by_likelihood(state.summary),
         pictures=pictures(state, grid),
         timing=timing[-1] if timing else None,
     )
@@ -66,14 +66,14 @@ def write(
 
 def pictures(state: State, grid: Grid) -> dict[str, str]:
     """Every figure as a data URL."""
-    made = {
-        "slices": as_url(slices(state.volumes)),
+    figures = {
+        "slices": as_url(slices(state.root_volumes)),
         "curves": as_url(curves(state, grid)),
-        "progress": as_url(progress(state.history)),
+        "progress": as_url(progress_curves(state.history)),
     }
-    if by_likelihood(state.summary):
-        made["certainty"] = as_url(certainty(state.summary["certainty"]))
-    return made
+    if state.summary.posteriors:
+        figures["certainty"] = as_url(certainty(state.summary.certainty))
+    return figures
 
 
 def as_url(figure: Figure) -> str:
@@ -114,16 +114,16 @@ def curves(state: State, grid: Grid) -> Figure:
     frequency = np.arange(1, grid.nx // 2 + 1) / grid.length
     figure = new_figure(13, 3.8)
     models = len(state.curves["half_fsc"])
-    pairs = [(a, b) for a in range(models) for b in range(a + 1, models)]
+    compared = [(a, b) for a in range(models) for b in range(a + 1, models)]
     panels = [
         ("between half-maps", [(f"map {m + 1}", state.curves["half_fsc"][m]) for m in range(models)]),
         ("to the iteration before", [(f"map {m + 1}", state.curves["previous_fsc"][m]) for m in range(models)]),
-        ("between maps", [(f"{a + 1} and {b + 1}", state.curves["between_fsc"][a, b]) for a, b in pairs]),
+        ("between maps", [(f"{a + 1} and {b + 1}", state.curves["between_fsc"][a, b]) for a, b in compared]),
     ]
     for axis, (title, rows) in zip(figure.subplots(1, 3), panels):
         for label, curve in rows:
             axis.plot(frequency, curve[1 : grid.nx // 2 + 1], label=label, linewidth=1.3)
-        axis.axvline(1 / min(state.summary["matched_to"]), color="0.6", linestyle=":", linewidth=1)
+        axis.axvline(1 / min(state.summary.matched_to), color="0.6", linestyle=":", linewidth=1)
         if title == "between half-maps":
             axis.axhline(HALF_MAP_FSC, color="0.6", linewidth=0.8)
         axis.set(title=f"FSC {title}", xlabel="1/Å", ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))
@@ -132,27 +132,25 @@ def curves(state: State, grid: Grid) -> Figure:
     return figure
 
 
-def progress(history: Sequence[dict[str, Any]]) -> Figure:
+def progress_curves(history: Sequence[Summary]) -> Figure:
     """Share and resolution of every map, and the particles that moved, over iterations."""
     number = np.arange(1, len(history) + 1)
     figure = new_figure(13, 3.4)
     share, resolution, moves = figure.subplots(1, 3)
-    for m in range(len(history[0]["hard"])):
-        share.plot(number, [100 * one["hard"][m] for one in history], marker="o", markersize=3, label=f"map {m + 1}")
-        resolution.plot(
-            number, [one["resolution"][m] for one in history], marker="o", markersize=3, label=f"map {m + 1}"
-        )
-    later = [(i, one) for i, one in zip(number, history) if "moved" in one]
+    for m in range(len(history[0].hard)):
+        share.plot(number, [100 * one.hard[m] for one in history], marker="o", markersize=3, label=f"map {m + 1}")
+        resolution.plot(number, [one.resolution[m] for one in history], marker="o", markersize=3, label=f"map {m + 1}")
+    later = [(i, one.motion) for i, one in zip(number, history) if one.motion is not None]
     moves.plot(
         [i for i, _ in later],
-        [100 * one["moved"] for _, one in later],
+        [100 * motion.moved for _, motion in later],
         marker="o",
         markersize=3,
         label="changed map, %",
     )
     moves.plot(
         [i for i, _ in later],
-        [one["view_change"] for _, one in later],
+        [motion.view_change for _, motion in later],
         marker="s",
         markersize=3,
         label="median change of view, °",

@@ -1,85 +1,74 @@
-"""What the user gets to see after every iteration: maps, curves, the table, the report page."""
+"""What the user gets to see after every iteration, and at the end: maps, curves, the table, the report page."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from mpirefine.program import outputs
 from mpirefine.program.reports import html, terminal
-from mpirefine.program.setup import Session
-from mpirefine.steps.likelihood.held_out_test import Difference
-from mpirefine.steps.state import State
+from mpirefine.program.results import outputs
+from mpirefine.program.start.setup import Session
+from mpirefine.steps.state import Difference, State
 from mpirefine.storage.atomic import write_text
 
 log = logging.getLogger(__name__)
-PAGE_SECONDS = 60.0  # between two writings of terminal.html, which take a second: short iterations are not held up
+PAGE_SECONDS = 60.0  # between two writings of report.html, which take a second: short iterations are not held up
 
 
-class Presenter:
-    """Called with the state of every whole iteration."""
+class Reports:
+    """Writes into the folder of a run, and to the terminal; `began` is when the command did, by the monotonic clock."""
 
     def __init__(self, session: Session, folder: Path, began: float):
         self.session, self.folder, self.began = session, folder, began
-        self.about = html.About(f"mpirefine: {folder}", asdict(session.context.options), session.notes)
+        options = asdict(session.resolved.options)
+        self.about = html.RunFacts(f"mpirefine: {folder}", options, session.notes)
         self._page_written = float("-inf")
 
-    def __call__(self, state: State) -> None:
-        """Collective."""
-        ctx = self.session.context
+    def after_iteration(self, state: State) -> None:
+        """Collective. Of a whole iteration; StorageFailure or InputError when files cannot be written."""
+        ctx, clock = self.session.context, self.session.clock
         with ctx.team.together("writing maps"):
             if ctx.team.is_root:
-                outputs.write_maps(
-                    self.folder,
-                    state.iteration,
-                    state.volumes,
-                    ctx.grid,
-                    self.session.resolved.mass,
-                    ctx.options.map_suffix,
-                    state.map_headers,
-                )
+                outputs.write_maps(self.folder, state, self.session.resolved, ctx.grid)
                 outputs.write_curves(self.folder, state, ctx.grid)
-                self._page(state)
-        ctx.clock.write(self.folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
-        log.info(
-            "%s",
-            terminal.iteration_table(
-                state.summary, state.iteration, ctx.options.iter, ctx.clock.seconds(state.iteration)
-            ),
-        )
+                self._page_now_and_then(state)
+        clock.write(self.folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
+        last, took = ctx.settings.iterations, clock.seconds(state.iteration)
+        log.info("%s", terminal.iteration_table(state.summary, state.iteration, last, took))
 
-    def tell_differences(self, state: State, found: list[Difference]) -> None:
-        """Collective. Which maps are different states, after the last iteration. The page of a run that was finished
-        before stays as it is.
-        """
+    def at_the_end(self, state: State, found: Sequence[Difference]) -> None:
+        """Collective. Which maps are different states; the page of a run that was finished before stays as it is."""
         if found:
             log.info("%s", terminal.difference_table(found))
         ctx = self.session.context
-        with ctx.team.together("writing differences.json and terminal.html"):
+        with ctx.team.together("writing differences.json and report.html"):
             if ctx.team.is_root and found:
                 rows = [
-                    dict(
-                        maps=[pair.a + 1, pair.b + 1],
-                        p_value=pair.p,
-                        particles=pair.particles,
-                        power=pair.power,
-                        verdict=terminal.verdict(pair, len(found)),
-                    )
+                    {
+                        "maps": [pair.a + 1, pair.b + 1],
+                        "p_value": pair.p,
+                        "particles": pair.particles,
+                        "power": pair.power,
+                        "verdict": terminal.verdict(pair, len(found)),
+                    }
                     for pair in found
                 ]
                 write_text(self.folder / "differences.json", json.dumps(rows, indent=1))
                 if state.curves:
-                    html.write(
-                        self.folder, state, ctx.grid, self.about, ctx.clock.iterations, terminal.difference_rows(found)
-                    )
+                    self._page(state, terminal.difference_rows(found))
 
-    def _page(self, state: State) -> None:
-        """On rank 0."""
-        ctx = self.session.context
-        last = state.converged or state.iteration >= ctx.options.iter
+    def _page_now_and_then(self, state: State) -> None:
+        """On rank 0. report.html, where the last one is old or no iteration follows."""
+        last = state.converged or state.iteration >= self.session.context.settings.iterations
         if last or time.monotonic() - self._page_written > PAGE_SECONDS:
-            html.write(self.folder, state, ctx.grid, self.about, ctx.clock.iterations)
+            self._page(state)
             self._page_written = time.monotonic()
+
+    def _page(self, state: State, differences: Sequence[Sequence[str]] = ()) -> None:
+        """On rank 0. report.html."""
+        grid, timing = self.session.context.grid, self.session.clock.iterations
+        html.write_page(self.folder, state, grid, self.about, timing, differences)

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from mpirefine.maths.likelihood.held_out_test import SIGNIFICANT
 from mpirefine.program.logs import table
-from mpirefine.steps.likelihood.held_out_test import Difference
+from mpirefine.steps.state import Difference
+from mpirefine.steps.summary import Summary
 
 EMPTY = {"reseed": "made anew from the largest map", "freeze": "kept as it was", "drop": "left out from now on"}
 
-COLUMNS = ("soft", "hard", "matched_to", "resolution", "coverage")
 HESITATION = 0.97  # of all maps that a particle hesitates between, in the mean, from which on nothing separates them
 SUSPECT = 0.05  # a p-value below it is no sign of one state either
 ENOUGH_POWER = 0.9  # of the test, before its silence means anything
-LEAST_COVERAGE, FEW_PARTICLES = (
-    0.8,
-    100,
-)  # a warning below this share of directions, where there are enough particles to tell
+LEAST_COVERAGE = 0.8  # share of the directions of Fourier space below which the user is warned ...
+FEW_PARTICLES = 100  # ... where a map has at least so many particles
 
 
-def verdict(pair: Difference, pairs: int) -> str:
-    """Is the split real? Significance is corrected for the number of pairs (Bonferroni); "no sign" only where states
-    would have been found.
+def verdict(pair: Difference, compared: int) -> str:
+    """Is the split real? Significance is corrected for the number of pairs that are compared (Bonferroni).
+
+    "No sign" is said only where the test had enough power to find two states.
     """
     if pair.p is None:
         return "too few held-out particles to tell: raise --held-out"
-    if pair.p * pairs < SIGNIFICANT:
+    if pair.p * compared < SIGNIFICANT:
         return "different states"
     if pair.p < SUSPECT or pair.power is None or pair.power < ENOUGH_POWER:
         return (
@@ -62,93 +60,101 @@ def difference_table(found: Sequence[Difference]) -> str:
     return "Is the split real? By particles that no map was made from:\n" + table(names, difference_rows(found))
 
 
-def by_likelihood(summary: dict[str, Any]) -> bool:
-    """Whether particles have probabilities; where they are assigned by score and averaged in classes they have none."""
-    return "class_averages" not in summary
-
-
-def nothing_separates(summary: dict[str, Any]) -> list[str]:
+def nothing_separates(summary: Summary) -> list[str]:
     """A warning when nearly every particle hesitates between all maps that take part."""
-    maps = sum(share > 0 for share in summary["soft"])
-    if maps < 2 or summary["classes_per_particle"] < 1 + HESITATION * (maps - 1):
+    maps = sum(share > 0 for share in summary.soft)
+    if maps < 2 or summary.maps_per_particle < 1 + HESITATION * (maps - 1):
         return []
     why = (
         "finer iterations may change that"
-        if summary.get("coarse")
+        if summary.coarse is not None and summary.coarse.continues
         else "are the maps those of these particles, are they different, is the contrast's sign the same (--invert)?"
     )
     return [f"warning: nothing separates the maps: nearly every particle hesitates between all {maps} of them; {why}"]
 
 
-def iteration_table(summary: dict[str, Any], number: int, last: int, seconds: float) -> str:
-    """Map, share soft and hard, particles, resolution; below it what moved."""
+def iteration_table(summary: Summary, number: int, last: int, seconds: float) -> str:
+    """One row for each map, and below it what moved, what looks wrong, and what was decided."""
+    columns = summary.soft, summary.hard, summary.matched_to, summary.resolution, summary.coverage
     rows = [
         [
-            f"{m + 1}",
+            f"{m}",
             f"{100 * soft:.1f} %",
             f"{100 * hard:.1f} %",
-            f"{round(hard * summary['particles'])}",
+            f"{round(hard * summary.particles)}",
             f"{matched:.1f} Å",
             "-" if resolution != resolution else f"{resolution:.1f} Å",
             f"{100 * covered:.0f} %",
         ]
-        for m, (soft, hard, matched, resolution, covered) in enumerate(zip(*(summary[name] for name in COLUMNS)))
+        for m, (soft, hard, matched, resolution, covered) in enumerate(zip(*columns), 1)
     ]
-    lines = [
-        f"Iteration {number} of {last}, {seconds:.0f} s",
-        table(["map", "share (soft)", "share (hard)", "particles", "matched to", "resolution", "directions"], rows),
-    ]
-    if "moved" in summary:
+    names = ["map", "share (soft)", "share (hard)", "particles", "matched to", "resolution", "directions"]
+    return "\n".join(
+        [
+            f"Iteration {number} of {last}, {seconds:.0f} s",
+            table(names, rows),
+            *lines_of_particles(summary),
+            *warnings_of_maps(summary),
+            *lines_of_decisions(summary),
+        ]
+    )
+
+
+def lines_of_particles(summary: Summary) -> list[str]:
+    """How particles moved, how sure they are, and how many are left out."""
+    lines = []
+    if summary.motion is not None:
         lines.append(
-            f"{100 * summary['moved']:.1f} % of the particles changed map; the others' view changed by "
-            f"{summary['view_change']:.1f}°, "
-            f"their shift by {summary['shift_change']:.1f} Å (medians)"
+            f"{100 * summary.motion.moved:.1f} % of the particles changed map; the others' view changed by "
+            f"{summary.motion.view_change:.1f}°, their shift by {summary.motion.shift_change:.1f} Å (medians)"
         )
-    if by_likelihood(summary):
+    if summary.posteriors:
         lines.append(
-            f"a particle hesitates between {summary['classes_per_particle']:.2f} maps and "
-            f"{summary['projections_per_particle']:.1f} "
-            "projections (means)"
+            f"a particle hesitates between {summary.maps_per_particle:.2f} maps and "
+            f"{summary.projections_per_particle:.1f} projections (means)"
         )
         lines += nothing_separates(summary)
     else:
-        counts = enumerate(summary["class_averages"], 1)
+        counts = enumerate(summary.class_averages, 1)
         lines.append(
             "class averages: " + ", ".join(f"{used} in map {m} ({left} left out)" for m, (used, left) in counts)
         )
-    if summary.get("outliers") or summary.get("doubtful"):
+    if summary.outliers or summary.doubtful:
+        lines.append(f"{summary.outliers} particles that no map explains are left out, {summary.doubtful} count less")
+    return lines
+
+
+def warnings_of_maps(summary: Summary) -> list[str]:
+    """Uneven views, half-maps without particles, empty maps, and maps that agree."""
+    uneven = [
+        f"warning: the views of map {m} leave {100 * (1 - covered):.0f} % of the directions of Fourier space empty: "
+        "its resolution will differ by direction"
+        for m, (covered, share) in enumerate(zip(summary.coverage, summary.hard), 1)
+        if covered < LEAST_COVERAGE and share * summary.particles >= FEW_PARTICLES
+    ]
+    lone = [
+        f"warning: no particle of half {half + 1} is in map {m + 1}: its resolution is not known, since half-maps "
+        "cannot be compared"
+        for m, half in summary.lone_halves
+    ]
+    empty = [f"warning: map {m + 1} has hardly any particles: {EMPTY[action]}" for m, action in summary.empty]
+    same = [f"warning: maps {a + 1} and {b + 1} are the same within noise" for a, b in summary.same]
+    return [*uneven, *lone, *empty, *same]
+
+
+def lines_of_decisions(summary: Summary) -> list[str]:
+    """Merges and splits, the change to finer rings, and the end."""
+    lines = []
+    coarse = summary.coarse
+    if coarse is not None and coarse.trial == "begins":
         lines.append(
-            f"{summary['outliers']} particles that no map explains are left out, {summary['doubtful']} count less"
+            f"trial: map {coarse.split + 1} is split in two, in place of map {coarse.freed + 1}, the smaller one of "
+            "the two most alike"
         )
-    for m, covered in enumerate(summary["coverage"]):
-        if covered < LEAST_COVERAGE and summary["hard"][m] * summary["particles"] >= FEW_PARTICLES:
-            lines.append(
-                f"warning: the views of map {m + 1} leave {100 * (1 - covered):.0f} % of the directions of Fourier "
-                "space empty: "
-                "its resolution will differ by direction"
-            )
-    for m, half in summary.get("one_half", ()):
-        lines.append(
-            f"warning: no particle of half {half + 1} is in map {m + 1}: its resolution is not known, since "
-            "half-maps cannot be compared"
-        )
-    for m, action in summary["empty"]:
-        lines.append(f"warning: map {m + 1} has hardly any particles: {EMPTY[action]}")
-    for a, b in summary["same"]:
-        lines.append(f"warning: maps {a + 1} and {b + 1} are the same within noise")
-    if summary.get("trial"):
-        freed, split = (m + 1 for m in summary["exchange"])
-        lines.append(
-            f"trial: map {split} is split in two, in place of map {freed}, the smaller one of the two most alike"
-        )
-    if "kept" in summary:
-        lines.append(
-            "trial: the particles are more likely than before it, it is kept"
-            if summary["kept"]
-            else "trial: the particles were more likely before it, the maps from then are taken up again"
-        )
-    if summary.get("coarse") is False:
+    elif coarse is not None and coarse.trial == "kept":
+        lines.append("trial: the particles are more likely than before it, it is kept")
+    elif coarse is not None and coarse.trial == "undone":
+        lines.append("trial: the particles were more likely before it, the maps from then are taken up again")
+    if coarse is not None and not coarse.continues:
         lines.append("the maps have separated on coarse features: finer rings from now on")
-    if "stopped" in summary:
-        lines.append("stopping: " + summary["stopped"])
-    return "\n".join(lines)
+    return [*lines, *(["stopping: " + summary.stopped] if summary.stopped else [])]

@@ -1,4 +1,4 @@
-"""How the steps that work with class averages do it; built on rank 0, the same on every rank."""
+"""How EMAN2's way projects, scores, averages and reconstructs: its components; built on rank 0, the same on every rank."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Views:
 
 @dataclass(frozen=True)
 class MapMaking:
-    """How a map is made of class averages: `passes` of a reconstructor in a box of `pad` pixels (0: the images'), class
-    averages that disagree
-    left out after each but the last; `keep` is a share, or with `keep_sigma` how many standard deviations below the
-    mean still count.
+    """How a map is made of class averages: `passes` of a reconstructor in a box of `pad` pixels (0: that of the images).
+
+    After each pass but the last, class averages that disagree are left out: `keep` is the share that stays or, with
+    `keep_sigma`, how many standard deviations below the mean quality still count.
     """
 
     recon: Component
@@ -41,8 +41,8 @@ class MapMaking:
 
 
 @dataclass(frozen=True)
-class ClassMethod:
-    """All of it. `automask` of the score: where any projection is not zero."""
+class Choices:
+    """All of it. With `automask`, scores are taken where any projection is not zero."""
 
     views: Views
     search: Search

@@ -57,7 +57,7 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
     after each but the last.
     """
     box = max(how.pad, nx)
-    slices = prepared(slices, box, apix, how)
+    slices = prepared_slices(slices, box, apix, how)
     scale, keep = np.ones(len(slices.weight)), slices.weight > 0
     for number in range(how.passes):
         made = how.recon(box, symmetry)
@@ -68,17 +68,17 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
         for sums in made.sums:
             reduce.sum_in_place(team, sums)
         if number + 1 < how.passes:
-            scale, keep = judged(team, made, slices, images, scale, weights, apix, how)
+            scale, keep = judge(team, made, slices, images, scale, weights, apix, how)
     volume = made.finish() if team.is_root else None
     if volume is not None:
-        volume = finished(in_box(volume, nx), apix, how)
+        volume = finished_map(in_box(volume, nx), apix, how)
     used, left = (
         np.sort(np.concatenate(team.allgather(slices.number[rows]))) for rows in (keep, ~keep & (slices.weight > 0))
     )
     return MadeMap(volume, used, left, float(sum(team.allgather(float(slices.weight[keep].sum())))))
 
 
-def prepared(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
+def prepared_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
     """Less the mean of their edges, pre-processed, padded with zeros to the box."""
     images = np.zeros((len(slices.images), box, box), np.float32)
     for out, image in zip(images, slices.images):
@@ -98,7 +98,7 @@ def prepared(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
     )
 
 
-def judged(
+def judge(
     team: Team,
     made: Reconstructor,
     slices: Slices,
@@ -113,10 +113,10 @@ def judged(
     inside = weights[at] > 0
     norm, quality = np.ones(len(at)), np.zeros(len(at))
     for own, part in ((True, at[inside]), (False, at[~inside])):
-        told = made.agreement(
+        found = made.agreement(
             images[part], slices.rotation[part], weights[part], apix, leave_out=own, **extras(slices, part)
         )
-        norm[inside == own], quality[inside == own] = told.norm, told.quality
+        norm[inside == own], quality[inside == own] = found.norm, found.quality
     new_scale, keep = scale.copy(), np.zeros(len(scale), bool)
     new_scale[at] = scale[at] * norm
     everyone = team.allgather((slices.number[at], slices.weight[at], quality, new_scale[at]))
@@ -157,7 +157,7 @@ def kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMa
     return relative >= best[max(min(int(how.keep * len(best)), len(best)) - 1, 0)]
 
 
-def finished(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:
+def finished_map(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:
     """With its structure factor set, and post-processed."""
     if how.structure_factor is not None and volume.any():
         volume = set_structure_factor(volume, apix, strucfac=how.structure_factor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -64,7 +63,11 @@ def with_flat_snr(ctf: EmanCTF) -> EmanCTF:
 
 
 def score_rows(
-    particles: FlippedParticles, rows: np.ndarray, references: ReferenceStack, box: int, progress: Callable[[int], Any]
+    particles: FlippedParticles,
+    rows: np.ndarray,
+    references: ReferenceStack,
+    box: int,
+    progress: Callable[[int], object],
 ) -> Iterator[tuple[int, Scores]]:
     """Own row and its scores, one after the other; rows set aside are left out."""
     aside = particles.particles.set_aside

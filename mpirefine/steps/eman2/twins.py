@@ -6,8 +6,8 @@ import numpy as np
 
 from mpirefine.errors import InputError
 from mpirefine.maths.image.masks import soft_sphere
-from mpirefine.steps.likelihood.noise import sampled_rows
 from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.shared.samples import sampled_rows
 from mpirefine.steps.state import Context
 
 SAMPLE, FEW = 128, 8
@@ -24,11 +24,14 @@ def correlations(images_pyx: np.ndarray, others_pyx: np.ndarray, mask_yx: np.nda
     return (first * second).sum(axis=(1, 2)) / np.where(power > 0, power, 1)
 
 
-def check(ctx: Context, twins: OwnParticles, name: str) -> None:
-    """Collective. InputError when the twins have turned contrast, or are no more like their own particles than like the
-    next ones.
+def check_twins(ctx: Context, twins: OwnParticles, name: str) -> None:
+    """Collective. InputError when filtered twins have turned contrast or do not belong to the particles.
+
+    They belong to them when they are more like their own particles than like the next ones.
     """
-    rows = sampled_rows(ctx, SAMPLE, 0, np.zeros(len(ctx.particles.table.group_names), np.int64))
+    rows = sampled_rows(
+        ctx, SAMPLE, 0, np.zeros(len(ctx.particles.table.group_names), np.int64), np.ones(len(ctx.particles))
+    )
     rows = rows[~twins.set_aside[rows]]
     images, mask = ctx.particles.images(rows), soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
     filtered = twins.images(rows)
@@ -41,17 +44,17 @@ def check(ctx: Context, twins: OwnParticles, name: str) -> None:
     error = max(float(np.std(own - next_one)) / np.sqrt(max(len(own), 1)), 1e-12)
     if len(own) < FEW:
         return
-    told = (
+    measured = (
         f"--usefilt {name}: the images correlate with their particles by {own.mean():.3f}, with the next ones by "
         f"{next_one.mean():.3f}"
     )
     if own.mean() < -CLEAR * error:
-        raise together(f"{told}: their contrast is turned: multiply them by -1")
+        raise error_of_all(f"{measured}: their contrast is turned: multiply them by -1")
     if (own - next_one).mean() < CLEAR * error:
-        raise together(f"{told}: they are not the same particles, or not in the same order")
+        raise error_of_all(f"{measured}: they are not the same particles, or not in the same order")
 
 
-def together(text: str) -> InputError:
+def error_of_all(text: str) -> InputError:
     """The error that all ranks raise, since all know the same."""
     error = InputError(text)
     error.on_all_ranks = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ class Projections:
     images: np.ndarray
 
 
-def directions(
+def generated_views(
     views: Views, symmetries: tuple[str, ...], dropped: tuple[int, ...] = (), seed: int | None = None
 ) -> Orientations:
     """On rank 0. The views of every map over its asymmetric unit; none of maps that were dropped. `seed` is that of
@@ -49,7 +48,7 @@ def directions(
 def generator(views: Views, seed: int | None) -> Component:
     """The orientation generator; with breaksym it gives all copies of a view."""
     known = inspect.signature(views.orientgen.function).parameters
-    more: dict[str, Any] = {"breaksym": True} if views.breaksym else {}
+    more: dict[str, object] = {"breaksym": True} if views.breaksym else {}
     if seed is not None and "seed" in known:
         more["seed"] = seed
     return replace(views.orientgen, parameters={**more, **views.orientgen.parameters})
@@ -60,7 +59,7 @@ def project(
 ) -> Projections:
     """Collective. Fill the window (r, y, x) with projections of the maps (m, z, y, x) that rank 0 has; it is sealed."""
     for m in range(int(team.bcast(len(volumes) if team.is_root else None))):
-        volume = reduce.bcast_array(team, prepared(volumes[m], views, apix) if team.is_root else None)
+        volume = reduce.bcast_array(team, prepared_map(volumes[m], views, apix) if team.is_root else None)
         rows = orientations.of_model(m)
         share = Partition.even(rows.stop - rows.start, team.node.size)[team.node.rank]
         for part in share.chunks(VIEWS_AT_ONCE):
@@ -75,7 +74,7 @@ def project(
     return Projections(orientations, window.array)
 
 
-def prepared(volume: np.ndarray, views: Views, apix: float) -> np.ndarray:
+def prepared_map(volume: np.ndarray, views: Views, apix: float) -> np.ndarray:
     """The map as it is projected: with prethreshold its voxels below half the sigma of those that are not zero are set
     to zero, then smoothed.
     """

@@ -1,6 +1,4 @@
-"""Step: maps that few particles chose are made anew, kept or left out; maps that are the same within noise are
-named.
-"""
+"""Step: maps that few particles chose are replaced, kept or left out; maps that are the same within noise are named."""
 
 from __future__ import annotations
 
@@ -8,76 +6,79 @@ from dataclasses import replace
 
 import numpy as np
 
-from mpirefine.maths.fourier.fsc import fsc
+from mpirefine.maths.fourier.map_spectrum import fsc_matrix
 from mpirefine.maths.likelihood.initial_maps import noise_seeds
+from mpirefine.steps.settings import OnEmpty
+from mpirefine.steps.shared.likeness import likeness
 from mpirefine.steps.shared.seeds import NOISE_STRENGTH
-from mpirefine.steps.state import Context, State
+from mpirefine.steps.state import AnyState, Context, State
 
-# two maps are the same when their FSC is this close to that of each one's halves, on average over the rings in use
+# two maps are the same when their FSC is this close to that expected of one structure, on average over the rings in use
 SAME_MARGIN = 0.02
 
 
-def excess(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: int) -> float:
-    """By how much the FSC of two maps exceeds that expected of two maps of one structure, on average over the rings in
-    use.
-
-    A map whose halves agree by F correlates with the truth by √(2F / (1 + F)), so two such maps of one structure
-    correlate by the product.
-    """
-    full = [2 * np.clip(half, 0, 1) / (1 + np.clip(half, 0, 1)) for half in (half_a, half_b)]
-    span = slice(1, rings + 1)
-    return float(np.mean(between[span]) - np.mean(np.sqrt(full[0] * full[1])[span]))
-
-
-def likeness(state: State, a: int, b: int) -> float:
-    """On rank 0. `excess` of two of the state's maps: about 0 for maps of one structure, negative for different ones,
-    or where it is not known.
-    """
-    halves = state.curves["half_fsc"]
-    if np.isnan(halves[[a, b]]).any():
-        return -np.inf  # one half is empty: nothing is known
-    return excess(fsc(state.volumes[a], state.volumes[b]), halves[a], halves[b], min(state.rings[a], state.rings[b]))
-
-
-class Guard:
-    """Collapse and duplicates; decided on rank 0 from what all ranks know."""
+class EmptyClasses:
+    """Looks after maps without particles, and finds maps that agree; decided on rank 0 from what all ranks know."""
 
     name = "guard"
 
-    def run(self, state: State, ctx: Context) -> State:
+    def run(self, state: AnyState, ctx: Context) -> AnyState:
         """Collective."""
-        floor = ctx.options.min_share / max(ctx.models - len(state.dropped), 1)
-        empty = [m for m, share in enumerate(state.summary["soft"]) if share < floor and m not in state.dropped]
-        if len(empty) == ctx.models - len(state.dropped):
-            empty.remove(max(empty, key=lambda m: state.summary["soft"][m]))  # one map is always left
-        action = ctx.options.on_empty if ctx.models > 1 else "freeze"
-        if action == "reseed" and state.iteration >= ctx.options.iter:
-            action = "freeze"  # what comes last must come from particles
-        volumes, same = state.volumes, None
+        empty, action = empty_maps(state, ctx), what_to_do(state, ctx)
+        same: list[tuple[int, int]] = []
         with ctx.team.together("looking after empty maps"):
             if ctx.team.is_root:
-                volumes = volumes.copy()
-                for m in (*empty, *state.dropped):
-                    volumes[m] = (
-                        anew(state, ctx, m) if action == "reseed" and m not in state.dropped else state.previous[m]
-                    )
-                same = self._same(state, ctx)
-        told = dict(empty=[(m, action) for m in empty], same=ctx.team.bcast(same))
-        if action == "drop":
-            told["dropped"] = empty
-        return replace(state, volumes=volumes, summary=dict(state.summary, **told))
-
-    @staticmethod
-    def _same(state: State, ctx: Context) -> list[tuple[int, int]]:
-        """On rank 0. Pairs of maps that agree within noise, as they came from the particles."""
-        live = [m for m in range(ctx.models) if m not in state.dropped and state.volumes[m].any()]
-        return [(a, b) for i, a in enumerate(live) for b in live[i + 1 :] if likeness(state, a, b) >= -SAME_MARGIN]
+                state = replace(state, curves={**state.curves, "between_fsc": fsc_matrix(state.root_volumes)})
+                same = maps_that_agree(state, ctx)
+                state = with_empty_maps_replaced(state, ctx, empty, action)
+        summary = replace(
+            state.summary,
+            empty=tuple((m, action) for m in empty),
+            same=tuple(ctx.team.bcast(same)),
+            dropped=tuple(empty) if action == "drop" else (),
+        )
+        return replace(state, summary=summary)
 
 
-def anew(state: State, ctx: Context, model: int) -> np.ndarray:
-    """On rank 0. The largest map with noise, its own in every iteration and for every map."""
-    largest = int(np.argmax(state.summary["soft"]))
-    rng = np.random.default_rng([ctx.options.seed, state.iteration, model])
-    finest = ctx.grid.resolution(ctx.target_rings)
-    seed = noise_seeds(state.volumes[largest], ctx.grid, 2, rng=rng, resolution=finest, strength=NOISE_STRENGTH)[0]
+def empty_maps(state: State, ctx: Context) -> list[int]:
+    """Maps with fewer particles than --min-share allows; never all that take part."""
+    live = [m for m in range(ctx.models) if m not in state.dropped]
+    share = state.summary.soft
+    empty = [m for m in live if share[m] < ctx.settings.min_share / max(len(live), 1)]
+    if len(empty) == len(live):
+        empty.remove(max(empty, key=lambda m: share[m]))
+    return empty
+
+
+def what_to_do(state: State, ctx: Context) -> OnEmpty:
+    """What happens to empty maps in this iteration; the result of the last one must come from particles."""
+    action: OnEmpty = ctx.settings.on_empty if ctx.models > 1 else "freeze"
+    return "freeze" if action == "reseed" and state.iteration >= ctx.settings.iterations else action
+
+
+def with_empty_maps_replaced(state: AnyState, ctx: Context, empty: list[int], action: OnEmpty) -> AnyState:
+    """On rank 0. Empty maps become seeds of the largest, or stay what they were before, as do those dropped before."""
+    if not empty and not state.dropped:
+        return state
+    volumes = state.root_volumes.copy()
+    assert state.previous is not None
+    for m in (*empty, *state.dropped):
+        reseed = action == "reseed" and m not in state.dropped
+        volumes[m] = seed_of_largest(state, ctx, m) if reseed else state.previous[m]
+    return replace(state, volumes=volumes, curves={**state.curves, "between_fsc": fsc_matrix(volumes)})
+
+
+def maps_that_agree(state: State, ctx: Context) -> list[tuple[int, int]]:
+    """On rank 0. Pairs of maps that agree within noise, as they came from the particles."""
+    live = [m for m in range(ctx.models) if m not in state.dropped and state.root_volumes[m].any()]
+    found = [(a, b) for i, a in enumerate(live) for b in live[i + 1 :]]
+    return [(a, b) for a, b in found if likeness(state, a, b, max(state.rings)) >= -SAME_MARGIN]
+
+
+def seed_of_largest(state: State, ctx: Context, model: int) -> np.ndarray:
+    """On rank 0. The map (z, y, x) with most particles plus noise, which differs by iteration and `model`."""
+    largest = int(np.argmax(state.summary.soft))
+    rng = np.random.default_rng([ctx.settings.seed, state.iteration, model])
+    finest = ctx.grid.resolution(ctx.limits.target)
+    seed = noise_seeds(state.root_volumes[largest], ctx.grid, 2, rng=rng, resolution=finest, strength=NOISE_STRENGTH)[0]
     return (seed * ctx.mask_of(model)).astype(np.float32)

@@ -61,16 +61,19 @@ def of_the_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.nd
     return halves(key, HALF_ANEW)
 
 
-def in_every_map(ctx: Context, rows: np.ndarray, model: np.ndarray) -> None:
-    """Collective. Half-sets of the file are given up when a map has but one of them, by the maps (n,) that own sampled
-    `rows` chose.
+def in_every_map(ctx: Context, rows: np.ndarray, model: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Collective. Half-sets (p,) of own particles: `half`, or others where a map would have only one of the file's two.
+
+    That is judged by the maps (n,) that own sampled `rows` chose.
     """
     table = ctx.particles.table
-    told = ctx.team.allgather((model, table.half[rows], table.subset is not None))
-    if not any(one[2] for one in told):
-        return
-    why = missing_half(np.concatenate([one[0] for one in told]), np.concatenate([one[1] for one in told]), ctx.models)
-    if why:
-        if ctx.team.is_root:
-            log.warning(NOT_USED, why)
-        ctx.particles.table = replace(table, half=halves(table.key, HALF_ANEW))
+    told_by_ranks = ctx.team.allgather((model, half[rows], table.subset is not None))
+    if not any(from_file for _, _, from_file in told_by_ranks):
+        return half
+    models, halves_of = (np.concatenate([part[i] for part in told_by_ranks]) for i in (0, 1))
+    why = missing_half(models, halves_of, ctx.models)
+    if not why:
+        return half
+    if ctx.team.is_root:
+        log.warning(NOT_USED, why)
+    return halves(table.key, HALF_ANEW)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,18 +12,20 @@ from mpirefine.data.particles import ParticleTable
 from mpirefine.maths.image.background import Background, backgrounds
 from mpirefine.maths.likelihood.model import ring_means
 
-CHUNK_PIXELS = 1 << 20  # of the images looked at together
-MOST_POWER = 1e30  # of an image: squares of what is larger leave single precision
-REASONS = (
+CHUNK_PIXELS = 1 << 20  # of the images that are inspected together
+MOST_POWER = 1e30  # of an image: the squares of larger values overflow single precision
+REASONS = (  # why a particle is set aside, by code
     "",
     "pixels are not finite",
-    "all pixels are the same",  # why a particle is set aside, by code
+    "all pixels are the same",
     "no map explains it: its likelihood is far below that of its group",
 )
 OUTLIER = 3
 
 
 class Stack(Protocol):
+    """Where pixels are read from."""
+
     def read(self, rows: np.ndarray) -> np.ndarray:
         """(n, y, x) float32 images of rows of the stack's own table."""
         ...
@@ -34,12 +35,9 @@ class OwnParticles:
     """Table, pixels and usability of the rows of one rank.
 
     `box` is the edge of the images. `reason` (p,) int8 says why an image cannot be used, as in REASONS; 0 for the rest.
-    `power` (p, k) float32 is
-    each image's mean power per Fourier pixel on rings 0 .. nx // 2. With `outside` (y, x) bool, the pixels that are
-    background, images are brought to
-    a background without mean, slope and gain of its own; `background` holds what each had. `fingerprint` (p,) uint64
-    tells images apart by their
-    pixels as they are in the file.
+    `power` (p, k) float32 is each image's mean power per Fourier pixel on rings 0 .. nx // 2. With `outside` (y, x)
+    bool, the background pixels, each image's background is brought to mean 0, no slope and deviation 1; `background`
+    holds what it had. `fingerprint` (p,) uint64 tells images apart by their pixels as they are in the file.
     """
 
     def __init__(
@@ -61,12 +59,12 @@ class OwnParticles:
         chunk = chunk or max(1, CHUNK_PIXELS // box**2)
         for start in range(0, len(table), chunk):
             rows = np.arange(start, min(start + chunk, len(table)))
-            images = self._looked_at(rows, stack.read(rows), box)
+            images = self._inspected(rows, stack.read(rows), box)
             if self._pixels is not None:
                 self._pixels[rows] = images
 
-    def _looked_at(self, rows: np.ndarray, images: np.ndarray, box: int) -> np.ndarray:
-        """Images as they are used from now on; what was found of them is kept."""
+    def _inspected(self, rows: np.ndarray, images: np.ndarray, box: int) -> np.ndarray:
+        """Images as they are used from now on; what is found of them goes into the attributes, at `rows`."""
         from scipy import fft
 
         self.fingerprint[rows] = fingerprints(images)
@@ -98,32 +96,12 @@ class OwnParticles:
         return self._as_used(rows, images)
 
     def _as_used(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Without background, with bright particles."""
+        """Without background, and with bright particles."""
         if self._outside is not None:
             images = self.background.take(rows).removed(images)
         if self.table.inverted is not None:
             images[self.table.inverted[rows]] *= -1
         return images
-
-
-@dataclass(frozen=True)
-class Turned:
-    """Particles with the other sign of contrast, as the search takes them."""
-
-    particles: OwnParticles
-
-    @property
-    def table(self) -> ParticleTable:
-        return self.particles.table
-
-    @property
-    def set_aside(self) -> np.ndarray:
-        """As of the particles."""
-        return self.particles.set_aside
-
-    def images(self, rows: np.ndarray) -> np.ndarray:
-        """(n, y, x) float32."""
-        return -self.particles.images(rows)
 
 
 def fingerprints(images_pyx: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Step before the first: starting maps on the particles' grid, masked and low-passed; what is chosen from them."""
+"""Before the first iteration: starting maps on the particles' grid, masked and low-passed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,10 @@ from mpirefine.maths.fourier.filters import lowpass_cosine, resample
 from mpirefine.maths.fourier.fsc import randomise_phases
 from mpirefine.maths.image.masks import estimate_radius, soft_sphere
 from mpirefine.maths.likelihood.initial_maps import fragment_seeds, noise_seeds
-from mpirefine.steps.shared.symmetry import aligned
+from mpirefine.steps.shared.symmetry import SymmetryCheck, aligned
 
-COARSE_PARTS = (
-    6  # seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
-)
+# seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
+COARSE_PARTS = 6
 RANDOM_FROM = 3.0  # phase-randomised seeds agree up to this many times the resolution they start with
 FRAGMENT_SIGMA = 2.0  # voxels this far above the mean are parted into fragments
 NOISE_STRENGTH = 0.5  # seeds made from one map differ from it by this share of its standard deviation
@@ -24,14 +23,12 @@ NOISE_STRENGTH = 0.5  # seeds made from one map differ from it by this share of 
 
 @dataclass(frozen=True)
 class Seeds:
-    """Starting maps (m, z, y, x) float32, their solvent masks (1 or m, z, y, x), the particle radius in Å, and what was
-    done, in words.
-    """
+    """Starting maps (m, z, y, x) float32, solvent masks (1 or m, z, y, x), particle radius in Å; what was done, in words."""
 
     volumes: np.ndarray
     masks: np.ndarray
     radius: float
-    resolution: float  # Å; what the seeds hold, and what matching starts with
+    resolution: float  # Å, to which the seeds are low-passed, and which matching starts with
     notes: tuple[str, ...]
 
 
@@ -46,72 +43,78 @@ def on_grid(volume: np.ndarray, apix: float, grid: Grid, name: str, note: Callab
     return resample(volume, Grid(len(volume), own), grid)
 
 
-def prepare(
-    volumes: list[np.ndarray],
-    apix: list[float],
-    names: list[str],
-    grid: Grid,
-    *,
-    copies: int,
-    targetres: float,
-    radius: float | None,
-    masks: list[np.ndarray],
-    seed: int,
-    method: str = "noise",
-    coarse: bool = True,
-    symmetries: tuple[str, ...] = (),
-    align: bool = False,
-) -> Seeds:
-    """On rank 0. `copies` > 1 makes that many seeds from one map by `method`; `masks`: none, one for all maps, or one
-    each.
+@dataclass(frozen=True)
+class SeedPlan:
+    """How starting maps are prepared; lengths in Å.
 
-    `coarse`: seeds of one map hold coarse features only, which matching starts with. `align` turns maps whose axes are
-    not where those of their
-    symmetry are (see `symmetric.aligned`); one map that seeds are made of is looked at by its first symmetry.
+    With `copies` > 1 that many seeds are made from one map by `method`. `coarse`: seeds of one map hold coarse features
+    only, which matching starts with. `align` turns maps whose axes are not where those of their symmetry are; a single
+    map that seeds are made of is judged by the first symmetry. `radius` None: from the maps.
+    """
+
+    copies: int
+    method: str
+    targetres: float
+    radius: float | None
+    seed: int
+    symmetries: tuple[str, ...]
+    coarse: bool = True
+    align: bool = False
+
+
+def prepare_seeds(
+    volumes: Sequence[np.ndarray],
+    apix: Sequence[float],
+    names: Sequence[str],
+    masks: Sequence[np.ndarray],
+    grid: Grid,
+    plan: SeedPlan,
+) -> Seeds:
+    """On rank 0. Maps of any box with `apix` Å per voxel to low-passed and masked maps on the particles' grid.
+
+    `masks`: none, one for all maps, or one each, on the particles' grid.
     """
     notes: list[str] = []
     maps = [on_grid(v, a, grid, n, notes.append) for v, a, n in zip(volumes, apix, names)]
+    radius = plan.radius
     if radius is None:
         radius = max(estimate_radius(v, grid) for v in maps)
         notes.append(f"particle radius {radius:.0f} Å, from the starting maps")
-    maps = aligned(maps, names, symmetries, grid, radius, targetres, notes.append, align) if symmetries else maps
-    resolution = max(targetres, 2 * radius / COARSE_PARTS) if copies > 1 and coarse else targetres
-    solvent = np.stack(masks or [soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3)]).astype(np.float32)
-    if copies > 1:
-        maps, how = several(maps[0], grid, copies, method, resolution, np.random.default_rng([seed, 0]))
-        notes.append(f"{copies} seeds made from {names[0]} {how}, seed {seed}")
+    looked_at = SymmetryCheck(grid, radius, plan.targetres, plan.align, notes.append)
+    maps = aligned(maps, names, plan.symmetries, looked_at)
+    resolution = plan.targetres
+    if plan.copies > 1 and plan.coarse:
+        resolution = max(resolution, 2 * radius / COARSE_PARTS)
+    solvent = np.stack(list(masks) or [soft_sphere(grid.nx, radius / grid.apix + 2, 4.0, 3)]).astype(np.float32)
+    if plan.copies > 1:
+        maps, how = seeds_of_one_map(maps[0], grid, plan, resolution)
+        notes.append(f"{plan.copies} seeds made from {names[0]} {how}, seed {plan.seed}")
     maps = [
         (lowpass_cosine(v, grid, resolution) * solvent[m if len(solvent) > 1 else 0]).astype(np.float32)
         for m, v in enumerate(maps)
     ]
+    later = f"; matching stays there until few particles move, then uses {plan.targetres:.1f} Å"
     notes.append(
-        f"starting maps low-passed to {resolution:.1f} Å and masked"
-        + (
-            f"; matching stays there until few particles move, then uses {targetres:.1f} Å"
-            if resolution > targetres
-            else ""
-        )
+        f"starting maps low-passed to {resolution:.1f} Å and masked" + (later if resolution > plan.targetres else "")
     )
     return Seeds(np.stack(maps), solvent, radius, resolution, tuple(notes))
 
 
-def several(
-    volume: np.ndarray, grid: Grid, copies: int, method: str, resolution: float, rng: np.random.Generator
-) -> tuple[list[np.ndarray], str]:
-    """Seeds from one map, and how, in words. Those of random-subsets are alike: particles are handed out at random in
-    the first iteration.
+def seeds_of_one_map(volume: np.ndarray, grid: Grid, plan: SeedPlan, resolution: float) -> tuple[list[np.ndarray], str]:
+    """Seeds from one map by the plan's method, and how they were made, in words; `resolution` is what they start with.
+
+    Those of random-subsets are alike: in the first iteration a map is drawn for every particle.
     """
-    if method == "random-subsets":
-        return [volume] * copies, "alike; the first iteration hands the particles out at random"
-    if method == "phase-randomised":
+    rng = np.random.default_rng([plan.seed, 0])
+    if plan.method == "random-subsets":
+        return [volume] * plan.copies, "alike; the first iteration hands the particles out at random"
+    if plan.method == "phase-randomised":
         first = max(2, round(grid.ring(RANDOM_FROM * resolution)))
-        return [
-            randomise_phases(volume, first, rng) for _ in range(copies)
-        ], f"by random phases beyond {grid.resolution(first):.0f} Å"
-    if method == "fragments":
+        seeds = [randomise_phases(volume, first, rng) for _ in range(plan.copies)]
+        return seeds, f"by random phases beyond {grid.resolution(first):.0f} Å"
+    if plan.method == "fragments":
         threshold = float(volume.mean() + FRAGMENT_SIGMA * volume.std())
-        return fragment_seeds(
-            volume, copies, threshold=threshold, rng=rng
-        ), f"by leaving out one of {copies + 2} parts (none of the first)"
-    made = noise_seeds(volume, grid, copies, rng=rng, resolution=resolution, strength=NOISE_STRENGTH)
-    return list(made), f"by noise of {NOISE_STRENGTH:g} x its standard deviation"
+        seeds = fragment_seeds(volume, plan.copies, threshold=threshold, rng=rng)
+        return seeds, f"by leaving out one of {plan.copies + 2} parts (none of the first)"
+    seeds = noise_seeds(volume, grid, plan.copies, rng=rng, resolution=resolution, strength=NOISE_STRENGTH)
+    return list(seeds), f"by noise of {NOISE_STRENGTH:g} x its standard deviation"

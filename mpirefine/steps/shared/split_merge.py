@@ -1,8 +1,8 @@
-"""Coarse matching of seeds made from one map: when it has told all it can, and the way out when two states share a map.
+"""Coarse matching of seeds made from one map: when it has done what it can, and the way out when two states share a map.
 
 Particles that move one by one do not leave a solution in which one state is split over two maps and two states are in
-one map. So when they have settled, the two maps that are most alike become one and the largest other map becomes two
-(merge and split moves, Ueda et al. 2000): after some iterations the trial is kept if the particles are more likely than
+one map. So when they have settled, the two maps that are most alike become one and the largest other map is split in two
+(merge and split moves, Ueda et al. 2000). After some iterations the trial is kept if the particles are more likely than
 before, or else undone.
 """
 
@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from mpirefine.maths.likelihood.initial_maps import noise_seeds
-from mpirefine.steps.shared.empty_classes import likeness
+from mpirefine.steps.shared.likeness import likeness
 from mpirefine.steps.shared.seeds import NOISE_STRENGTH
-from mpirefine.steps.state import Context, State
+from mpirefine.steps.state import AnyState, Context, State
+from mpirefine.steps.summary import Coarse, Summary
 
 SETTLED_MOVES, SETTLING = 0.03, 3  # few move: below this share, or without gain for this many iterations
-MOVES_GAIN = 0.1
+MOVES_GAIN = 0.1  # a smaller decrease of the share of movers is no gain
 COOL = 1.25  # temperature below which particles can be said to have settled
 TRIAL = 5  # iterations after which a merge and split is judged
 FINE_SHARE, FINE_ITERATIONS = 0.25, 6  # of --iter that is left for finer rings, and how many are enough
@@ -28,94 +28,100 @@ FINE_SHARE, FINE_ITERATIONS = 0.25, 6  # of --iter that is left for finer rings,
 
 @dataclass(frozen=True)
 class Phase:
-    """Where coarse matching stands: history since the last trial was judged, the open trial (iteration), and how many
-    there were.
+    """Where coarse matching stands: summaries since the last trial was judged, the iteration after which the open trial
+    began (None: no trial is open), and the number of trials so far.
     """
 
-    since: list[dict[str, Any]]
-    open: int | None
+    since: tuple[Summary, ...]
+    begun: int | None
     trials: int
 
     @classmethod
-    def of(cls, history: Sequence[dict[str, Any]]) -> Phase:
-        tried = [i for i, h in enumerate(history) if h.get("trial")]
-        judged = [i for i, h in enumerate(history) if "kept" in h]
-        opened = tried[-1] + 1 if len(tried) > len(judged) else None
-        return cls(list(history[judged[-1] + 1 if judged else 0 :]), opened, len(tried))
+    def of(cls, history: Sequence[Summary]) -> Phase:
+        """After the iterations of `history`."""
+        trials = [summary.coarse.trial if summary.coarse else "none" for summary in history]
+        begun = [i for i, trial in enumerate(trials) if trial == "begins"]
+        judged = [i for i, trial in enumerate(trials) if trial in ("kept", "undone")]
+        still_open = begun[-1] + 1 if len(begun) > len(judged) else None
+        return cls(tuple(history[judged[-1] + 1 if judged else 0 :]), still_open, len(begun))
 
 
-def settled(history: Sequence[dict[str, Any]]) -> bool:
+def is_coarse(state: State, ctx: Context) -> bool:
+    """Whether this iteration was matched on coarse rings: all before it asked for that."""
+    return bool(ctx.limits.first) and all(h.coarse is not None and h.coarse.continues for h in state.history)
+
+
+def settled(history: Sequence[Summary]) -> bool:
     """Whether few particles move, or as many as some iterations ago."""
-    moves = [h["moved"] for h in history if "moved" in h]
+    moves = [summary.motion.moved for summary in history if summary.motion is not None]
     if moves and moves[-1] < SETTLED_MOVES:
         return True
     return len(moves) > SETTLING and min(moves[-SETTLING:]) > min(moves[:-SETTLING]) * (1 - MOVES_GAIN)
 
 
-def decide(history: Sequence[dict[str, Any]], models: int, temperature: float, iterations: int) -> dict[str, Any]:
-    """What to do after the last iteration of `history`, its own included: `coarse` (go on with it?), `trial` (begin
-    one), `kept` (was it better?).
+def decide(history: Sequence[Summary], models: int, temperature: float, iterations: int) -> Coarse:
+    """What follows from the iterations of `history`, the present one included, of at most `iterations`.
+
+    `models` maps take part. The maps of a trial that begins are not chosen here.
     """
     phase, number = Phase.of(history), len(history)
     left = min(FINE_ITERATIONS, round(FINE_SHARE * iterations))
     last_chance = number >= iterations - left
-    if phase.open is not None:
-        if number < phase.open + TRIAL and not last_chance:
-            return dict(coarse=True)
-        kept = history[-1]["likelihood"] > history[phase.open - 1]["likelihood"]
-        return dict(coarse=kept and not last_chance, kept=kept, back=phase.open)
+    if phase.begun is not None:
+        if number < phase.begun + TRIAL and not last_chance:
+            return Coarse(continues=True)
+        kept = history[-1].likelihood > history[phase.begun - 1].likelihood
+        return Coarse(continues=kept and not last_chance, trial="kept" if kept else "undone")
     if last_chance:
-        return dict(coarse=False)
+        return Coarse(continues=False)
     if temperature > COOL or not settled(phase.since):
-        return dict(coarse=True)
+        return Coarse(continues=True)
     trial = 2 < models and phase.trials < models - 1 and number + TRIAL + left <= iterations
-    return dict(coarse=trial, trial=trial)
+    return Coarse(continues=trial, trial="begins" if trial else "none")
+
+
+def choose_maps(state: State, live: Sequence[int], rings: int) -> tuple[int, int]:
+    """On rank 0. Of the `live` maps the one to give up, the smaller of the two most alike, and the largest other one,
+    which is split.
+
+    Maps are compared on the `rings` that they were matched on: finer ones hold the noise of their particles.
+    """
+    share = state.summary.soft
+    pairs_of_maps = [(a, b) for i, a in enumerate(live) for b in live[i + 1 :]]
+    alike = max(pairs_of_maps, key=lambda pair: likeness(state, *pair, rings))
+    rest = [m for m in live if m not in alike]
+    return min(alike, key=lambda m: share[m]), max(rest, key=lambda m: share[m])
 
 
 class Exchange:
-    """Begins an iteration with what the one before decided: a merge and split, or the maps from before a trial. What is
-    stored stays the result.
+    """Carries out what the iteration before decided: a merge and split begins, or is undone.
+
+    What is stored of an iteration stays its result.
     """
 
     name = "exchange"
 
-    def run(self, state: State, ctx: Context) -> State:
+    def run(self, state: AnyState, ctx: Context) -> AnyState:
         """Collective."""
-        volumes = state.volumes
+        coarse = state.history[-1].coarse if state.history else None
+        if coarse is None:
+            return state
         with ctx.team.together("exchanging maps"):
-            if ctx.team.is_root and state.history:
-                volumes = carry_out(state.history[-1], state, ctx)
-        return replace(state, volumes=volumes)
+            if ctx.team.is_root and coarse.trial == "begins":
+                state = replace(state, volumes=split_maps(state, ctx, coarse), before_trial=state.volumes)
+            elif ctx.team.is_root and coarse.trial == "undone":
+                state = replace(state, volumes=state.before_trial, before_trial=None)
+            elif coarse.trial == "kept":
+                state = replace(state, before_trial=None)
+        return state
 
 
-def carry_out(decided: dict[str, Any], state: State, ctx: Context) -> np.ndarray:
-    """On rank 0. Maps to go on with: those of the state, one freed and another made two of, or those from before a
-    trial.
-    """
-    if decided.get("kept") is False:
-        return ctx.run.read_array(decided["back"], "volumes/map")
-    if not decided.get("trial"):
-        return state.volumes
-    freed, split = decided["exchange"]
-    resolution = ctx.grid.resolution(ctx.first_rings)
-    rng = np.random.default_rng([ctx.options.seed, state.iteration, freed])
-    volumes = state.volumes.copy()
-    made = noise_seeds(volumes[split], ctx.grid, 2, rng=rng, resolution=resolution, strength=NOISE_STRENGTH)
-    for m, one in zip((split, freed), made):
-        volumes[m] = one * ctx.mask_of(m)
+def split_maps(state: State, ctx: Context, coarse: Coarse) -> np.ndarray:
+    """On rank 0. (m, z, y, x), one map given up and another one split in two."""
+    resolution = ctx.grid.resolution(ctx.limits.first)
+    rng = np.random.default_rng([ctx.settings.seed, state.iteration, coarse.freed])
+    volumes = state.root_volumes.copy()
+    seeds = noise_seeds(volumes[coarse.split], ctx.grid, 2, rng=rng, resolution=resolution, strength=NOISE_STRENGTH)
+    for m, seed in zip((coarse.split, coarse.freed), seeds):
+        volumes[m] = seed * ctx.mask_of(m)
     return volumes
-
-
-def exchange(state: State, live: Sequence[int], rings: int) -> tuple[int, int]:
-    """On rank 0. Which of the `live` maps is given up, the smaller of the two most alike, and which is made two of, the
-    largest of the others.
-
-    How alike maps are is told by the `rings` they were matched on: finer ones hold what their particles' noise put
-    there.
-    """
-    share = state.summary["soft"]
-    state = replace(state, rings=tuple(min(own, rings) for own in state.rings))
-    pairs = [(a, b) for i, a in enumerate(live) for b in live[i + 1 :]]
-    alike = max(pairs, key=lambda pair: likeness(state, *pair))
-    others = [m for m in live if m not in alike]
-    return min(alike, key=lambda m: share[m]), max(others, key=lambda m: share[m])

@@ -1,10 +1,9 @@
-"""Step before the first: whether starting maps have the symmetry that was asked for, about the axes that the group
-has.
-"""
+"""Before the first iteration: whether starting maps have their symmetry, about the axes that the group has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,55 +13,63 @@ from mpirefine.maths.geometry.align_maps import Move
 from mpirefine.maths.geometry.symmetrise import Turn, best_turn, copies_agree
 from mpirefine.maths.geometry.symmetry import operations
 
-SYMMETRIC = 0.97  # agreement with its symmetrised copy from which a map is not looked at further
-FORMED = 0.95  # ... from which a turn is told: a particle without symmetry hardly reaches it about any axis
-UNLIKE = 0.85  # ... below which a map that no turn helps is told; maps with much noise are between
-GAIN = 0.5  # of what is missing that a turn may leave
-ABOUT_Z = 0.05  # degrees of alt below which a turn is told as one about z
+SYMMETRIC = 0.97  # correlation with its symmetrised copy from which a map is symmetric
+FORMED = 0.95  # correlation after a turn from which it is reported: no asymmetric particle reaches it about any axis
+UNLIKE = 0.85  # correlation below which a map that no turn helps is reported as asymmetric; noisy maps are between
+GAIN = 0.5  # share of what is missing to 1 that a turn may leave
+ABOUT_Z = 0.05  # degrees of alt below which a turn is reported as one about z
+
+
+@dataclass(frozen=True)
+class SymmetryCheck:
+    """How starting maps are looked at: lengths in Å; `turn`: maps are turned, else it is only noted, by `note`."""
+
+    grid: Grid
+    radius: float
+    resolution: float
+    turn: bool
+    note: Callable[[str], None]
+
+    def agreement(self, volume: np.ndarray, symmetry: str) -> float:
+        """Correlation of a map (z, y, x) with its symmetrised copy."""
+        return copies_agree(volume, self.grid, symmetry, self.radius, self.resolution)
 
 
 def aligned(
-    maps: list[np.ndarray],
-    names: Sequence[str],
-    symmetries: Sequence[str],
-    grid: Grid,
-    radius: float,
-    resolution: float,
-    note: Callable[[str], None],
-    turn: bool,
+    maps: list[np.ndarray], names: Sequence[str], symmetries: Sequence[str], check: SymmetryCheck
 ) -> list[np.ndarray]:
-    """On rank 0. The maps; with `turn` those whose axes lie elsewhere are turned, else this is told. Radius and
-    resolution in Å.
+    """On rank 0. The maps (z, y, x), turned where that brings their axes to those of their symmetry and `check` says so.
 
-    Each map is looked at by itself, but a turn that does for one is taken for others of its symmetry too: maps of one
-    frame stay in one.
+    Each map is judged by itself, but a turn that helps one is tried first for others of its symmetry: maps of one frame
+    stay in one.
     """
     turns: dict[str, list[Move]] = {}
-    out = []
-    for volume, name, symmetry in zip(maps, names, symmetries):
-        found = needed(volume, symmetry, grid, radius, resolution, turns.setdefault(symmetry, []))
-        out.append(found.move(volume, order=3) if turn and found is not None and helps(found) else volume)
-        if found is not None:
-            told(found, name, symmetry, grid, note, turn)
+    out = list(maps)
+    for m, (volume, name, symmetry) in enumerate(zip(maps, names, symmetries)):
+        found = find_turn(volume, symmetry, check, turns.setdefault(symmetry, []))
+        if found is None:
+            continue
+        if check.turn and helps(found):
+            out[m] = found.move(volume, order=3)
+        note_symmetry(found, name, symmetry, check)
     return out
 
 
-def needed(
-    volume: np.ndarray, symmetry: str, grid: Grid, radius: float, resolution: float, known: list[Move]
-) -> Turn | None:
-    """The turn of a map that does not agree with its symmetrised copy; of those that are known, to which it is added,
-    or searched.
+def find_turn(volume: np.ndarray, symmetry: str, check: SymmetryCheck, known: list[Move]) -> Turn | None:
+    """The turn for a map that does not agree with its symmetrised copy, one of `known` or a new one; None where it does.
+
+    A new turn that helps is added to `known`.
     """
     if len(operations(symmetry)) == 1 or not volume.any():
         return None
-    before = copies_agree(volume, grid, symmetry, radius, resolution)
+    before = check.agreement(volume, symmetry)
     if before >= SYMMETRIC:
         return None
     for move in known:
-        found = Turn(before, copies_agree(move(volume, order=3), grid, symmetry, radius, resolution), move)
+        found = Turn(before, check.agreement(move(volume, order=3), symmetry), move)
         if found.after >= SYMMETRIC:
             return found
-    found = best_turn(volume, grid, symmetry, radius, resolution)
+    found = best_turn(volume, check.grid, symmetry, check.radius, check.resolution)
     known += [found.move] if helps(found) else []
     return found
 
@@ -72,25 +79,22 @@ def helps(found: Turn) -> bool:
     return found.after >= FORMED and 1 - found.after <= GAIN * (1 - found.before)
 
 
-def told(found: Turn, name: str, symmetry: str, grid: Grid, note: Callable[[str], None], turn: bool) -> None:
-    """What the user gets to know of a map that disagrees with its symmetrised copy."""
-    if helps(found) and turn:
-        note(
-            f"{name}: turned by {words(found.move, grid)}: it agrees with its own {symmetry} copy by "
-            f"{found.after:.2f} now, before by "
-            f"{found.before:.2f}"
+def note_symmetry(found: Turn, name: str, symmetry: str, check: SymmetryCheck) -> None:
+    """Say what was found of a map that disagrees with its symmetrised copy."""
+    if helps(found) and check.turn:
+        check.note(
+            f"{name}: turned by {words(found.move, check.grid)}: it agrees with its own {symmetry} copy by "
+            f"{found.after:.2f} now, before by {found.before:.2f}"
         )
     elif helps(found):
-        note(
+        check.note(
             f"warning: {name} agrees with its own {symmetry} copy by only {found.before:.2f}: a turn of "
-            f"{words(found.move, grid)} brings it to "
-            f"{found.after:.2f}: --align-sym turns it"
+            f"{words(found.move, check.grid)} brings it to {found.after:.2f}: --align-sym turns it"
         )
     elif found.before < UNLIKE:
-        note(
+        check.note(
             f"warning: {name} has no clear {symmetry} symmetry (agreement with its own copy {found.before:.2f}, "
-            f"{found.after:.2f} at best): "
-            "its symmetric average will be refined; --sym c1 lets it be what it is"
+            f"{found.after:.2f} at best): its symmetric average will be refined; --sym c1 lets it be what it is"
         )
 
 

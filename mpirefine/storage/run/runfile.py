@@ -253,6 +253,11 @@ class RunFile:
             return file[name][()]
 
 
+def library_version() -> str:
+    """The version of h5py."""
+    return h5py.__version__
+
+
 def one_line(error: BaseException) -> str:
     """The first line of what HDF5 says."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -12,7 +12,7 @@ import numpy as np
 
 from mpirefine.errors import FormatError
 
-VERSION = 4  # 4: sealed with a checksum, names and hashes of the inputs, EMAN2's headers of maps
+VERSION = 5  # 5: summaries of iterations with every field, coarse matching and motion as parts of them
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ NEAR_LEVEL, NEAR_SPREAD = (
 RAMP = 0.5  # deviations over half of the box from which on a slope is told
 
 
-def told(values: np.ndarray, box: int) -> str:
+def background_report(values: np.ndarray, box: int) -> str:
     """One line; `values` (p, 4 or more): level, slope along x and y per pixel, standard deviation of each image's
     background.
     """

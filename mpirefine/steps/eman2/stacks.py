@@ -5,7 +5,6 @@ folder and from a command.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +13,13 @@ from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.maths.eman2.poses import to_reference
 from mpirefine.maths.eman2.transforms import Alignment
-from mpirefine.steps.eman2.class_averages import OneClass
+from mpirefine.steps.eman2.class_averages import ClassResult
 from mpirefine.steps.eman2.map_making import MadeMap
-from mpirefine.steps.shared.space import iteration_bytes
-from mpirefine.steps.state import Context, State
-from mpirefine.storage.images import write_images
+from mpirefine.steps.eman2.state import Eman2State
+from mpirefine.steps.state import Context, ImageStack
+
+PLANES = 7  # of EMAN2's classification matrix and of its result
+HEADER_BYTES, ROW_BYTES = 4096, 8  # of an image in EMAN2's HDF files; of a particle in the list of its class
 
 
 def transform_header(rotation: np.ndarray) -> np.ndarray:
@@ -26,7 +27,7 @@ def transform_header(rotation: np.ndarray) -> np.ndarray:
     return np.concatenate([rotation, np.zeros((3, 1))], axis=1).astype(np.float32)
 
 
-def projection_headers(orientations: Orientations, names: Sequence[str]) -> list[dict[str, Any]]:
+def projection_headers(orientations: Orientations, names: Sequence[str]) -> list[dict[str, object]]:
     """EMAN2's headers of projections: view, map from 1, and 0 particles."""
     return [
         {
@@ -39,9 +40,9 @@ def projection_headers(orientations: Orientations, names: Sequence[str]) -> list
     ]
 
 
-def header_of(one: OneClass, source: str, reference: str, orientations: Orientations) -> dict[str, Any]:
+def header_of(one: ClassResult, source: str, reference: str, orientations: Orientations) -> dict[str, object]:
     """EMAN2's header of a class average; a failed or empty one has its view and no particles."""
-    about: dict[str, Any] = {
+    about: dict[str, object] = {
         "xform.projection": transform_header(orientations.rotation[one.number]),
         "projection_image": reference,
         "projection_image_idx": one.number,
@@ -71,7 +72,7 @@ def header_of(one: OneClass, source: str, reference: str, orientations: Orientat
     }
 
 
-def map_header(made: MadeMap, source: str) -> dict[str, Any]:
+def map_header(made: MadeMap, source: str) -> dict[str, object]:
     """EMAN2's header of a map: how many particles, and which class averages are in it and which were left out."""
     return {
         "ptcl_repr": made.weight,
@@ -82,8 +83,8 @@ def map_header(made: MadeMap, source: str) -> dict[str, Any]:
 
 
 def stack_of(
-    team: Team, found: list[OneClass], source: str, reference: str, orientations: Orientations, nx: int
-) -> tuple[list[np.ndarray], list[dict[str, Any]]] | None:
+    team: Team, found: Sequence[ClassResult], source: str, reference: str, orientations: Orientations, nx: int
+) -> tuple[list[np.ndarray], list[dict[str, object]]] | None:
     """Collective. All class averages in order with their headers, on rank 0."""
     blank = np.zeros((nx, nx), np.float32)
     images = (
@@ -105,7 +106,7 @@ def stack_of(
     return [whole[i] for i in order], [headers[i][1] for i in order]
 
 
-def results(team: Team, found: Sequence[OneClass], planes: np.ndarray | None) -> list[np.ndarray] | None:
+def results(team: Team, found: Sequence[ClassResult], planes: np.ndarray | None) -> list[np.ndarray] | None:
     """Collective. EMAN2's cls_result on rank 0, which has the planes of the matrix: class, used (1) or not (0), and the
     pose that takes the
     particle onto its average.
@@ -126,47 +127,35 @@ def results(team: Team, found: Sequence[OneClass], planes: np.ndarray | None) ->
     return list(out)
 
 
-class StoreClasses:
-    """projections_II.hdf, classmx_II.hdf, classes_II.hdf and cls_result_II.hdf in the folder of the run, as
-    e2refinemulti leaves them.
+def stacks_of_iteration(state: Eman2State, ctx: Context, source: str, map_suffix: str) -> list[ImageStack]:
+    """Collective. projections_II.hdf, classmx_II.hdf, classes_II.hdf and cls_result_II.hdf, as e2refinemulti leaves them.
+
+    On rank 0; nothing on the others. `source` is the particle file, `map_suffix` that of the maps.
     """
-
-    name = "store averages"
-
-    def run(self, state: State, ctx: Context) -> State:
-        """Collective."""
-        folder, number, apix, orientations = (
-            ctx.run.folder,
-            f"{state.iteration:02d}.hdf",
-            ctx.grid.apix,
-            state.orientations,
-        )
-        made = stack_of(
-            ctx.team, list(state.classes), ctx.options.input, f"projections_{number}", orientations, ctx.grid.nx
-        )
-        planes = matrix(state, ctx)
-        after = results(ctx.team, state.classes, planes)
-        if ctx.writer is not None:
-            ctx.writer.ensure_space(iteration_bytes(state, ctx))
-        with ctx.team.together("writing projections and class averages"):
-            if ctx.team.is_root:
-                names = [
-                    f"threed_{state.iteration - 1:02d}_{m:02d}{ctx.options.map_suffix}"
-                    for m in range(1, ctx.models + 1)
-                ]
-                write_images(
-                    folder / f"projections_{number}",
-                    list(ctx.projections.images),
-                    apix,
-                    projection_headers(orientations, names),
-                )
-                write_images(folder / f"classmx_{number}", list(planes), 1.0)
-                write_images(folder / f"classes_{number}", made[0], apix, made[1])
-                write_images(folder / f"cls_result_{number}", after, 1.0)
-        return state
+    number, apix, projections = f"{state.iteration:02d}.hdf", ctx.grid.apix, state.projected
+    views = projections.orientations
+    averages = stack_of(ctx.team, state.classes, source, f"projections_{number}", views, ctx.grid.nx)
+    planes = matrix(state, ctx)
+    after = results(ctx.team, state.classes, planes)
+    if averages is None or planes is None or after is None:
+        return []
+    names = [f"threed_{state.iteration - 1:02d}_{m:02d}{map_suffix}" for m in range(1, ctx.models + 1)]
+    return [
+        ImageStack(f"projections_{number}", list(projections.images), apix, projection_headers(views, names)),
+        ImageStack(f"classmx_{number}", list(planes), 1.0),
+        ImageStack(f"classes_{number}", averages[0], apix, averages[1]),
+        ImageStack(f"cls_result_{number}", after, 1.0),
+    ]
 
 
-def matrix(state: State, ctx: Context) -> np.ndarray | None:
+def stack_bytes(state: Eman2State, ctx: Context) -> int:
+    """On the disk, of the stacks of an iteration with as many projections as the state has."""
+    classes, places = len(state.orientations), ctx.settings.sep
+    images = classes * (ctx.grid.nx**2 * 4 + 2 * HEADER_BYTES)
+    return images + ctx.partition.n * places * (2 * PLANES * 4 + ROW_BYTES)
+
+
+def matrix(state: Eman2State, ctx: Context) -> np.ndarray | None:
     """Collective. EMAN2's classification matrix (7, particles, sep) on rank 0: class, weight, dx, dy, dalpha, mirror,
     scale.
     """

@@ -8,13 +8,8 @@ from typing import NoReturn
 
 from mpirefine.errors import InputError
 
-BEGUN = (
-    "run.log",
-    "0_refine_parms.json",
-    "sets",
-    "iterations",
-    "run.h5.tmp",
-)  # what a run leaves that ended before it had a run.h5
+# what a run leaves that ended before it had a run.h5
+BEGUN = ("run.log", "0_refine_parms.json", "sets", "iterations", "run.h5.tmp")
 OF_MANY = re.compile(r"run_\d+|even|odd|sets|run\.log|runs\.json|consensus\..*|fsc_eotest\.txt", re.IGNORECASE)
 NAMED = 5  # files that a complaint names
 
@@ -36,7 +31,7 @@ def free(path: str | None) -> Path:
 
 def create(path: str | None) -> Path:
     """On rank 0. Make it."""
-    return made(free(path))
+    return make_with_sets(free(path))
 
 
 def of_many(path: str | None) -> Path:
@@ -74,7 +69,7 @@ def next_free() -> Path:
     return Path(f"multi_{max(taken, default=0) + 1:02d}")
 
 
-def made(folder: Path) -> Path:
+def make_with_sets(folder: Path) -> Path:
     """The folder, with room for sets."""
     try:
         (folder / "sets").mkdir(parents=True, exist_ok=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.distribution import reduce
 from mpirefine.maths.image.grey_scale import by_mass
-from mpirefine.program import run_folder
-from mpirefine.steps.likelihood.average import Average
-from mpirefine.steps.likelihood.postprocess import Postprocess
-from mpirefine.steps.likelihood.reconstruct import Reconstruct
+from mpirefine.program.options import Options
+from mpirefine.program.results import run_folder
+from mpirefine.program.start.defaults import Resolved
+from mpirefine.program.start.inputs import Inputs
 from mpirefine.steps.shared.particles import OUTLIER, REASONS
 from mpirefine.steps.state import Context, State
 from mpirefine.storage.atomic import write_text
@@ -23,50 +21,25 @@ from mpirefine.storage.images import write_images
 from mpirefine.storage.particle_file import ParticleInput, in_format
 
 
-def write_maps(
-    folder: Path,
-    iteration: int,
-    volumes: np.ndarray,
-    grid: Grid,
-    mass: tuple[float, ...] | None,
-    suffix: str,
-    headers: Sequence[dict[str, Any]] = (),
-) -> None:
-    """On rank 0. `threed_II_MM` with the suffix of the format; with masses each map is scaled so that density above
-    level 1 encloses its mass.
+def write_maps(folder: Path, state: State, resolved: Resolved, grid: Grid) -> None:
+    """On rank 0. `threed_II_MM` with the suffix of the format.
+
+    With masses each map is scaled so that density above level 1 encloses its mass.
     """
+    headers = state.map_headers or ({},) * len(state.root_volumes)
+    for m, (volume, header) in enumerate(zip(state.root_volumes, headers)):
+        path = run_folder.map_path(folder, state.iteration, m, resolved.options.map_suffix)
+        write_map(path, volume, grid, resolved.mass[m] if resolved.mass else None, header)
+
+
+def write_hard_maps(folder: Path, iteration: int, volumes: np.ndarray, resolved: Resolved, grid: Grid) -> None:
+    """On rank 0. `threed_II_MM_hard`: of every particle in its best projection only."""
     for m, volume in enumerate(volumes):
-        write_map(
-            run_folder.map_path(folder, iteration, m, suffix),
-            volume,
-            grid,
-            mass[m] if mass else None,
-            headers[m] if headers else {},
-        )
+        path = run_folder.hard_map_path(folder, iteration, m, resolved.options.map_suffix)
+        write_map(path, volume, grid, resolved.mass[m] if resolved.mass else None, {})
 
 
-def write_hard_maps(folder: Path, state: State, ctx: Context, mass: tuple[float, ...] | None) -> None:
-    """Collective. `threed_II_MM_hard.mrc`: every particle in its best projection only."""
-    ctx.writer = None  # the class averages in the run file are the soft ones
-    weight = np.zeros_like(state.assignments.weight)
-    used = np.flatnonzero(state.assignments.model >= 0)
-    weight[used, state.assignments.best[used]] = state.trust[used]
-    state = replace(state, assignments=replace(state.assignments, weight=weight))
-    for step in (Average(), Reconstruct(), Postprocess()):
-        state = step.run(state, ctx)
-    with ctx.team.together("writing maps"):
-        if ctx.team.is_root:
-            for m, volume in enumerate(state.volumes):
-                write_map(
-                    run_folder.hard_map_path(folder, state.iteration, m, ctx.options.map_suffix),
-                    volume,
-                    ctx.grid,
-                    mass[m] if mass else None,
-                    {},
-                )
-
-
-def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None, header: dict[str, Any]) -> None:
+def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None, header: Mapping[str, object]) -> None:
     """On rank 0. With a mass (kDa) the map is scaled so that density above level 1 encloses it. HDF files keep the
     header.
     """
@@ -115,30 +88,34 @@ def write_set_aside(folder: Path, source: ParticleInput, reason: np.ndarray, tru
     write_text(folder / "set_aside.txt", "# row image weight reason\n" + "".join(lines))
 
 
-def write_particles(folder: Path, source: ParticleInput | None, state: State, ctx: Context) -> tuple[int, ...]:
-    """Collective. `particles.star` with every input row, `sets/<name>_mMM.star` per map, `set_aside.txt`; returns the
-    size of each set.
+def write_particles(
+    folder: Path, inputs: Inputs | None, options: Options, state: State, ctx: Context
+) -> tuple[int, ...]:
+    """Collective. `particles.star` with every input row, `sets/<name>_mMM.star` per map, `set_aside.txt`.
+
+    Returns the size of each set. `inputs` are on rank 0.
     """
     top, reason = state.assignments.posterior.max(axis=1, initial=0), reasons(state, ctx)
+    assert state.last is not None
+    own = {
+        "reason": reason,
+        "trust": state.trust,
+        "model": np.where(reason > 0, -1, state.last.model),
+        "posterior": top,
+        "rotation": state.last.rotation,
+        "shift_xy": state.last.shift,
+        "half": state.half,
+    }
     columns = {
-        name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition)
-        for name, values in (
-            ("reason", reason),
-            ("trust", state.trust),
-            ("model", np.where(reason > 0, -1, state.last.model)),
-            ("posterior", top),
-            ("rotation", state.last.rotation),
-            ("shift_xy", state.last.shift),
-            ("half", ctx.particles.table.half),
-        )
+        name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition) for name, values in own.items()
     }
     sizes: tuple[int, ...] = ()
     with ctx.team.together("writing particles.star"):
-        if ctx.team.is_root:
-            write_set_aside(folder, source, columns.pop("reason"), columns.pop("trust"))
-            source = in_format(source, ctx.options.setformat)
+        if inputs is not None:
+            write_set_aside(folder, inputs.particles, columns.pop("reason"), columns.pop("trust"))
+            source = in_format(inputs.particles, options.setformat)
             source.write(folder / f"particles{source.suffix}", **columns)
-            name = Path(ctx.options.input).stem
+            name = Path(options.input).stem
             for m in range(ctx.models):
                 rows = np.flatnonzero(columns["model"] == m)
                 source.write(run_folder.set_path(folder, name, m, source.suffix), **columns, rows=rows)
@@ -156,11 +133,11 @@ def what_is_there(folder: Path, iteration: int) -> str:
         "sets": "sets/*_m[0-9]*.*",
     }
     found = {words: sum(path.suffix != ".tmp" for path in folder.glob(pattern)) for words, pattern in kinds.items()}
-    told = [f"{count} {words}" for words, count in found.items() if count]
+    counts = [f"{count} {words}" for words, count in found.items() if count]
     single = [
         path.name
         for name in ("particles.*", "set_aside.txt", "differences.json", "report.html")
         for path in sorted(folder.glob(name))
         if path.suffix != ".tmp"
     ]
-    return ", ".join([*told, *single]) or "nothing"
+    return ", ".join([*counts, *single]) or "nothing"

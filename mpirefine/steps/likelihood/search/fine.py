@@ -1,4 +1,4 @@
-"""The fine level of the search for one particle at a time, and what its best poses are worth in between."""
+"""The fine level of the search for one particle at a time, and what its best poses are worth between grid points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from mpirefine.maths.likelihood.pose_search import (
     shift_window,
 )
 from mpirefine.maths.likelihood.posterior import log_sum_exp
-from mpirefine.steps.likelihood.search_plan import LevelPlan
+from mpirefine.maths.likelihood.references import PreparedLevel
+from mpirefine.maths.likelihood.search_plan import LevelPlan
 from mpirefine.steps.state import Context
 
 BLOCK_VALUES = 1 << 18  # complex values of a block: 2 MB, the cache share of a core
@@ -47,18 +48,13 @@ def correlator(ctx: Context, grid: PolarGrid, angles: int, columns: int) -> Corr
 
 
 class FineSearch:
-    """Surviving cells × windows of shifts; what the best projections are worth is then found with shorter steps of
-    angle and shift.
+    """Scores the projections that survived the coarse level, then the best of these with shorter steps of in-plane angle
+    and shift.
     """
 
-    def __init__(self, ctx: Context, level: Level, plan: LevelPlan, sep: int, temperature: float):
-        self.level, self.references, self.sep, self.temperature, self.models = (
-            level,
-            ctx.references.fine,
-            sep,
-            temperature,
-            ctx.models,
-        )
+    def __init__(self, ctx: Context, references: PreparedLevel, level: Level, plan: LevelPlan, temperature: float):
+        self.level, self.references, self.temperature = level, references, temperature
+        self.sep, self.models = ctx.settings.sep, ctx.models
         self.refined_level = Level.make(level.grid, shift_disc(ctx.plan.maxshift, plan.refined_step))
         self.step, self.refined_step = plan.fine_step, plan.refined_step
         self.correlator = correlator(ctx, level.grid, plan.fine_angles, len(level.shifts))
@@ -66,7 +62,7 @@ class FineSearch:
 
     @property
     def flop(self) -> float:
-        """Done so far."""
+        """Floating-point operations done so far."""
         return self.correlator.flop + self.refined.flop
 
     def _peaks(
@@ -89,8 +85,9 @@ class FineSearch:
         )
 
     def search(self, one: Sample, rows: np.ndarray, window: np.ndarray, found: Candidates, place: int) -> None:
-        """Candidates of one particle among the references `rows` and the shifts `window` (indices), and the evidence of
-        every map, at `place`.
+        """Write one particle's candidates and evidence of every map into row `place` of `found`.
+
+        `rows` are the references and `window` (indices of the level's shifts) the shifts that are scored.
         """
         peaks = self._peaks(one, rows, self.level, window, self.correlator, False)
         shift = between(peaks, self.level.shifts[window], self.step)
@@ -111,10 +108,9 @@ class FineSearch:
             getattr(found, name)[place, : len(values)] = values
 
     def _refine(self, one: Sample, peaks: Peaks, rows: np.ndarray, shift: np.ndarray) -> tuple[float, float]:
-        """What the most likely projections are worth with steps half as long, round their best shifts; `shift` (n, 2)
-        is brought up to date.
+        """Score the most likely projections with steps half as long, round their best shifts.
 
-        Returns `Candidates.match`, which rests on them.
+        `peaks` and `shift` (n, 2) are changed in place. Returns the two numbers of `Candidates.match`.
         """
         top = np.argsort(-peaks.value, kind="stable")[:REFINED_PLACES]
         top = top[peaks.value[top] > peaks.value[top[0]] - REFINED_LOSS * self.temperature]
@@ -124,11 +120,12 @@ class FineSearch:
         share, norm = np.exp(finer.cold - log_sum_exp(finer.cold, 0)), one.norm[rows[top]].astype(np.float64)
         known = np.isfinite(finer.evidence)
         top, kept = top[known], np.flatnonzero(known)
-        volume = 2 * np.log(self.step / self.refined_step)  # of shifts that a fine one stands for
+        volume = 2 * np.log(self.step / self.refined_step)  # log of how many refined shifts a fine one stands for
         for name in ("value", "angle", "mirror"):
             getattr(peaks, name)[top] = getattr(finer, name)[kept]
         evidence = finer.evidence[kept] - volume
-        # hot particles are at home in the whole window, of which the refined shifts are a part
+        # at a temperature above 1 the posterior fills the whole window of shifts, of which the refined ones are a part:
+        # the larger evidence is kept
         peaks.evidence[top] = evidence if self.temperature == 1 else np.maximum(evidence, peaks.evidence[top])
         shift[top] = between(finer, self.refined_level.shifts[around], self.refined_step)[kept]
         return share @ (finer.mean + norm), share @ (2 * norm)
@@ -142,17 +139,3 @@ def between(peaks: Peaks, shifts: np.ndarray, step: float) -> np.ndarray:
     offset = np.stack([parabola(curve[:, i], centre, curve[:, i + 1]) for i in (0, 2)], -1)
     known = np.stack([(near[:, i] >= 0) & (near[:, i + 1] >= 0) for i in (0, 2)], -1)
     return shifts[peaks.shift] + np.where(known, offset, 0) * step
-
-
-def empty_candidates(count: int, sep: int, models: int) -> Candidates:
-    """Rows without any candidate."""
-    return Candidates(
-        np.full((count, sep), -1, np.int32),
-        np.zeros((count, sep), np.float32),
-        np.full((count, sep), -np.inf),
-        np.zeros((count, sep), np.float32),
-        np.zeros((count, sep, 2), np.float32),
-        np.zeros((count, sep), bool),
-        np.zeros((count, models)),
-        np.zeros((count, 2)),
-    )

@@ -8,20 +8,18 @@ from typing import Any
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.program.eman2 import presets
 from mpirefine.program.options import Options
-from mpirefine.steps.likelihood.postprocess import automask_values
+from mpirefine.program.settings import parse_automask
 
-TARGET_NYQUISTS = (
-    1.5  # automatic --targetres, in units of Nyquist: classes separate on coarser features, and every step costs less
-)
+# automatic --targetres, in units of Nyquist: classes separate on coarser features, and every step costs less
+TARGET_NYQUISTS = 1.5
 FINEST_TARGET = 12.0  # Å; EMAN2's default
-ITERATIONS, SEED_ITERATIONS = (
-    8,
-    40,
-)  # for maps that differ, and for seeds of one map: room for two or three merges and splits
+# for maps that differ, and for seeds of one map: room for two or three merges and splits
+ITERATIONS, SEED_ITERATIONS = 8, 40
 SHIFT_SHARE = 0.08  # automatic --maxshift, as a share of the box
-LEAST_RINGS = 6
-PROJECTIONS = 8  # automatic --sep of the likelihood: what is left of the posterior beyond them is small
+LEAST_RINGS = 6  # of matching
+PROJECTIONS = 8  # automatic --sep of the likelihood: little of the posterior is beyond them
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,21 @@ class Resolved:
     mass: tuple[float, ...] | None
     reasons: tuple[str, ...]
 
+    @property
+    def targetres(self) -> float:
+        """Å, the finest resolution of matching."""
+        assert self.options.targetres is not None, "resolved options have it"
+        return self.options.targetres
+
+    @property
+    def maxshift(self) -> float:
+        """Pixels, the largest shift that is searched."""
+        assert self.options.maxshift is not None, "resolved options have it"
+        return self.options.maxshift
+
 
 def per_model(text: str, models: int, option: str) -> list[str]:
-    """A comma list with one value for all maps or one for each."""
+    """A comma list with one value for all maps or one for each; InputError for any other number."""
     values = [value.strip() for value in text.split(",")]
     if len(values) == 1:
         return values * models
@@ -45,7 +55,10 @@ def per_model(text: str, models: int, option: str) -> list[str]:
 
 
 def count_models(options: Options, maps: int) -> int:
-    """How many maps are refined: the `maps` that were given, or --nmodels seeds of one."""
+    """How many maps are refined: the `maps` that were given, or --nmodels seeds of one.
+
+    InputError when both are more than one and differ.
+    """
     if options.nmodels is None:
         return maps
     if maps > 1 and options.nmodels != maps:
@@ -56,7 +69,7 @@ def count_models(options: Options, maps: int) -> int:
 
 
 def check_symmetries(names: list[str]) -> tuple[str, ...]:
-    """Lower-case names, each known."""
+    """Lower-case names, each known; ParameterError for others."""
     for name in names:
         operations(name)
     return tuple(name.lower() for name in names)
@@ -83,7 +96,7 @@ def per_map(options: Options, maps: int) -> PerMap:
             elif check == "symmetry":
                 symmetries = check_symmetries(per_model(options.sym, models, "--sym"))
             elif check == "automask3d" and options.automask3d:
-                automask_values(options.automask3d)
+                parse_automask(options.automask3d)
             elif check == "mass" and options.mass:
                 mass = tuple(float(value) for value in per_model(str(options.mass), models, "--mass"))
                 if not all(0 < value < float("inf") for value in mass):
@@ -98,65 +111,83 @@ def per_map(options: Options, maps: int) -> PerMap:
 
 
 def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
-    """Replace what is automatic; `maps` is how many were given. Raises InputError with every complaint."""
+    """Replace what is automatic; `maps` is how many were given. InputError with every complaint."""
     known = per_map(options, maps)
-    problems, reasons, symmetries = list(known.problems), [], known.symmetries
-    changes: dict[str, Any] = {}
+    chosen = [
+        target_resolution(options, grid),
+        largest_shift(options, grid),
+        by_options_alone(options, differ=(options.nmodels or maps) == maps),
+    ]
+    problems = [*known.problems, *(problem for choice in chosen for problem in choice.problems)]
+    if problems:
+        raise InputError(*problems)
+    changes = {name: value for choice in chosen for name, value in choice.changes.items()}
+    symmetries = known.symmetries
+    if options.breaksym and not options.by_classes:
+        symmetries = ("c1",) * len(symmetries)
+    reasons = tuple(reason for choice in chosen for reason in choice.reasons)
+    return Resolved(replace(options, **changes), symmetries, known.mass, reasons)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values of options that were left open, the reasons, in words, and complaints about values that were given."""
+
+    changes: dict[str, Any]
+    reasons: list[str]
+    problems: list[str]
+
+
+def target_resolution(options: Options, grid: Grid) -> Choice:
+    """--targetres in Å."""
     if options.targetres is None:
-        target = max(TARGET_NYQUISTS * grid.nyquist, FINEST_TARGET)
-        changes["targetres"] = min(target, grid.length / LEAST_RINGS)
-        reasons.append(
-            f"--targetres {changes['targetres']:.1f} Å: {TARGET_NYQUISTS:g} x Nyquist ({grid.nyquist:.2f} Å), not "
-            "finer than "
+        target = min(max(TARGET_NYQUISTS * grid.nyquist, FINEST_TARGET), grid.length / LEAST_RINGS)
+        reason = (
+            f"--targetres {target:.1f} Å: {TARGET_NYQUISTS:g} x Nyquist ({grid.nyquist:.2f} Å), not finer than "
             f"{FINEST_TARGET:g} Å; classes separate on coarser features"
         )
-    elif options.targetres < grid.nyquist:
-        problems.append(
+        return Choice({"targetres": target}, [reason], [])
+    if options.targetres < grid.nyquist:
+        problem = (
             f"--targetres {options.targetres:g} Å is beyond Nyquist, {grid.nyquist:.2f} Å for a pixel of "
-            f"{grid.apix:g} Å: "
-            "give a larger number"
+            f"{grid.apix:g} Å: give a larger number"
         )
+        return Choice({}, [], [problem])
+    return Choice({}, [], [])
+
+
+def largest_shift(options: Options, grid: Grid) -> Choice:
+    """--maxshift in pixels."""
     if options.maxshift is None:
-        changes["maxshift"] = float(max(2, round(SHIFT_SHARE * grid.nx)))
-        if not options.by_classes:
-            reasons.append(f"--maxshift {changes['maxshift']:g} px: {100 * SHIFT_SHARE:g} % of the box")
-    elif options.maxshift > grid.nx / 4:
-        problems.append(
+        shift = float(max(2, round(SHIFT_SHARE * grid.nx)))
+        reason = f"--maxshift {shift:g} px: {100 * SHIFT_SHARE:g} % of the box"
+        return Choice({"maxshift": shift}, [] if options.by_classes else [reason], [])
+    if options.maxshift > grid.nx / 4:
+        problem = (
             f"--maxshift {options.maxshift:g} px is more than a quarter of the box ({grid.nx} px): centre the "
             "particles first"
         )
-    more, told = others(options, differ=(options.nmodels or maps) == maps)
-    if options.breaksym and not options.by_classes:
-        symmetries = ("c1",) * len(symmetries)
-    if problems:
-        raise InputError(*problems)
-    return Resolved(replace(options, **changes, **more), symmetries, known.mass, (*reasons, *told))
+        return Choice({}, [], [problem])
+    return Choice({}, [], [])
 
 
-def others(options: Options, *, differ: bool) -> tuple[dict[str, Any], list[str]]:
-    """Choices that follow from the options alone, and their reasons; `differ`: the starting maps do, they are not made
-    of one.
-    """
+def by_options_alone(options: Options, *, differ: bool) -> Choice:
+    """What follows from other options; `differ`: the starting maps are not seeds of one map."""
     changes: dict[str, Any] = {}
     reasons: list[str] = []
     if options.temperature is None:
         changes["temperature"] = 1.0 if differ else 4.0
-        if not options.by_classes:
-            reasons.append(
-                f"temperature starts at {changes['temperature']:g}: "
-                + ("the starting maps differ" if differ else "seeds made from one map separate slowly")
-            )
-    if options.breaksym and not options.by_classes:
+        why = "the starting maps differ" if differ else "seeds made from one map separate slowly"
+        reasons.append(f"temperature starts at {changes['temperature']:g}: {why}")
+    if options.breaksym:
         reasons.append("--breaksym: views are searched everywhere, maps are reconstructed without symmetry")
-    if options.speed is not None and not options.by_classes:
+    if options.speed is not None:
         reasons.append(
             "--speed steers the steps of --orientgen only: those of the likelihood follow from radius and "
             "resolution, see --delta"
         )
     if options.sep is None:
-        eman_speed = options.speed or 5 if options.preset == "eman2" else options.speed
-        # e2refinemulti's rule, where a speed is given or its defaults are asked for
-        changes["sep"] = PROJECTIONS if not options.by_classes else max(1, 6 - eman_speed) if eman_speed else 1
+        changes["sep"] = presets.projections_per_particle(options) if options.by_classes else PROJECTIONS
     if options.iter is None:
         changes["iter"] = ITERATIONS if differ else SEED_ITERATIONS
-    return changes, reasons
+    return Choice(changes, [] if options.by_classes else reasons, [])

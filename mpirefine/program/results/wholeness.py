@@ -62,7 +62,7 @@ def ranges(ctx: Context, projections: int) -> dict[str, tuple[Callable[[np.ndarr
         "trust": share,
         "grey": above,
         "half": (between(0, 1), "0 or 1"),
-        "assignments/best": (between(0, ctx.options.sep - 1), f"0 to {ctx.options.sep - 1}"),
+        "assignments/best": (between(0, ctx.settings.sep - 1), f"0 to {ctx.settings.sep - 1}"),
         "candidates/class": (between(-1, projections - 1), f"-1 to {projections - 1}"),
         "candidates/score": number,
         "candidates/dx": number,

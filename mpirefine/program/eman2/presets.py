@@ -1,0 +1,138 @@
+"""EMAN2's automatic choices: every component and number that was left out, with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.program.options import Options, flag_of
+
+STRUCTURE_FACTOR = "strucfac.txt"
+DEFAULT_SPEED = 5
+PADDING = 1.25
+LARGE_BOX = 256  # pixels, from which on the first search is at a quarter of the sampling, not at half
+SMALL_PRIMES = (2, 3, 5, 7)
+FLIP, CCC = "rotate_translate_flip", "ccc"
+TOLD = ("orientgen", "simcmp", "classaverager", "classiter", "pad")  # choices that the user is told of
+Value = str | int | float | bool
+
+
+def choose(options: Options, grid: Grid, ctf: bool) -> tuple[Options, tuple[str, ...]]:
+    """Options with everything that was left out, and the reasons; e2refinemulti's own rules with --preset eman2.
+
+    `ctf`: the particles carry one.
+    """
+    auto = automatic(options, grid, ctf)
+    changes: dict[str, Value] = {
+        name: value
+        for name, (value, _) in auto.items()
+        if getattr(options, name) is None or name == "shrinks1" and not options.shrinks1
+    }
+    if changes.get("shrinks1") and options.twostage:
+        changes["shrinks1"] = options.twostage  # in 2011 the option was the factor itself
+    reasons = [
+        f"{flag_of(name)} {value}" + (f": {auto[name][1]}" if auto[name][1] else "")
+        for name, value in changes.items()
+        if name in TOLD
+    ]
+    if options.preset == "eman2" and not options.m3dsetsf and Path(STRUCTURE_FACTOR).exists():
+        changes["m3dsetsf"] = True
+        reasons.append(f"--m3dsetsf: there is a {STRUCTURE_FACTOR} in this folder")
+    return replace(options, **changes, held_out=0.0, assign="hard"), tuple(reasons)  # type: ignore[arg-type]
+
+
+def automatic(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:
+    """The automatic value of every option of EMAN2's way, and its reason."""
+    return {**of_views_and_scores(options, grid, ctf), **of_classes_and_maps(options, grid, ctf)}
+
+
+def of_views_and_scores(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:
+    """Projections and the similarity matrix."""
+    eman, target = options.preset == "eman2", options.targetres or 12.0
+    speed = options.speed or DEFAULT_SPEED
+    step = angular_step(grid.nx, grid.apix, target, speed)
+    by_likelihood = "noise and strength of every ring are fitted: rings that hold only noise hardly count"
+    return {
+        "projector": ("standard", ""),
+        "orientgen": (f"eman:delta={step:.5f}:inc_mirror=0:perturb=0", f"for speed {speed} and {target:g} Å"),
+        "simcmp": (eman_simcmp(target, ctf), "e2refinemulti's rule")
+        if eman
+        else (f"likelihood:maxres={target:g}", by_likelihood),
+        "simalign": (FLIP, ""),
+        "simaligncmp": (CCC, ""),
+        "simralign": ("refine", ""),
+        "simraligncmp": ("frc:zeromask=1:snrweight=1" if eman and target < 7 and ctf else CCC, ""),
+        "shrink": (0, ""),
+        "twostage": (1, "all projections are searched coarsely first"),
+        "shrinks1": (first_shrink(grid.nx), "by the box"),
+    }
+
+
+def of_classes_and_maps(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:
+    """Class averages and reconstructions."""
+    eman, target = options.preset == "eman2", options.targetres or 12.0
+    plain = f"e2refinemulti's rule for {target:g} Å" if ctf else "no CTF"
+    by_ctf = ctf and (target < 15 or not eman)
+    return {
+        "classiter": (classiter(options, grid, target), ""),
+        "classkeep": (0.9, ""),
+        "classcmp": ("frc:snrweight=1" if eman and ctf else CCC, ""),
+        "classalign": (FLIP, ""),
+        "classaligncmp": (CCC, ""),
+        "classralign": ("refine", ""),
+        "classraligncmp": ("frc:snrweight=1:zeromask=1" if eman and ctf and target <= 15 else CCC, ""),
+        "classaverager": ("ctfw.auto", "the particles carry a CTF") if by_ctf else ("mean", plain),
+        "classnormproc": ("normalize.edgemean", ""),
+        "pad": (good_box(PADDING * grid.nx), f"{PADDING:g} times the box"),
+        "recon": ("fourier", ""),
+        "m3dkeep": (0.8, ""),
+        "m3diter": (2, ""),
+        "m3dpreprocess": ("normalize.edgemean", ""),
+    }
+
+
+def projections_per_particle(options: Options) -> int:
+    """e2refinemulti's automatic --sep, where a speed is given or its defaults are asked for; else 1."""
+    speed = options.speed or DEFAULT_SPEED if options.preset == "eman2" else options.speed
+    return max(1, 6 - speed) if speed else 1
+
+
+def angular_step(nx: int, apix: float, targetres: float, speed: int) -> float:
+    """EMAN2's automatic step in degrees: 89.99 / ceil(810 / ((speed + 3) √(4300 / B))), B the box, or 2 nx apix /
+    targetres where that is less.
+    """
+    wanted = 2 * nx * apix / targetres if targetres > 4 * apix else nx
+    return 89.99 / np.ceil(810 / ((speed + 3) * np.sqrt(4300 / wanted)))
+
+
+def good_box(least: float) -> int:
+    """The smallest even number from `least` on without prime factors above 7."""
+    n = int(np.ceil(least / 2) * 2)
+    while True:
+        rest = n
+        for prime in SMALL_PRIMES:
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return n
+        n += 2
+
+
+def eman_simcmp(target: float, ctf: bool) -> str:
+    """e2refinemulti's automatic comparator of the score."""
+    return f"frc:snrweight=1:maxres={max(7.0, target):g}" if ctf and target <= 18 else f"frc:maxres={target:g}"
+
+
+def first_shrink(nx: int) -> int:
+    """e2refinemulti's automatic factor of the first search."""
+    return 4 if nx >= LARGE_BOX else 2
+
+
+def classiter(options: Options, grid: Grid, target: float) -> int:
+    """e2refinemulti's automatic rounds of class averaging: more where the target is coarse."""
+    if options.orientgen is not None or target <= 4 * grid.apix:
+        return 1
+    return 3 if target > 12 else 2 if target > 8 else 1

@@ -1,0 +1,62 @@
+"""Projections of maps over their asymmetric units, as e2project3d makes them."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from mpirefine.distribution.team import Team
+from mpirefine.distribution.window import Window
+from mpirefine.errors import InputError
+from mpirefine.maths.geometry.symmetry import elements
+from mpirefine.program import logs
+from mpirefine.program.catalogue import build, build_optional
+from mpirefine.program.eman2 import support
+from mpirefine.program.start import defaults
+from mpirefine.program.start.inputs import read_maps
+from mpirefine.steps.eman2.choices import Views
+from mpirefine.steps.eman2.stacks import projection_headers
+from mpirefine.steps.eman2.views import generated_views, project
+from mpirefine.storage.images import check_writable
+
+
+def project_maps_to_stack(args: argparse.Namespace, team: Team) -> None:
+    """Collective. What the command of the same name does; InputError or ParameterError for what it cannot use."""
+    logs.start(team.rank, team.size, 0)
+    volumes, apix, symmetries, views = support.prepare_on_root(team, prepare_project, args)
+    orientations = team.from_root(generated_views, views, symmetries)
+    nx = volumes.shape[-1]
+    with Window(team, (len(orientations), nx, nx), np.float32) as window:
+        made = project(team, window, orientations, volumes, views, apix)
+        support.write_from_root(
+            team,
+            args.outfile,
+            list(made.images) if team.is_root else None,
+            apix,
+            projection_headers(orientations, args.maps),
+        )
+    logs.say(f"{len(orientations)} projections of {len(volumes)} maps in {args.outfile}")
+
+
+def prepare_project(args: argparse.Namespace) -> tuple[np.ndarray, float, tuple[str, ...], Views]:
+    """On rank 0. Maps (m, z, y, x), Å per voxel, symmetries, and how to project."""
+    check_writable(args.outfile, headers=True)
+    problems: list[str] = []
+    maps, apix, names = read_maps(",".join(args.maps), problems)
+    if len({len(volume) for volume in maps}) > 1:
+        problems.append(
+            "maps of different boxes: " + ", ".join(f"{name} {len(volume)}" for name, volume in zip(names, maps))
+        )
+    if problems:
+        raise InputError(*problems)
+    symmetries = tuple(name.lower() for name in defaults.per_model(args.sym, len(maps), "--sym"))
+    for name in symmetries:
+        elements(name)  # a helix has views too
+    views = Views(
+        build("projectors", args.projector),
+        build("orientgens", args.orientgen),
+        args.prethreshold,
+        postprocess=build_optional("processors", args.postprocess),
+    )
+    return np.stack(maps), args.apix or apix[0] or 1.0, symmetries, views

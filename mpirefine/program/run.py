@@ -1,0 +1,185 @@
+"""A refinement from beginning to end: started in a folder of its own, or taken up again. The only driver."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+
+import mpirefine
+from mpirefine.distribution.team import Team
+from mpirefine.errors import FormatError
+from mpirefine.program import logs
+from mpirefine.program.loop import Loop
+from mpirefine.program.options import Options, validate
+from mpirefine.program.reports.iteration import Reports
+from mpirefine.program.results import checkpoint, outputs, run_folder
+from mpirefine.program.start.inputs import input_files
+from mpirefine.program.start.setup import Session, open_session
+from mpirefine.steps.state import State
+from mpirefine.storage.eman2.json import write_json
+from mpirefine.storage.run import fingerprint
+from mpirefine.storage.run.runfile import RunFile, library_version
+
+log = logging.getLogger(__name__)
+
+
+def start(options: Options, team: Team) -> None:
+    """Collective. A new refinement in a folder of its own; with --check it ends before anything is written.
+
+    InputError or ParameterError with every complaint, StorageFailure when the disk is full.
+    """
+    began = time.monotonic()
+    logs.start(team.rank, team.size, options.verbose)
+    log.info("mpirefine %s on %d ranks", mpirefine.__version__, team.size)
+    session = open_session(options, team)
+    state = piloted(session)
+    if options.check:
+        log.info("everything was found and read; nothing was done (--check)")
+        return
+    resolved, ctx = session.resolved.options, session.context
+    inputs = fingerprint.take(team, team.from_root(input_files, resolved, session.inputs))
+    folder = team.from_root(make_folder, resolved)
+    header = {
+        "options": resolved.to_json(),
+        "asked": options.to_json(),
+        "versions": json.dumps(versions()),
+        "inputs": inputs,
+        "ranks": team.size,
+        "radius": ctx.plan.radius * ctx.grid.apix,
+    }
+    with RunFile.create(folder, team, header) as run_file:
+        Driver(session, run_file, began).from_the_start(state)
+
+
+def take_up(folder: Path, team: Team, changes: Mapping[str, Any]) -> None:
+    """Collective. Go on from the last whole iteration of a run, or its start, on any number of ranks.
+
+    `changes` are options that may differ from the first start. InputError when there is no run, or when its inputs are
+    no longer what they were.
+    """
+    began = time.monotonic()
+    logs.start(team.rank, team.size, int(changes.get("verbose", 1)))
+    with RunFile.open(folder, team) as run_file:
+        options = replace(Options.from_json(run_file.header["options"]), **changes)
+        run_file.inputs.check(thorough=True)
+        options = replace(options, radius=float(run_file.header["radius"]))
+        validate(options)
+        if team.is_root:
+            logs.into(folder)
+        session = open_session(options, team, Options.from_json(run_file.header["asked"]))
+        state = last_whole(session, run_file)
+        log.info(
+            "mpirefine on %d ranks takes up %s after iteration %d of %d",
+            team.size,
+            folder,
+            state.iteration,
+            options.iter,
+        )
+        driver = Driver(session, run_file, began)
+        if not state.iteration:
+            driver.from_the_start(piloted(session))
+        else:
+            session.clock.take_up(folder / "timing.json", state.iteration)
+            if state.iteration >= session.context.settings.iterations or state.converged:
+                log.info("nothing is left to do: writing the results again")
+            driver.to_the_end(state, owed=True)
+
+
+def piloted(session: Session) -> State:
+    """Collective. The state that the first iteration begins with.
+
+    InputError when particles and maps have opposite contrast.
+    """
+    with session.clock.iteration(0), session.clock("pilot"):
+        return session.method.first(session.state, session.context)
+
+
+def make_folder(options: Options) -> Path:
+    """On rank 0. The folder of the run, with its log begun and the options in EMAN2's file for them.
+
+    InputError when it cannot be made.
+    """
+    folder = run_folder.create(options.path)
+    logs.into(folder)
+    write_json(folder / "0_refine_parms.json", asdict(options))
+    log.info("results in %s", folder)
+    return folder
+
+
+def last_whole(session: Session, run_file: RunFile) -> State:
+    """Collective. The state after the last iteration that is whole, or that of the start.
+
+    Damaged iterations are named and set aside.
+    """
+    for iteration in reversed(run_file.iterations()):
+        try:
+            return checkpoint.read(run_file, iteration, session.state, session.context)
+        except FormatError as damage:
+            kept = run_file.set_aside(iteration).name
+            log.warning("warning: %s: it is kept as %s, and the one before is taken", damage, kept)
+    return session.state
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A session with its run file; `began` is when the command did, by the monotonic clock."""
+
+    session: Session
+    run_file: RunFile
+    began: float
+
+    def from_the_start(self, state: State) -> None:
+        """Collective. From the starting maps, as the pilot left them, to the end."""
+        ctx = self.session.context
+        with ctx.team.together("writing the starting maps"):
+            if ctx.team.is_root:
+                outputs.write_maps(self.run_file.folder, state, self.session.resolved, ctx.grid)
+        self.to_the_end(state)
+
+    def to_the_end(self, state: State, *, owed: bool = False) -> None:
+        """Collective. From `state` to what the user takes away; with `owed`, its own report was not written yet."""
+        session, folder, ctx = self.session, self.run_file.folder, self.session.context
+        reports = Reports(session, folder, self.began)
+        if owed:
+            reports.after_iteration(state)
+        loop = Loop(session.method, ctx, session.clock, self.run_file, reports.after_iteration)
+        state = loop.refine(state)
+        with ctx.team.together("writing half-maps"):
+            if ctx.team.is_root and state.halves is not None:
+                outputs.write_halves(
+                    folder, state.iteration, state.halves, ctx.grid, session.resolved.options.map_suffix
+                )
+        conclusion = session.method.last(state, ctx)
+        with ctx.team.together("writing maps"):
+            if conclusion.hard_maps is not None:
+                outputs.write_hard_maps(folder, state.iteration, conclusion.hard_maps, session.resolved, ctx.grid)
+        sizes = outputs.write_particles(folder, session.inputs, session.resolved.options, state, ctx)
+        session.clock.write(folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
+        reports.at_the_end(state, conclusion.differences)
+        self._say_results(state, sizes)
+
+    def _say_results(self, state: State, sizes: tuple[int, ...]) -> None:
+        """Collective. The last lines of the log."""
+        ctx, folder = self.session.context, self.run_file.folder
+        of_maps = ", ".join(f"{size} of map {m}" for m, size in enumerate(sizes, 1))
+        log.info("%d particles: %s; %d set aside", ctx.partition.n, of_maps, ctx.partition.n - sum(sizes))
+        there = ctx.team.from_root(outputs.what_is_there, folder, state.iteration)
+        log.info("done in %.0f s: %s in %s", time.monotonic() - self.began, there, folder)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides numbers."""
+    return {
+        "mpirefine": mpirefine.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "h5py": library_version(),
+    }

@@ -1,0 +1,74 @@
+"""The rows of a particle file that a rank has, and their pixels."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from mpirefine.data.partition import Partition
+from mpirefine.distribution import reduce
+from mpirefine.distribution.team import Team
+from mpirefine.maths.image.background import outside_circle
+from mpirefine.program.options import Options
+from mpirefine.program.reports.images import background_report
+from mpirefine.steps.shared.particles import OUTLIER, REASONS, OwnParticles
+from mpirefine.storage.particle_file import ParticleInput
+from mpirefine.storage.stack import ParticleStack
+
+log = logging.getLogger(__name__)
+NAMED_ROWS = 10  # rows that a warning names
+
+
+def read_own(
+    team: Team,
+    source: ParticleInput | None,
+    partition: Partition,
+    box: int,
+    *,
+    keep_pixels: bool,
+    outside: np.ndarray | None = None,
+) -> OwnParticles:
+    """Collective. The own rows of a particle file that rank 0 has read, and their pixels of `box` x `box`.
+
+    `outside` (y, x) bool as in OwnParticles. InputError when a stack cannot be read.
+    """
+    table = team.scatter([source.table.take(block.as_slice) for block in partition] if source is not None else None)
+    with team.together("reading particles"):
+        return OwnParticles(table, ParticleStack(table), box, keep_pixels=keep_pixels, outside=outside)
+
+
+def read_normalised(
+    team: Team, source: ParticleInput | None, partition: Partition, box: int, radius: float, options: Options
+) -> OwnParticles:
+    """Collective. As `read_own`, with backgrounds beyond `radius` (pixels) brought to mean 0, no slope and deviation 1.
+
+    Rank 0 says what was found. InputError when a stack cannot be read.
+    """
+    outside = None if options.no_normalise else outside_circle(box, radius)
+    particles = read_own(team, source, partition, box, keep_pixels=not options.lowmem, outside=outside)
+    if outside is not None:
+        found = particles.background
+        columns = np.column_stack([found.level, found.slope, found.scale, particles.set_aside])
+        values = reduce.gather_rows(team, columns, partition)
+        if values is not None:
+            log.info("%s", background_report(values[values[:, 4] == 0], box))
+    reason = reduce.gather_rows(team, particles.reason, partition)
+    if reason is not None:
+        _warn_of_unusable(reason)
+    return particles
+
+
+def _warn_of_unusable(reason: np.ndarray) -> None:
+    """On rank 0. Name particles that are set aside, by their codes (p,) of REASONS."""
+    for code, text in enumerate(REASONS[1:OUTLIER], 1):
+        rows = np.flatnonzero(reason == code)
+        if len(rows):
+            log.warning(
+                "%d of %d particles are set aside because %s: rows %s%s",
+                len(rows),
+                len(reason),
+                text,
+                ", ".join(str(r + 1) for r in rows[:NAMED_ROWS]),
+                " ..." if len(rows) > NAMED_ROWS else "",
+            )

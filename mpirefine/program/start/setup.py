@@ -1,0 +1,186 @@
+"""From options to a context, a method and a first state: everything between the command line and the loop."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mpirefine.data.grid import Grid
+from mpirefine.data.partition import Partition
+from mpirefine.distribution.team import Team
+from mpirefine.maths.likelihood.search_plan import SearchPlan
+from mpirefine.program import logs
+from mpirefine.program.eman2 import components
+from mpirefine.program.launcher import check_threads
+from mpirefine.program.options import Options
+from mpirefine.program.performance.timing import Clock
+from mpirefine.program.settings import settings_of
+from mpirefine.program.start import defaults
+from mpirefine.program.start.inputs import Inputs, read_inputs, read_twins, with_signs
+from mpirefine.program.start.own_particles import read_normalised
+from mpirefine.program.start.sanity import field_warnings, uncorrected
+from mpirefine.steps.eman2.choices import Choices
+from mpirefine.steps.eman2.class_averages import ParticleSet
+from mpirefine.steps.eman2.method import Eman2
+from mpirefine.steps.eman2.scores import FlippedParticles
+from mpirefine.steps.eman2.state import Eman2State
+from mpirefine.steps.eman2.twins import check_twins
+from mpirefine.steps.likelihood.method import Likelihood
+from mpirefine.steps.likelihood.search.particle_side import CHUNK
+from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.shared.half_sets import settle
+from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.shared.seeds import SeedPlan, Seeds, prepare_seeds
+from mpirefine.steps.state import Context, Method, Noise, RingLimits, State
+
+log = logging.getLogger(__name__)
+LEAST_RESOLUTION = 60.0  # Å; matching never falls back to fewer rings than this
+
+
+@dataclass(frozen=True)
+class Session:
+    """A refinement ready to loop."""
+
+    context: Context
+    method: Method[Any]  # its state type is that of `state`
+    state: State
+    clock: Clock
+    resolved: defaults.Resolved
+    inputs: Inputs | None  # rank 0
+    notes: tuple[str, ...]  # rank 0: every automatic choice, in words
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What rank 0 decides from options and inputs, and hands to all."""
+
+    grid: Grid
+    particles: int
+    resolved: defaults.Resolved
+    choices: Choices | None  # components of EMAN2's way, where that is asked for
+
+
+def open_session(options: Options, team: Team, asked: Options | None = None) -> Session:
+    """Collective. Reads, checks, decides and says so; `asked` is what was typed when a run is taken up again.
+
+    InputError or ParameterError on all ranks, with every complaint.
+    """
+    check_threads(team, options.threads)
+    with team.together("reading the input"):
+        inputs, decisions = read_and_decide(options, asked) if team.is_root else (None, None)
+    decisions = team.bcast(decisions)
+    options, grid, resolved = decisions.resolved.options, decisions.grid, decisions.resolved
+    if team.is_root:
+        log.info(
+            "%d particles of %d px, %.3f Å/px; %d maps",
+            decisions.particles,
+            grid.nx,
+            grid.apix,
+            len(resolved.symmetries),
+        )
+    seeds = None
+    with team.together("preparing the starting maps"):
+        if inputs is not None:
+            inputs = with_signs(inputs, options)
+            seeds = starting_maps(inputs, resolved, grid)
+    radius, resolution = team.bcast((seeds.radius, seeds.resolution) if seeds is not None else None)
+    partition = Partition.even(decisions.particles, team.size, quantum=CHUNK)
+    extent = radius / grid.apix + resolved.maxshift
+    source = inputs.particles if inputs is not None else None
+    particles = read_normalised(team, source, partition, grid.nx, extent, options)
+    settle(team, particles, partition, options.seed)
+    clock = Clock(team)
+    context = Context(
+        team=team,
+        settings=settings_of(options, resolved.mass),
+        grid=grid,
+        symmetries=resolved.symmetries,
+        partition=partition,
+        particles=particles,
+        plan=SearchPlan(grid.nx, radius / grid.apix, resolved.maxshift, options.delta),
+        limits=ring_limits(grid, resolved, resolution),
+        clock=clock,
+        masks=seeds.masks if seeds is not None else None,
+        progress=logs.progress,
+    )
+    volumes = seeds.volumes if seeds is not None else None
+    method, state = method_and_state(options, decisions.choices, context, volumes, inputs)
+    notes: tuple[str, ...] = ()
+    if inputs is not None and seeds is not None:
+        notes = tell_choices(inputs, resolved, seeds, grid, method.describe(context))
+    return Session(context, method, state, clock, resolved, inputs, notes)
+
+
+def read_and_decide(options: Options, asked: Options | None) -> tuple[Inputs, Decisions]:
+    """On rank 0. Inputs, and every automatic choice; InputError or ParameterError with every complaint."""
+    inputs = read_inputs(options, fresh=asked is None)
+    grid, table = inputs.particles.grid, inputs.particles.table
+    resolved, choices = defaults.resolve(options, grid, len(inputs.maps)), None
+    if options.by_classes:
+        resolved, choices = components.set_up(resolved, grid, table.ctf, asked or options)
+    inputs = replace(inputs, twins=read_twins(resolved.options, inputs.particles))
+    return inputs, Decisions(grid, len(table), resolved, choices)
+
+
+def starting_maps(inputs: Inputs, resolved: defaults.Resolved, grid: Grid) -> Seeds:
+    """On rank 0."""
+    options = resolved.options
+    plan = SeedPlan(
+        copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
+        method=options.seeds_from,
+        targetres=resolved.targetres,
+        radius=options.radius,
+        seed=options.seed,
+        symmetries=resolved.symmetries,
+        coarse=not options.by_classes,
+        align=options.align_sym,
+    )
+    return prepare_seeds(inputs.maps, inputs.apix, inputs.names, inputs.masks, grid, plan)
+
+
+def ring_limits(grid: Grid, resolved: defaults.Resolved, resolution: float) -> RingLimits:
+    """Of maps that start with a `resolution` in Å; only the likelihood matches on coarse rings first."""
+    target = int(min(round(grid.ring(resolved.targetres)), grid.nx // 2 - 1))
+    least = int(min(target, max(defaults.LEAST_RINGS, round(grid.ring(LEAST_RESOLUTION)))))
+    first = int(np.clip(round(grid.ring(resolution)), min(defaults.LEAST_RINGS, target), target))
+    return RingLimits(target, least, first if first < target and not resolved.options.by_classes else 0)
+
+
+def method_and_state(
+    options: Options, choices: Choices | None, ctx: Context, volumes: np.ndarray | None, inputs: Inputs | None
+) -> tuple[Method[Any], State]:
+    """Collective. The way to refine, and the state before its pilot; InputError when filtered twins do not fit."""
+    table, shells = ctx.particles.table, ctx.grid.nx // 2 + 1
+    groups, own = len(table.group_names), len(table)
+    noise = Noise(np.ones((groups, shells)), np.ones(groups))
+    rings = (ctx.limits.first or ctx.limits.target,) * ctx.models
+    names = tuple(inputs.names) if inputs is not None else ()
+    kind: type[State] = LikelihoodState if choices is None else Eman2State
+    state = kind(0, noise, rings, table.half, np.ones(own, np.float32), np.ones(own), volumes=volumes)
+    if choices is None:
+        return Likelihood(names), state
+    flipped = FlippedParticles(ctx.particles, ctx.grid.apix)
+    twins = read_filtered(options, ctx, inputs) if options.usefilt else None
+    images = ParticleSet(flipped, None if twins is None else FlippedParticles(twins, ctx.grid.apix))
+    return Eman2(choices, images, options.input, options.map_suffix, names), state
+
+
+def read_filtered(options: Options, ctx: Context, inputs: Inputs | None) -> OwnParticles:
+    """Collective. Own filtered twins of --usefilt; InputError when they are not those of the particles."""
+    source = inputs.twins if inputs is not None else None
+    twins = read_normalised(ctx.team, source, ctx.partition, ctx.grid.nx, ctx.plan.radius + ctx.plan.maxshift, options)
+    check_twins(ctx, twins, options.usefilt or "")
+    return twins
+
+
+def tell_choices(inputs: Inputs, resolved: defaults.Resolved, seeds: Seeds, grid: Grid, search: str) -> tuple[str, ...]:
+    """On rank 0. Every automatic choice and what looks wrong, in words, which are said."""
+    fields = field_warnings(grid, inputs.maps, inputs.apix, inputs.names)
+    lens = uncorrected(inputs.particles.aberrations, resolved.targetres, seeds.radius)
+    notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, *fields, *lens, search)
+    for note in notes:
+        log.log(logging.WARNING if note.startswith("warning:") else logging.INFO, "%s", note)
+    return notes

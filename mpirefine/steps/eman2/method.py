@@ -1,0 +1,84 @@
+"""EMAN2's way, as e2refinemulti goes about it: scores by comparators, class averages, maps of those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mpirefine.steps.eman2.average import AverageClasses
+from mpirefine.steps.eman2.choices import Choices
+from mpirefine.steps.eman2.class_averages import ParticleSet
+from mpirefine.steps.eman2.classify import ChooseBest
+from mpirefine.steps.eman2.postprocess import FinishMaps
+from mpirefine.steps.eman2.project import ProjectViews
+from mpirefine.steps.eman2.reconstruct import MakeMaps
+from mpirefine.steps.eman2.simmx import Score
+from mpirefine.steps.eman2.stacks import stack_bytes, stacks_of_iteration
+from mpirefine.steps.eman2.state import Eman2State
+from mpirefine.steps.likelihood.pilot import pilot
+from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.shared.converge import Converge
+from mpirefine.steps.shared.empty_classes import EmptyClasses
+from mpirefine.steps.state import Conclusion, Context, ImageStack, Step
+from mpirefine.steps.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Eman2:
+    """Scores, hard assignment, class averages and reconstructions by EMAN2's components.
+
+    `source` is the particle file and `map_suffix` that of maps, as EMAN2's headers name them; `names` of the starting
+    maps are for complaints.
+    """
+
+    choices: Choices
+    images: ParticleSet
+    source: str
+    map_suffix: str
+    names: tuple[str, ...] = ()
+
+    def describe(self, ctx: Context) -> str:
+        """The search, in words."""
+        search = self.choices.search
+        first = f"all projections by correlation first, the best {search.kept} by " if search.first else ""
+        return f"search: {first}{search.matching.align.name} and {search.matching.cmp.name}"
+
+    def first(self, state: Eman2State, ctx: Context) -> Eman2State:
+        """Collective. Of the pilot only what it says of contrast and half-sets is used.
+
+        InputError when particles and maps have opposite contrast.
+        """
+        blank = LikelihoodState(
+            state.iteration, state.noise, state.rings, state.half, state.trust, state.grey, volumes=state.volumes
+        )
+        return replace(state, half=pilot(blank, ctx, self.names).half)
+
+    def steps(self, work: Workspace) -> Sequence[Step[Eman2State]]:
+        """The steps of one iteration."""
+        choices, breaksym = self.choices, self.choices.views.breaksym
+        return (
+            ProjectViews(choices.views, work),
+            Score(choices.search, choices.automask, self.images.scored),
+            ChooseBest(),
+            AverageClasses(choices.rounds, self.images),
+            MakeMaps(choices.maps, breaksym),
+            FinishMaps(own_filter=choices.maps.postprocess is None),
+            EmptyClasses(),
+            Converge(),
+        )
+
+    def stacks(self, state: Eman2State, ctx: Context) -> Sequence[ImageStack]:
+        """Collective. EMAN2's projections_II, classmx_II, classes_II and cls_result_II, on rank 0."""
+        return stacks_of_iteration(state, ctx, self.source, self.map_suffix)
+
+    def stack_bytes(self, state: Eman2State, ctx: Context) -> int:
+        """On the disk, of the stacks of an iteration with as many projections as the state has."""
+        return stack_bytes(state, ctx)
+
+    def released(self, state: Eman2State) -> Eman2State:
+        """Without projections and class averages."""
+        return replace(state, projections=None, classes=())
+
+    def last(self, state: Eman2State, ctx: Context) -> Conclusion:
+        """Nothing: assignment is hard already, and scores are no probabilities that a test could rest on."""
+        return Conclusion()

@@ -1,0 +1,84 @@
+"""Step: maps filtered by their half-maps, masked, and brought to the frame and hand of the first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.distribution import reduce
+from mpirefine.maths.eman2.processors.spectrum import wiener_by_fsc
+from mpirefine.maths.fourier.fsc import resolution_at
+from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC, supported
+from mpirefine.maths.geometry.align_maps import onto
+from mpirefine.steps.eman2.state import Eman2State
+from mpirefine.steps.shared.masks import solvent
+from mpirefine.steps.state import Context
+
+WIENER_STRETCH = 1.2  # e2refinemulti's sscale: maps keep features to this much beyond where the FSC falls
+
+
+@dataclass(frozen=True)
+class FinishMaps:
+    """The views of the particles go with the maps. With `own_filter` maps are filtered here, else by a processor."""
+
+    own_filter: bool
+    name = "postprocess"
+
+    def run(self, state: Eman2State, ctx: Context) -> Eman2State:
+        """Collective."""
+        resolution, finished = [], None
+        with ctx.team.together("finishing the maps"):
+            if ctx.team.is_root:
+                resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
+                finished = self._finished(state, ctx)
+        resolution, origins = ctx.team.bcast((resolution, finished.origins if finished else None))
+        rotation = reduce.bcast_array(ctx.team, finished.rotation if finished else None)
+        matched_to = tuple(ctx.grid.resolution(r) for r in state.rings)
+        return replace(
+            state,
+            volumes=finished.volumes if finished else None,
+            halves=finished.halves if finished else None,
+            orientations=replace(state.orientations, rotation=rotation),
+            origins=origins,
+            summary=replace(state.summary, resolution=tuple(resolution), matched_to=matched_to),
+        )
+
+    def _finished(self, state: Eman2State, ctx: Context) -> FinishedMaps:
+        """On rank 0."""
+        assert state.halves is not None
+        origins, volumes = np.zeros((ctx.models, 3)), state.root_volumes.copy()
+        halves, rotation = state.halves.copy(), state.orientations.rotation.copy()
+        for m, volume in enumerate(volumes):
+            if not volume.any():
+                continue
+            if self.own_filter:
+                volumes[m] = filtered(volume, supported(state.curves["half_fsc"][m], state.rings[m]), ctx)
+            volumes[m] *= solvent(volumes[m], m, ctx)
+            if m and volumes[0].any():
+                move = onto(volumes[m], volumes[0], ctx.grid, ctx.symmetries[m], ctx.symmetries[0])
+                volumes[m], halves[m] = move(volumes[m]), np.stack([move(half) for half in halves[m]])
+                part = state.orientations.of_model(m)
+                rotation[part], origins[m] = move.views(rotation[part]), move.origin
+        return FinishedMaps(volumes, halves, rotation, origins)
+
+
+@dataclass(frozen=True)
+class FinishedMaps:
+    """Maps (m, z, y, x), half-maps (m, 2, z, y, x), rotations (r, 3, 3) of the projections in the maps' new frames, and
+    where the old origins lie in them (m, 3), in voxels.
+    """
+
+    volumes: np.ndarray
+    halves: np.ndarray
+    rotation: np.ndarray
+    origins: np.ndarray
+
+
+def filtered(volume: np.ndarray, curve: np.ndarray, ctx: Context) -> np.ndarray:
+    """A map (z, y, x) with a Wiener filter by the SNR that the FSC (k,) of its half-maps tells.
+
+    e2refinemulti takes the FSC between maps, which removes what they differ in.
+    """
+    frequency = np.arange(len(curve)) / ctx.grid.length
+    return wiener_by_fsc(volume, ctx.grid.apix, fscfile=np.stack([frequency[1:], curve[1:]], -1), sscale=WIENER_STRETCH)

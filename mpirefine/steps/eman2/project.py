@@ -1,0 +1,31 @@
+"""Step: maps on rank 0 to real projections in a window of each node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.steps.eman2.choices import Views
+from mpirefine.steps.eman2.state import Eman2State
+from mpirefine.steps.eman2.views import generated_views, project
+from mpirefine.steps.state import Context
+from mpirefine.steps.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ProjectViews:
+    """Every map over its asymmetric unit."""
+
+    views: Views
+    work: Workspace
+    name = "project"
+
+    def run(self, state: Eman2State, ctx: Context) -> Eman2State:
+        """Collective."""
+        nx = ctx.grid.nx
+        seed = int(np.random.default_rng([ctx.settings.seed, state.iteration]).integers(2**31))
+        orientations = ctx.team.from_root(generated_views, self.views, ctx.symmetries, state.dropped, seed)
+        window = self.work.window(ctx.team, (len(orientations), nx, nx))
+        projections = project(ctx.team, window, orientations, state.volumes, self.views, ctx.grid.apix)
+        return replace(state, orientations=orientations, projections=projections)

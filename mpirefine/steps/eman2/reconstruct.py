@@ -1,0 +1,92 @@
+"""Step: a map of each model's class averages, and two of those of its particles' halves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.maths.fourier.half_maps import half_curves
+from mpirefine.steps.eman2.choices import MapMaking
+from mpirefine.steps.eman2.map_making import MadeMap, Slices, make_map
+from mpirefine.steps.eman2.stacks import map_header
+from mpirefine.steps.eman2.state import Eman2State
+from mpirefine.steps.state import Context
+
+
+@dataclass(frozen=True)
+class ModelMaps:
+    """The map of one model, and its half-maps (z, y, x) on rank 0; (model, half) without particles, on all ranks."""
+
+    whole: MadeMap
+    halves: list[np.ndarray | None]
+    lone: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class MakeMaps:
+    """Maps by `how`; with `breaksym` without symmetry."""
+
+    how: MapMaking
+    breaksym: bool = False
+    name = "reconstruct"
+
+    def run(self, state: Eman2State, ctx: Context) -> Eman2State:
+        """Collective."""
+        parts = [self._model(m, state, ctx) for m in range(ctx.models)]
+        root = ctx.team.is_root
+        curves = [half_maps_fsc(m, part, state, ctx) for m, part in enumerate(parts)] if root else []
+        names = curves[0] if curves else ()
+        summary = replace(
+            state.summary,
+            class_averages=tuple((len(part.whole.used), len(part.whole.left_out)) for part in parts),
+            lone_halves=tuple(half for part in parts for half in part.lone),
+        )
+        source = f"classes_{state.iteration:02d}.hdf"
+        return replace(
+            state,
+            previous=state.volumes,
+            volumes=np.stack([part.whole.volume for part in parts]) if root else None,
+            halves=np.array([part.halves for part in parts]) if root else None,
+            map_headers=tuple(map_header(part.whole, source) for part in parts),
+            curves={**state.curves, **{name: np.array([curve[name] for curve in curves]) for name in names}},
+            summary=summary,
+        )
+
+    def _model(self, model: int, state: Eman2State, ctx: Context) -> ModelMaps:
+        """Collective. Half-maps are made of the same class averages as the map, in one pass, as they are."""
+        team, nx, apix = ctx.team, ctx.grid.nx, ctx.grid.apix
+        symmetry = "c1" if self.breaksym else ctx.symmetries[model]
+        whole = make_map(team, slices_of(state, model), nx, symmetry, apix, self.how)
+        plain = replace(self.how, passes=1, postprocess=None, structure_factor=None)
+        halves, filled = [], []
+        for half in (0, 1):
+            part = slices_of(state, model, half)
+            filled.append(sum(team.allgather(float(part.weight.sum()))) > 0)
+            part = part.take(np.isin(part.number, whole.used))
+            halves.append(make_map(team, part, nx, symmetry, apix, plain).volume)
+        lone = [(model, half) for half in (0, 1) if filled[1 - half] and not filled[half]]
+        return ModelMaps(whole, halves, lone)
+
+
+def half_maps_fsc(model: int, maps: ModelMaps, state: Eman2State, ctx: Context) -> dict[str, np.ndarray]:
+    """On rank 0. FSC curves of the half-maps of one model."""
+    first, second = maps.halves
+    assert first is not None and second is not None
+    rng = np.random.default_rng([ctx.settings.seed, state.iteration, model])
+    return half_curves((first, second), ctx.mask_of(model), rng)
+
+
+def slices_of(state: Eman2State, model: int, half: int | None = None) -> Slices:
+    """Own class averages of a map, or of one half of its particles."""
+    of_map = [one for one in state.classes if state.orientations.model[one.number] == model]
+    own = [(one.number, one.average) for one in of_map if one.average is not None]
+    number = np.array([at for at, _ in own], int)
+    images = [average.image if half is None else average.halves[half] for _, average in own]
+    weight = np.array([float(average.used.sum() if half is None else average.half_count[half]) for _, average in own])
+    snr = [average.snr_total if half is None else average.half_snr[half] for _, average in own]
+    known = bool(own) and all(curve is not None for curve in snr)
+    filtered = np.array([bool(average.wiener_filtered) for _, average in own]) if known else None
+    stack = np.stack(images) if own else np.zeros((0, 0, 0), np.float32)
+    curves = np.stack([curve for curve in snr if curve is not None]) if known else None
+    return Slices(stack, state.orientations.rotation[number], weight, number, curves, filtered)

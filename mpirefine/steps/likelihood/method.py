@@ -1,0 +1,96 @@
+"""The program's own way: by likelihood, with soft assignment over all maps and views."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.steps.likelihood.average import Average
+from mpirefine.steps.likelihood.classify import Classify
+from mpirefine.steps.likelihood.held_out_test import compare_maps
+from mpirefine.steps.likelihood.noise import Reestimate
+from mpirefine.steps.likelihood.pilot import pilot
+from mpirefine.steps.likelihood.postprocess import Postprocess
+from mpirefine.steps.likelihood.project import Project
+from mpirefine.steps.likelihood.reconstruct import Reconstruct
+from mpirefine.steps.likelihood.simmx import Simmx
+from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.likelihood.trust import Trust
+from mpirefine.steps.shared.converge import Converge
+from mpirefine.steps.shared.empty_classes import EmptyClasses
+from mpirefine.steps.shared.split_merge import Exchange
+from mpirefine.steps.state import Conclusion, Context, ImageStack, Step
+from mpirefine.steps.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Posterior of every particle over maps and projections, soft class sums, Wiener-filtered maps.
+
+    `names` of the starting maps are for complaints.
+    """
+
+    names: tuple[str, ...] = ()
+
+    def describe(self, ctx: Context) -> str:
+        """The first iteration's search, in words."""
+        if ctx.settings.fixed_poses:
+            return "poses: angles and shifts of the particle file; only the map is chosen"
+        levels = ctx.plan.levels(ctx.limits.first or ctx.limits.target)
+        fine = levels.fine_grid.n_rings
+        return (
+            f"search: directions every {levels.coarse_delta:.2f}° then {levels.fine_delta:.2f}°, rings "
+            f"1-{levels.coarse_grid.n_rings} then 1-{fine} ({ctx.grid.resolution(fine):.1f} Å), {levels.fine_angles} "
+            f"in-plane angles, shifts to {ctx.plan.maxshift:g} px every {levels.coarse_step:g} then "
+            f"{levels.fine_step:g} px, the best poses again at {levels.refined_angles} angles and "
+            f"{levels.refined_step:g} px: steps follow from the particle radius and the resolution in use"
+        )
+
+    def first(self, state: LikelihoodState, ctx: Context) -> LikelihoodState:
+        """Collective. What a few particles say of maps, noise and contrast.
+
+        InputError when particles and maps have opposite contrast.
+        """
+        state = pilot(state, ctx, self.names)
+        scale = state.noise.scale
+        groups = f"; {len(scale)} noise groups have {scale.min():.2f} to {scale.max():.2f} of the mean"
+        log.info("grey scale of every starting map: found from the particles%s", "" if len(scale) == 1 else groups)
+        return state
+
+    def steps(self, work: Workspace) -> Sequence[Step[LikelihoodState]]:
+        """The steps of one iteration."""
+        search = Exchange(), Project(work), Simmx(), Trust(), Classify()
+        maps = Average(work.store), Reestimate(), Reconstruct(), Postprocess(), EmptyClasses(), Converge()
+        return (*search, *maps)
+
+    def stacks(self, state: LikelihoodState, ctx: Context) -> Sequence[ImageStack]:
+        """None: class averages are in the run file."""
+        return ()
+
+    def stack_bytes(self, state: LikelihoodState, ctx: Context) -> int:
+        """None."""
+        return 0
+
+    def released(self, state: LikelihoodState) -> LikelihoodState:
+        """Without the references."""
+        return replace(state, references=None)
+
+    def last(self, state: LikelihoodState, ctx: Context) -> Conclusion:
+        """Collective. Maps of every particle in its best projection only, and the test of the split."""
+        return Conclusion(hard_maps(state, ctx), compare_maps(state, ctx))
+
+
+def hard_maps(state: LikelihoodState, ctx: Context) -> np.ndarray | None:
+    """Collective. (m, z, y, x) on rank 0 from all particles, those held out too, each in its best projection only."""
+    weight = np.zeros_like(state.assignments.weight)
+    used = np.flatnonzero(state.assignments.model >= 0)
+    weight[used, state.assignments.best[used]] = state.trust[used]
+    state = replace(state, assignments=replace(state.assignments, weight=weight))
+    for step in (Average(None), Reconstruct(), Postprocess()):
+        state = step.run(state, ctx)
+    return state.volumes

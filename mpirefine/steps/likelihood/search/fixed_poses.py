@@ -1,0 +1,91 @@
+"""Particles at the poses of their file: only the map is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from mpirefine.data.poses import Candidates
+from mpirefine.distribution import reduce
+from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.likelihood.central_slices import slices
+from mpirefine.maths.likelihood.model import matching, ring_means, transfer
+from mpirefine.maths.likelihood.posterior import log_sum_exp
+from mpirefine.steps.likelihood.search.spectra import centred_spectrum, chunk_of, full_points, pixels_of_rings
+from mpirefine.steps.state import Context, State, amplitude
+
+Images = Callable[[np.ndarray], np.ndarray]  # own rows (n,) to pixels (n, y, x)
+
+
+def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images) -> Candidates:
+    """Collective. One candidate for every map: the log-likelihood at the pose of the file, to be averaged into the
+    projection next to it. `images` gives the pixels of own `rows`.
+    """
+    table, maps, temperature = ctx.particles.table, ctx.models, ctx.temperature(state.iteration)
+    live = [m for m in range(maps) if m not in state.dropped]
+    match = np.stack(
+        [
+            _likelihood_terms(state, ctx, rows, m, images) if m in live else np.zeros((len(rows), 2))
+            for m in range(maps)
+        ],
+        1,
+    )
+    value = np.where(np.isin(np.arange(maps), live), match[..., 0] - 0.5 * match[..., 1], -np.inf)
+    found = Candidates.empty(len(rows), maps, maps)
+    for m in live:
+        found.reference[:, m], found.angle[:, m], found.mirror[:, m] = nearest(
+            state, m, ctx.symmetries[m], table.rotation[rows]
+        )
+    found.reference[ctx.particles.set_aside[rows]] = -1
+    chance = np.exp(value - log_sum_exp(value, 1)[:, None])
+    return replace(
+        found,
+        score=(-value).astype(np.float32),
+        evidence=value / temperature,
+        shift=np.repeat(table.shift[rows][:, None], maps, axis=1).astype(np.float32),
+        model_evidence=value / temperature,
+        match=np.einsum("pm,pmx->px", chance, match),
+    )
+
+
+def _likelihood_terms(state: State, ctx: Context, rows: np.ndarray, model: int, images: Images) -> np.ndarray:
+    """Collective. (n, 2) Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² of own rows and one map at the poses of the file."""
+    table, points, out = ctx.particles.table, full_points(ctx), np.zeros((len(rows), 2))
+    volume = reduce.bcast_array(ctx.team, state.root_volumes[model] if ctx.team.is_root else None)
+    pixels = pixels_of_rings(ctx, state.rings[model])
+    for start in range(0, len(rows), chunk_of(ctx)):
+        span = slice(start, start + chunk_of(ctx))
+        own = rows[span]
+        ctf = table.ctf.take(own) if table.ctf is not None else None
+        scale = amplitude(state, ctx, own)[:, None, None]
+        projection = scale * slices(volume, table.rotation[own], points, ctx.settings.threads)
+        curve = transfer(ctf, ctx.grid)
+        data = centred_spectrum(images(own), table.shift[own], points) * matching(curve, ctf)
+        weight = pixels / state.noise.sigma2[table.group[own]]
+        for part, values in enumerate(((data * projection.conj()).real, np.abs(projection * curve) ** 2)):
+            out[span, part] = (ring_means(values, ctx.grid) * weight).sum(axis=1)
+    return out
+
+
+def nearest(state: State, model: int, symmetry: str, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row of the map's projection with the view nearest to each rotation (n, 3, 3) or one of its copies, in-plane angle
+    and mirror from there.
+    """
+    part, copies = state.orientations.of_model(model), operations(symmetry)
+    own = state.orientations.rotation[part]
+    best, found = np.full(len(rotation), -1.0), [np.zeros(len(rotation), kind) for kind in (np.int32, np.float32, bool)]
+    for copy, opposite in product(copies, (False, True)):
+        turned = rotation @ copy
+        cosine = turned[:, 2] @ own[:, 2].T * (-1 if opposite else 1)
+        row = cosine.argmax(axis=1)
+        sign = np.array([1.0, -1.0, -1.0] if opposite else [1.0, 1.0, 1.0])[:, None]
+        away = np.einsum("nij,nkj->nik", turned, own[row] * sign)
+        angle = np.arctan2(away[:, 0, 1] - away[:, 1, 0], away[:, 0, 0] + away[:, 1, 1])
+        better = cosine.max(axis=1) > best
+        best = np.maximum(best, cosine.max(axis=1))
+        for old, new in zip(found, (part.start + row, angle, np.full(len(rotation), opposite))):
+            old[better] = new[better]
+    return found[0], found[1], found[2]

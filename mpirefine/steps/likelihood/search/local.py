@@ -1,0 +1,48 @@
+"""The search near the last view of each particle, with --local."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpirefine.data.poses import Candidates
+from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.likelihood.pose_search import shift_window
+from mpirefine.steps.likelihood.search.everywhere import Matcher
+from mpirefine.steps.likelihood.search.spectra import weighted
+from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.state import Context
+
+LOCAL_SHIFTS = 2.0  # fine steps round the last shift
+
+
+class LocalMatcher(Matcher):
+    """Scores the views of every map and the shifts near the last ones, at all in-plane angles."""
+
+    def __init__(self, state: LikelihoodState, ctx: Context):
+        super().__init__(state, ctx)
+        fine, local = state.projected.fine.orientations, ctx.settings.local
+        self.views = [
+            (fine.of_model(m), fine.rotation[fine.of_model(m), 2], operations(name))
+            for m, name in enumerate(ctx.symmetries)
+        ]
+        assert local is not None and state.last is not None
+        self.least_cosine, self.last = np.cos(np.radians(local)), state.last
+
+    def chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
+        """As in `Matcher`, but there are no coarse scores: the result is (p, 0)."""
+        images = weighted(self.ctx, self.state, rows, images_pyx, self.mask)
+        fine = self.sides[1].each(rows, images, self.state)
+        for p, (row, place) in enumerate(zip(rows, range(places.start, places.stop))):
+            window = shift_window(self.fine, self.last.shift[row][None], LOCAL_SHIFTS * self.state.sampling.fine_step)
+            window = window if len(window) else np.arange(len(self.fine.shifts))
+            self.fine_search.search(fine[p], self.near(self.last.rotation[row, 2]), window, found, place)
+        return np.empty((len(rows), 0), np.float32)
+
+    def near(self, view: np.ndarray) -> np.ndarray:
+        """Fine projections of every map near a view (3,), its symmetry copies and opposites; at least the nearest one."""
+        chosen = []
+        for rows, views, copies in self.views:
+            if len(views):
+                cosine = np.abs(views @ (view @ copies).T).max(axis=1)
+                chosen.append(rows.start + np.flatnonzero(cosine >= min(self.least_cosine, cosine.max())))
+        return np.concatenate(chosen)

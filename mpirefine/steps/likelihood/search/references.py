@@ -1,0 +1,113 @@
+"""Central slices of every map on both grids of directions, prepared for matching, once per node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpirefine.data.partition import Partition
+from mpirefine.data.poses import Orientations
+from mpirefine.distribution import reduce
+from mpirefine.distribution.window import Window
+from mpirefine.maths.fourier.polar import PolarGrid
+from mpirefine.maths.geometry.directions import nearest_cells, projection_directions
+from mpirefine.maths.likelihood.central_slices import POINTS_PER_CALL, polar_slices
+from mpirefine.maths.likelihood.correlation import NORM_ORDERS, norm_matrices, reference_matrices
+from mpirefine.maths.likelihood.references import PreparedLevel, References
+from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.state import Context
+from mpirefine.steps.workspace import Workspace
+
+
+def grid_of_directions(ctx: Context, delta: float, iteration: int, dropped: tuple[int, ...] = ()) -> Orientations:
+    """Orientations of all maps, one list; the grid is turned at random, by seed and iteration alone: maps are compared
+    on the same views.
+    """
+    rotation, model = [], []
+    for m, symmetry in enumerate(ctx.symmetries):
+        views = projection_directions(symmetry, delta, rng=np.random.default_rng([ctx.settings.seed, iteration]))[
+            : 0 if m in dropped else None
+        ]
+        rotation.append(views)
+        model.append(np.full(len(views), m, np.int32))
+    return Orientations(np.concatenate(rotation), np.concatenate(model))
+
+
+def cells(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...]) -> tuple[np.ndarray, ...]:
+    """For each coarse projection, the fine projections of its map that lie nearest to it; possibly none."""
+    children = []
+    for m, symmetry in enumerate(symmetries):
+        f, c = fine.of_model(m), coarse.of_model(m)
+        if f.start == f.stop:
+            continue
+        cell = nearest_cells(fine.rotation[f], coarse.rotation[c], symmetry)
+        order = np.argsort(cell, kind="stable")
+        bounds = np.searchsorted(cell[order], np.arange(c.stop - c.start + 1))
+        children += [order[lo:hi] + f.start for lo, hi in zip(bounds[:-1], bounds[1:])]
+    return tuple(children)
+
+
+@dataclass(frozen=True)
+class LevelWindows:
+    """Windows of one level that are being filled, as in PreparedLevel."""
+
+    orientations: Orientations
+    grid: PolarGrid
+    matrices: Window
+    power: Window
+    uneven: Window
+
+    @classmethod
+    def make(
+        cls, ctx: Context, work: Workspace, orientations: Orientations, grid: PolarGrid, shape: tuple[int, int]
+    ) -> LevelWindows:
+        """Collective. `shape` is the number of in-plane angles and that of orders of uneven norm terms."""
+        (angles, orders), count, rings = shape, len(orientations), grid.n_rings
+        shapes = (count, angles, rings), (count, rings), (count, orders, rings)
+        return cls(orientations, grid, *(work.window(ctx.team, shape) for shape in shapes))
+
+    def sealed(self) -> PreparedLevel:
+        """Collective. The level, read-only."""
+        for window in (self.matrices, self.power, self.uneven):
+            window.seal()
+        matrices = self.matrices.array
+        return PreparedLevel(
+            self.orientations, self.grid, matrices.shape[1], matrices, self.power.array, self.uneven.array
+        )
+
+
+def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> LikelihoodState:
+    """Collective. The state with maps (rank 0) as references on both levels, in windows that `work` frees."""
+    levels = ctx.plan.levels(state.finest)
+    deltas = levels.fine_delta, levels.coarse_delta
+    fine, coarse = (
+        ctx.team.from_root(grid_of_directions, ctx, delta, state.iteration, state.dropped) for delta in deltas
+    )
+    orders = 2 * len(NORM_ORDERS) if ctx.particles.table.ctf is not None else 0
+    windows = [
+        LevelWindows.make(ctx, work, coarse, levels.coarse_grid, (levels.coarse_angles, 0)),
+        LevelWindows.make(ctx, work, fine, levels.fine_grid, (levels.fine_angles, orders)),
+    ]
+    for m in range(ctx.models):
+        volume = reduce.bcast_array(ctx.team, state.root_volumes[m] if ctx.team.is_root else None)
+        for level in windows:
+            fill(ctx, volume, state.rings[m], m, level)
+    ready = [level.sealed() for level in windows]
+    references = References(ready[0], ready[1], cells(fine, coarse, ctx.symmetries))
+    return replace(state, orientations=fine, levels=levels, references=references)
+
+
+def fill(ctx: Context, volume: np.ndarray, rings: int, model: int, level: LevelWindows) -> None:
+    """Project a map (z, y, x) on this rank's share of the node's rows; 0 beyond `rings`, its own limit of matching."""
+    rows = level.orientations.of_model(model)
+    batch = max(1, POINTS_PER_CALL // int(np.prod(level.grid.half_shape)))
+    share = Partition.even(rows.stop - rows.start, ctx.team.node.size)[ctx.team.node.rank]
+    matrices, power, uneven = level.matrices.writable, level.power.writable, level.uneven.writable
+    for part in share.chunks(batch):
+        span = slice(rows.start + part.start, rows.start + part.stop)
+        half = polar_slices(volume, level.orientations.rotation[span], level.grid, ctx.settings.threads)
+        half[:, level.grid.radii > rings] = 0
+        power[span] = reference_matrices(half, matrices[span])
+        if uneven.shape[1]:
+            norm_matrices(half, uneven[span])

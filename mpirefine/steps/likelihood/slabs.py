@@ -1,0 +1,65 @@
+"""The padded Fourier volume in kz slabs: insertion of class sums, and the distributed transform back to a map."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpirefine.data.partition import Block, Partition
+from mpirefine.distribution import reduce
+from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.likelihood.class_sums import ClassSums, sparse_rings
+from mpirefine.maths.likelihood.fourier_volume import Slab, crop_axis, kernel_correction
+from mpirefine.steps.state import Context, State
+
+PAD = 2  # padding of the Fourier volume: trilinear insertion wants twice the box
+INSERT_SAMPLES = 1 << 18  # samples inserted together, at least ...
+SLAB_SHARE = 16  # ... and a sixteenth of a slab's voxels, over all of which their sum is added
+FLOP_PER_SAMPLE = 8 * 6 * 2  # eight voxels of six numbers
+
+
+def padded_box(nx: int) -> int:
+    """Edge of the padded Fourier volume."""
+    return PAD * nx
+
+
+def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab) -> None:
+    """Insert the filled classes of a reduced block into the own slab, under every symmetry operation of their map."""
+    keep = sparse_rings(sums.polar, ctx.plan.radius, ctx.plan.full_radius)
+    area = np.repeat(sums.polar.quadrature / keep.sum(axis=1), keep.sum(axis=1)).astype(np.float32)
+    points = np.concatenate([sums.polar.points[keep], np.zeros((keep.sum(), 1))], -1) * PAD
+    step = max(1, max(INSERT_SAMPLES, slab.sums.shape[1] // SLAB_SHARE) // len(points))
+    filled = np.flatnonzero(sums.count.sum(axis=1) > 0)
+    model = state.orientations.model[block.as_slice][filled]
+    for m, symmetry in enumerate(ctx.symmetries):
+        for group in np.array_split(filled[model == m], -(-int((model == m).sum()) // step) or 1):
+            if not len(group):
+                continue
+            values = (sums.signal[group][..., keep] * area).astype(np.complex64).transpose(1, 0, 2).reshape(2, -1)
+            weights = (sums.weight[group][..., keep] * area).astype(np.float32).transpose(1, 0, 2).reshape(2, -1)
+            positions = points @ state.orientations.rotation[block.start + group]
+            for operation in operations(symmetry):
+                done = slab.insert(m, (positions.reshape(-1, 3) @ operation).astype(np.float32), values, weights)
+                ctx.clock.count(FLOP_PER_SAMPLE * done)
+
+
+def inverse_transform(ctx: Context, spectrum_lkh: np.ndarray, box: int) -> np.ndarray | None:
+    """Collective. Map (z, y, x) float32 on rank 0 from kz slabs of a padded half-spectrum, cropped to the particles'
+    box.
+
+    Along ky in the slab, cropped; then an Alltoall gives every rank all kz of some rows y; then along kz and kx.
+    """
+    from scipy import fft
+
+    nx, team = ctx.grid.nx, ctx.team
+    planes, rows = Partition.even(box, team.size), Partition.even(nx, team.size)
+    partial = crop_axis(fft.ifft(spectrum_lkh, axis=1), 1, nx)
+    received = reduce.exchange(team, [np.ascontiguousarray(partial[:, part.as_slice]) for part in rows])
+    mine = rows[team.rank]
+    columns = np.concatenate([r.reshape(planes[i].size, mine.size, box // 2 + 1) for i, r in enumerate(received)])
+    columns = crop_axis(fft.ifft(columns, axis=0), 0, nx)
+    real = crop_axis(fft.irfft(columns, n=box, axis=2), 2, nx)
+    gathered = reduce.gather_rows(team, np.ascontiguousarray(real.transpose(1, 0, 2), np.float32), rows)
+    if gathered is None:
+        return None
+    axis = kernel_correction(nx, box)
+    return (gathered.transpose(1, 0, 2) / (axis[:, None, None] * axis[:, None] * axis)).astype(np.float32)

@@ -1,0 +1,31 @@
+"""What the likelihood's steps hand on beside the state that both ways share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpirefine.maths.likelihood.fourier_volume import Slab
+from mpirefine.maths.likelihood.references import References
+from mpirefine.maths.likelihood.search_plan import LevelPlan
+from mpirefine.steps.state import State
+
+
+@dataclass(frozen=True)
+class LikelihoodState(State):
+    """The refinement by likelihood between two steps."""
+
+    levels: LevelPlan | None = None  # sampling of this iteration's search
+    references: References | None = None  # projections prepared for matching, in windows of the iteration
+    slab: Slab | None = None  # own kz planes of the Fourier sums, maps × halves
+
+    @property
+    def sampling(self) -> LevelPlan:
+        """The levels, once maps are projected."""
+        assert self.levels is not None, "maps were not projected yet"
+        return self.levels
+
+    @property
+    def projected(self) -> References:
+        """The references, once maps are projected."""
+        assert self.references is not None, "maps were not projected yet"
+        return self.references

@@ -1,0 +1,81 @@
+"""Own particles brought to the frame of their projections and added to class sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpirefine.data.partition import Block
+from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform
+from mpirefine.maths.image.masks import soft_sphere
+from mpirefine.maths.likelihood.class_sums import ClassSums, Placing, to_projection, transfer_power_in_projection
+from mpirefine.steps.likelihood.search.spectra import weighted
+from mpirefine.steps.state import Context, State, amplitude
+
+CHUNK = 64  # (particle, projection) pairs turned together
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """(particle, class) pairs that contribute to class sums, sorted by class; arrays (n,).
+
+    `particle` and `place` are row and column of the candidates, `reference` is the class.
+    """
+
+    particle: np.ndarray
+    place: np.ndarray
+    reference: np.ndarray
+
+    @classmethod
+    def of(cls, state: State) -> Contributions:
+        """Own pairs with a weight."""
+        particle, place = np.nonzero(state.assignments.weight > 0)
+        reference = state.candidates.reference[particle, place]
+        order = np.argsort(reference, kind="stable")
+        return cls(particle[order], place[order], reference[order])
+
+    def of_classes(self, block: Block) -> Contributions:
+        """Pairs of a range of classes, in order of particle."""
+        lo, hi = np.searchsorted(self.reference, [block.start, block.stop])
+        order = np.argsort(self.particle[lo:hi], kind="stable") + lo
+        return Contributions(self.particle[order], self.place[order], self.reference[order])
+
+
+class Turner:
+    """Adds own particles to class sums: weighted by the noise, and moved, turned and mirrored to their projection."""
+
+    def __init__(self, state: State, ctx: Context, polar: PolarGrid, orders: int):
+        self.state, self.ctx, self.polar, self.orders = state, ctx, polar, orders
+        self.transform = PolarTransform(polar, 16, ctx.settings.threads)
+        self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
+        rings = polar.radii.astype(int)
+        transforms = 2 * polar.half_shape[0]  # along the rings, forth and back
+        self._flop_per_pair = transforms * polar.n_angles * 5 * np.log2(polar.n_angles)
+        self.precision = (1 / state.noise.sigma2)[:, rings]
+
+    def add(self, pairs: Contributions, block: Block, sums: ClassSums) -> None:
+        """Add the pairs of one block of classes to `sums`, in place."""
+        found, table = self.state.candidates, self.ctx.particles.table
+        for start in range(0, len(pairs.particle), CHUNK):
+            span = slice(start, start + CHUNK)
+            particle, place = pairs.particle[span], pairs.place[span]
+            rows, again = np.unique(particle, return_inverse=True)
+            images = weighted(self.ctx, self.state, rows, self.ctx.particles.images(rows), self.mask)
+            samples = self.transform(images)[again]
+            placing = Placing(found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place])
+            samples = to_projection(samples, placing, self.polar, self.orders)
+            strength = amplitude(self.state, self.ctx, particle)[:, None] ** 2
+            power = (strength * self.precision[table.group[particle]]).astype(np.float32)[:, :, None]
+            if table.ctf is not None:
+                power = power * transfer_power_in_projection(
+                    table.ctf.take(particle), placing, self.polar, self.ctx.grid
+                )
+            self.ctx.clock.count(len(particle) * self._flop_per_pair)
+            sums.add(
+                pairs.reference[span] - block.start,
+                self.state.half[particle],
+                self.state.assignments.weight[particle, place],
+                samples,
+                np.broadcast_to(power, (len(particle), *self.polar.half_shape)),
+            )

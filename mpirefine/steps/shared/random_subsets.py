@@ -1,0 +1,32 @@
+"""The first iteration of starting maps that are alike: a map is drawn for every particle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mpirefine.data.keys import HANDED_OUT, uniform
+from mpirefine.data.poses import Candidates
+from mpirefine.maths.likelihood.posterior import log_sum_exp
+from mpirefine.steps.state import Context, State
+
+
+def draws_maps(state: State, ctx: Context) -> bool:
+    """Whether a map is drawn for every particle: in the first iteration of starting maps that are alike."""
+    return ctx.settings.random_subsets and state.iteration == 1
+
+
+def with_drawn_maps(state: State, ctx: Context) -> Candidates:
+    """Candidates with each particle's map replaced by one drawn by its image's name.
+
+    The maps are alike, so that the views found in one hold in all of them.
+    """
+    found, start = state.candidates, np.array([state.orientations.of_model(m).start for m in range(ctx.models)])
+    drawn = (uniform(ctx.particles.table.key, HANDED_OUT) * ctx.models).astype(int)
+    used = found.reference >= 0
+    own = state.orientations.model[found.reference]
+    evidence = np.full_like(found.model_evidence, -np.inf)
+    evidence[np.arange(len(found)), drawn] = log_sum_exp(found.model_evidence, 1)
+    moved = np.where(used, found.reference - start[own] + start[drawn][:, None], -1)
+    return replace(found, reference=moved.astype(np.int32), model_evidence=evidence)

@@ -1,0 +1,76 @@
+"""What an iteration found, in numbers that all ranks have: for the report, the run file and the decisions of later steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from mpirefine.steps.settings import OnEmpty
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How much particles moved since the iteration before."""
+
+    moved: float  # share of the particles that changed map
+    view_change: float  # degrees, median of those that kept their map
+    shift_change: float  # Å, median of those that kept their map
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Coarse matching of seeds made from one map, as decided at the end of an iteration."""
+
+    continues: bool  # the next iteration is matched on coarse rings too
+    trial: Literal["none", "begins", "kept", "undone"] = "none"  # of a merge and split of maps
+    freed: int = -1  # map that is given up when a trial begins ...
+    split: int = -1  # ... and the one that is split into it and itself
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One iteration in numbers, the same on all ranks. Maps, halves and classes count from 0; m runs over maps."""
+
+    posteriors: bool = True  # particles have probabilities; by class averages they have scores only
+    particles: int = 0  # that take part
+    hard: tuple[float, ...] = ()  # (m,) share of the particles with this best map
+    soft: tuple[float, ...] = ()  # (m,) sum of the particles' probabilities of the map, as a share
+    certainty: tuple[tuple[int, ...], ...] = ()  # (m, bin) particles of the map by its probability, bins over 0 .. 1
+    coverage: tuple[float, ...] = ()  # (m,) share of the directions of Fourier space that the views sample
+    maps_per_particle: float = 1.0  # exponential of the mean entropy of the posteriors
+    projections_per_particle: float = 0.0  # that a particle contributes to, mean
+    likelihood: float = 0.0  # mean log-likelihood (or minus score) of the best poses
+    outliers: int = 0  # particles that no map explains: weight 0
+    doubtful: int = 0  # particles with a weight between 0 and 1
+    grey_spread: float = 0.0  # standard deviation of the particles' grey scales within their groups
+    lone_halves: tuple[tuple[int, int], ...] = ()  # (map, half) without particles beside a half that has some
+    class_averages: tuple[tuple[int, int], ...] = ()  # (m, 2) in the map, left out of it; () by likelihood
+    resolution: tuple[float, ...] = ()  # (m,) Å by the half-maps, nan where unknown
+    matched_to: tuple[float, ...] = ()  # (m,) Å, the finest shell used for matching
+    empty: tuple[tuple[int, OnEmpty], ...] = ()  # maps with hardly any particles, and what was done
+    same: tuple[tuple[int, int], ...] = ()  # pairs of maps that agree within their noise
+    dropped: tuple[int, ...] = ()  # maps that take no part from the next iteration on
+    motion: Motion | None = None  # None in the first iteration
+    coarse: Coarse | None = None  # None where all rings are in use
+    stopped: str = ""  # why the refinement ends here
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Plain values for JSON; tuples become lists there."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, JsonValue]) -> Summary:
+        """Inverse of `to_json` after a way through JSON. TypeError for values of another version."""
+        plain = {name: _tuples(value) for name, value in values.items()}
+        for name, kind in (("motion", Motion), ("coarse", Coarse)):
+            part = values.get(name)
+            plain[name] = kind(**part) if isinstance(part, dict) else None
+        return cls(**plain)  # type: ignore[arg-type]
+
+
+def _tuples(value: JsonValue) -> object:
+    """Lists, at any depth, as tuples."""
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
