@@ -76,7 +76,7 @@ def shared_tmp(team):
 def quiet():
     """No handler of a run or command stays, and no log file open."""
     yield
-    logs.start(0, 1, 0)
+    logs.set_up(0, 1, 0)
 
 
 @pytest.fixture(scope="session")

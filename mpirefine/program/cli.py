@@ -48,6 +48,7 @@ class Parser(argparse.ArgumentParser):
         logs.say(self.format_help())
 
     def error(self, message: str) -> NoReturn:
+        """ParameterError with the nearest spelling of unknown options."""
         if message.startswith("unrecognized arguments:"):
             words = [w for w in message.split(": ", 1)[1].split() if w.startswith("-")] or [message.split(": ", 1)[1]]
             known = [o for action in self._actions for o in action.option_strings]
@@ -68,7 +69,7 @@ def usage() -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Run a command line; raises RefineError for mistakes. MPI starts only inside commands that need it."""
+    """Run a command line; ParameterError for an unknown command, RefineError for other mistakes. MPI starts only inside commands that need it."""
     if not argv:
         logs.say(usage())
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from mpirefine.program.start.own_particles import read_own
 from mpirefine.steps.shared.half_sets import settle
 from mpirefine.storage.atomic import beside
 from mpirefine.storage.images import read_volumes
-from mpirefine.storage.particle_file import LISTS, STAR, read_particles
+from mpirefine.storage.particle_file import LISTS, STAR, ParticleInput, read_particles
 
 log = logging.getLogger(__name__)
 HALVES = ("even", "odd")
@@ -38,7 +38,7 @@ def refine_halves(options: Options, team: Team) -> None:
     if options.check:
         run.start(options, team)
         return
-    logs.start(team.rank, team.size, options.verbose)
+    logs.set_up(team.rank, team.size, options.verbose)
     folder = split_particles(options, team)
     for name in HALVES:
         twins = half_path(folder, name, options.usefilt) if options.usefilt else None
@@ -47,32 +47,45 @@ def refine_halves(options: Options, team: Team) -> None:
     team.from_root(compare_halves, folder, options.map_suffix)
 
 
-def split_particles(options: Options, team: Team) -> Path:
-    """Collective. The folder, with the particles of each half in its sets, and their filtered twins. Copies of an image
-    are in one half.
+@dataclass(frozen=True)
+class Sources:
+    """On rank 0. The folder of both refinements, the particle file, and that of filtered twins, if any."""
 
-    Halves are those of the particle file where they are sound, else drawn apart from those that a refinement draws.
+    folder: Path
+    particles: ParticleInput
+    twins: ParticleInput | None
+
+
+def read_sources(options: Options) -> Sources:
+    """On rank 0. InputError for files or a folder that cannot be used."""
+    particles = read_particles(options.input, options.apix, ctf=not options.no_ctf)
+    twins = read_particles(options.usefilt, options.apix, ctf=False) if options.usefilt else None
+    folder = run_folder.make_with_sets(run_folder.of_many(options.path))
+    return Sources(folder, particles, twins)
+
+
+def split_particles(options: Options, team: Team) -> Path:
+    """Collective. The folder, with the particles of each half in its sets, and their filtered twins.
+
+    Copies of an image are in one half. Halves are those of the particle file where they are sound, else drawn apart
+    from those that a refinement draws.
     """
-    source = twins = folder = None
     with team.together("reading the particles"):
-        if team.is_root:
-            source = read_particles(options.input, options.apix, ctf=not options.no_ctf)
-            twins = read_particles(options.usefilt, options.apix, ctf=False) if options.usefilt else None
-            folder = run_folder.of_many(options.path)
-            run_folder.make_with_sets(folder)
-    count, box = team.bcast((len(source.table), source.grid.nx) if source is not None else None)
+        sources = read_sources(options) if team.is_root else None
+    count, box = team.bcast(None if sources is None else (len(sources.particles.table), sources.particles.grid.nx))
     partition = Partition.even(count, team.size)
-    particles = read_own(team, source, partition, box, keep_pixels=False)
+    particles = read_own(team, sources.particles if sources else None, partition, box, keep_pixels=False)
     settle(team, particles, partition, options.seed)
     table = particles.table
     own = all(team.allgather(table.subset is not None and np.array_equal(table.subset, table.half)))
     half = reduce.gather_rows(team, table.half if own else halves(table.key, EVEN_ODD), partition)
     with team.together("writing the halves"):
-        if team.is_root:
-            for path, stack in [(options.input, source), *([(options.usefilt, twins)] if twins is not None else [])]:
-                for number, name in enumerate(HALVES):
-                    stack.subset(half_path(folder, name, path), np.flatnonzero(half == number))
-    return team.bcast(folder)
+        if sources is not None:
+            for path, source in ((options.input, sources.particles), (options.usefilt, sources.twins)):
+                if path is not None and source is not None:
+                    for number, name in enumerate(HALVES):
+                        source.subset(half_path(sources.folder, name, path), np.flatnonzero(half == number))
+    return team.bcast(sources.folder if sources is not None else None)
 
 
 def half_path(folder: Path, name: str, source: str) -> str:

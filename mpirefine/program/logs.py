@@ -18,7 +18,7 @@ PLAIN_SECONDS = 15.0  # between lines of progress where there is no terminal
 _state: dict[str, Any] = {"root": False, "verbose": 0}
 
 
-def start(rank: int, size: int, verbose: int) -> None:
+def set_up(rank: int, size: int, verbose: int) -> None:
     """Set up logging of a run: called once on every rank. What is said before the folder is known is kept for
     `into`.
     """

@@ -38,7 +38,7 @@ def repeat(options: Options, team: Team) -> None:
 
 def compare_runs(folder: Path, options: Options, team: Team) -> None:
     """Collective. Agreement, consensus and undecided particles of finished runs, said and written."""
-    logs.start(team.rank, team.size, options.verbose)
+    logs.set_up(team.rank, team.size, options.verbose)
     log.info("mpirefine %s: what %d runs agree on", mpirefine.__version__, options.runs)
     files = [RunFile.open(run_folder.repeat_path(folder, number), team) for number in range(options.runs)]
     last = [file.iterations()[-1] for file in files]

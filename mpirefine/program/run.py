@@ -37,7 +37,7 @@ def start(options: Options, team: Team) -> None:
     InputError or ParameterError with every complaint, StorageFailure when the disk is full.
     """
     began = time.monotonic()
-    logs.start(team.rank, team.size, options.verbose)
+    logs.set_up(team.rank, team.size, options.verbose)
     log.info("mpirefine %s on %d ranks", mpirefine.__version__, team.size)
     session = open_session(options, team)
     state = piloted(session)
@@ -66,7 +66,7 @@ def take_up(folder: Path, team: Team, changes: Mapping[str, Any]) -> None:
     no longer what they were.
     """
     began = time.monotonic()
-    logs.start(team.rank, team.size, int(changes.get("verbose", 1)))
+    logs.set_up(team.rank, team.size, int(changes.get("verbose", 1)))
     with RunFile.open(folder, team) as run_file:
         options = replace(Options.from_json(run_file.header["options"]), **changes)
         run_file.inputs.check(thorough=True)

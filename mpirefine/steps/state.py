@@ -45,7 +45,7 @@ class State:
 
     iteration: int
     noise: Noise
-    rings: tuple[int, ...]  # (m,) outermost Fourier ring of each map that is used for matching
+    last_rings: tuple[int, ...]  # (m,) outermost Fourier ring of each map that is used for matching
     half: np.ndarray  # (p,) int8, half-set 0 or 1
     trust: np.ndarray  # (p,) float32, 1, or less for particles that fit far worse than their noise group
     grey: np.ndarray  # (p,) float64, grey scale relative to that of the noise group
@@ -70,7 +70,7 @@ class State:
     @property
     def finest(self) -> int:
         """The outermost ring that any map is matched on."""
-        return max(self.rings)
+        return max(self.last_rings)
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -184,6 +184,12 @@ class Context:
     def models(self) -> int:
         """How many maps are refined."""
         return len(self.symmetries)
+
+
+def on_root(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Arrays of one shape that rank 0 has, stacked; None on the other ranks, where they are None."""
+    found = [part for part in parts if part is not None]
+    return np.stack(found) if found else None
 
 
 def amplitude(state: State, ctx: Context, rows: np.ndarray) -> np.ndarray:

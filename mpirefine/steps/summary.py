@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from mpirefine.steps.settings import OnEmpty
 
@@ -64,13 +64,12 @@ class Summary:
     @classmethod
     def from_json(cls, values: Mapping[str, JsonValue]) -> Summary:
         """Inverse of `to_json` after a way through JSON. TypeError for values of another version."""
-        plain = {name: _tuples(value) for name, value in values.items()}
-        for name, kind in (("motion", Motion), ("coarse", Coarse)):
-            part = values.get(name)
-            plain[name] = kind(**part) if isinstance(part, dict) else None
-        return cls(**plain)  # type: ignore[arg-type]
+        return cls(**cast("dict[str, Any]", {name: _value(name, value) for name, value in values.items()}))
 
 
-def _tuples(value: JsonValue) -> object:
-    """Lists, at any depth, as tuples."""
-    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+def _value(name: str, value: JsonValue) -> object:
+    """What a field of Summary holds: parts of it as their classes, and lists, at any depth, as tuples."""
+    if isinstance(value, dict):
+        kind = Motion if name == "motion" else Coarse
+        return kind(**cast("dict[str, Any]", value))
+    return tuple(_value(name, part) for part in value) if isinstance(value, list) else value

@@ -44,7 +44,7 @@ def test_a_map_with_one_half_has_no_resolution_but_keeps_its_rings(team):
         pytest.skip("a particle of map 1 strayed into map 2")
     assert state.summary["one_half"] == [(1, 1)]
     assert (
-        np.isfinite(state.summary["resolution"][0]) and np.isnan(state.summary["resolution"][1]) and state.rings[1] == 9
+        np.isfinite(state.summary["resolution"][0]) and np.isnan(state.summary["resolution"][1]) and state.last_rings[1] == 9
     )
     assert state.summary["same"] == []
     text = iteration_table(dict(state.summary, outliers=0), 1, 8, 1.0)

@@ -113,7 +113,7 @@ def test_symmetry_is_imposed(team):
 def test_postprocess_masks_and_chooses_rings(team):
     _, ctx, state = planted(team)
     state = Postprocess().run(Reconstruct().run(Average().run(state, ctx), ctx), ctx)
-    assert all(ctx.least_rings <= r <= ctx.target_rings for r in state.rings) and len(state.summary["resolution"]) == 2
+    assert all(ctx.least_rings <= r <= ctx.target_rings for r in state.last_rings) and len(state.summary["resolution"]) == 2
     if team.is_root:
         assert not state.volumes[:, 0].any() and state.volumes.any()
 

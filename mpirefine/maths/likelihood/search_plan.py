@@ -22,7 +22,7 @@ REFINED = 2
 
 
 @dataclass(frozen=True)
-class LevelPlan:
+class Sampling:
     """Sampling of one iteration: coarse and fine steps of directions (degrees), rings, in-plane angles tried, shift
     steps (pixels).
 
@@ -57,7 +57,7 @@ class SearchPlan:
         """Radius in pixels of what a shifted particle may cover."""
         return min(self.radius + self.maxshift, self.nx / 2)
 
-    def levels(self, rings: int) -> LevelPlan:
+    def sampling(self, rings: int) -> Sampling:
         """The two levels when rings 1 .. `rings` are trusted."""
         wave = self.nx / rings
         fine = self.delta or math.degrees(FINE_ARC * wave / self.radius)
@@ -71,7 +71,7 @@ class SearchPlan:
             for grid, delta in ((fine_grid, fine), (coarse_grid, coarse))
         ]
         refined = good_length(REFINED * angles[0])
-        return LevelPlan(
+        return Sampling(
             fine, coarse, fine_grid, coarse_grid, angles[0], angles[1], refined, step, 2 * step, step / REFINED
         )
 

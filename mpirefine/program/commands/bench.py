@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
 def main(args: argparse.Namespace, team: Team) -> int:
     """Collective."""
     check_threads(team, args.threads)
-    logs.start(team.rank, team.size, 0)
+    logs.set_up(team.rank, team.size, 0)
     machine, rates = measure(team, args.threads)
     text = json.dumps({"machine": machine.to_json(), "matching": rates}, indent=1)
     with team.together("writing the profile"):

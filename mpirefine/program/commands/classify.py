@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """No MPI: the work is reading the file, which the first rank does."""
+    """No MPI: the work is reading the file, which the first rank does. ParameterError for a --sep that cannot be."""
     if launched_rank() > 0:
         return 0
     check_writable(args.output, headers=True)

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """No MPI; by the first rank."""
+    """No MPI; by the first rank. InputError for maps of different boxes."""
     if launched_rank() > 0:
         return 0
     maps = [read_volumes(name) for name in (args.first, args.second, *([args.mask] if args.mask else []))]

@@ -21,7 +21,7 @@ from mpirefine.storage.images import check_writable
 
 def make_class_averages(args: argparse.Namespace, team: Team) -> None:
     """Collective. What the command of the same name does; InputError or ParameterError for what it cannot use."""
-    logs.start(team.rank, team.size, 1)
+    logs.set_up(team.rank, team.size, 1)
     planes, images, orientations, rounds = support.prepare_on_root(team, prepare_classaverage, args)
     particles, partition = support.read_flipped(team, args.input, args.apix, images.shape[-1])
     twins = support.read_flipped(team, args.usefilt, args.apix, images.shape[-1])[0] if args.usefilt else None
@@ -43,7 +43,10 @@ def make_class_averages(args: argparse.Namespace, team: Team) -> None:
 
 
 def prepare_classaverage(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, Orientations, Rounds]:
-    """On rank 0. The matrix, the references, and how to average."""
+    """On rank 0. The matrix, the references, and how to average.
+
+    InputError or ParameterError for what cannot be used.
+    """
     for name in (args.output, *([args.resultmx] if args.resultmx else [])):
         check_writable(name, headers=True)
     if args.iter < 0:
@@ -82,7 +85,7 @@ def collect(
     made = stack_of(team, found, args.input, args.ref, views.orientations, views.images.shape[-1])
     support.write_from_root(team, args.output, made[0] if made else None, apix, made[1] if made else None)
     if made:
-        filled = sum(header["ptcl_repr"] > 0 for header in made[1])
+        filled = sum(header["ptcl_repr"] != 0 for header in made[1])
         logs.say(f"{filled} class averages of {len(made[1])} projections in {args.output}")
     if args.resultmx:
         support.write_from_root(team, args.resultmx, results(team, found, planes), 1.0)

@@ -45,7 +45,7 @@ COMPONENTS = {
 REQUIRED = ("projector", "orientgen", "simcmp", "simalign", "classalign", "classcmp", "recon")
 
 
-def set_up(resolved: Resolved, grid: Grid, ctf: CTFParams | None, typed: Options) -> tuple[Resolved, Choices]:
+def choose_components(resolved: Resolved, grid: Grid, ctf: CTFParams | None, typed: Options) -> tuple[Resolved, Choices]:
     """On rank 0. The choices and components of scores by comparators and class averages, which some option asks for.
 
     `ctf` are the particles' parameters, `typed` the options before anything was chosen. InputError with every complaint.
@@ -86,7 +86,7 @@ class Built:
         assert component is not None, name
         return component
 
-    def matching(self, kind: str) -> Matching:
+    def components_of(self, kind: str) -> Matching:
         """How images are brought together: `kind` is sim for scores, class for class averages."""
         return Matching(
             self.required(f"{kind}cmp"),
@@ -143,7 +143,7 @@ def make_choices(options: Options, grid: Grid, ctf: bool) -> Choices:
     assert options.shrinks1 is not None and options.shrink is not None and options.sep is not None
     first = max(options.shrinks1, 1) if options.twostage or options.treeclassify else 0
     kept = max(KEPT_LEAST, KEPT_PER_SEP * options.sep)
-    search = Search(built.matching("sim"), mask, options.prefilt, max(options.shrink, 1), first, kept)
+    search = Search(built.components_of("sim"), mask, options.prefilt, max(options.shrink, 1), first, kept)
     return Choices(
         views=views_of(options, built),
         search=search,
@@ -168,7 +168,7 @@ def rounds_of(options: Options, built: Built) -> Rounds:
     """How classes are averaged."""
     assert options.classiter is not None and options.classkeep is not None
     return Rounds(
-        built.matching("class"),
+        built.components_of("class"),
         built["classaverager"] or build("averagers", "mean"),
         options.classiter,
         options.classkeep,

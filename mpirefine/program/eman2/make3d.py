@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,34 +24,27 @@ from mpirefine.storage.images import check_writable, open_images
 
 
 def make_map_of_averages(args: argparse.Namespace, team: Team) -> None:
-    """Collective. What the command of the same name does; InputError or ParameterError for what it cannot use."""
-    logs.start(team.rank, team.size, 1)
-    apix, how, symmetry, *columns = support.prepare_on_root(team, prepare_make3d, args)
+    """Collective. A map in --output; InputError or ParameterError for what it cannot use."""
+    logs.set_up(team.rank, team.size, 1)
+    how, symmetry = team.from_root(prepare_making, args)
+    apix, *columns = support.prepare_on_root(team, read_averages, args)
     slices = Slices(*columns)
     nx = slices.images.shape[-1]
     mine = Partition.even(len(slices.images), team.size)[team.rank]
     made = make_map(team, slices.take(np.arange(mine.start, mine.stop)), nx, symmetry, apix, how)
-    support.write_from_root(
-        team,
-        args.output,
-        [in_box(made.volume, args.outsize or nx)] if team.is_root else None,
-        apix,
-        [map_header(made, args.input)],
-    )
+    whole = None if made.volume is None else [in_box(made.volume, args.outsize or nx)]
+    support.write_from_root(team, args.output, whole, apix, [map_header(made, args.input)])
     logs.say(f"{len(made.used)} class averages in {args.output}, {len(made.left_out)} left out")
 
 
-def prepare_make3d(args: argparse.Namespace) -> tuple:
-    """On rank 0. Å per pixel, how to reconstruct, the symmetry, and the columns of Slices: all averages that are asked
-    for.
-    """
+def prepare_making(args: argparse.Namespace) -> tuple[MapMaking, str]:
+    """On rank 0. How to reconstruct, and the symmetry; InputError or ParameterError for what cannot be used."""
     check_writable(args.output)
     support.check_positive("iter", args.iter)
     support.check_share("keep", args.keep, args.keepsig)
     if args.outsize is not None:
         support.check_positive("outsize", args.outsize)
     (symmetry,) = defaults.check_symmetries([args.sym])
-    factor = load(args.setsf) if args.setsf else None
     how = MapMaking(
         build("reconstructors", args.recon),
         args.pad,
@@ -60,43 +53,42 @@ def prepare_make3d(args: argparse.Namespace) -> tuple:
         args.keepsig,
         build_optional("processors", args.preprocess),
         build_optional("processors", args.postprocess),
-        factor,
+        load(args.setsf) if args.setsf else None,
     )
+    return how, symmetry
+
+
+def read_averages(args: argparse.Namespace) -> tuple[object, ...]:
+    """On rank 0. Å per pixel, and the columns of Slices, of all averages that are asked for; InputError when there are
+    none, or their headers cannot be used.
+    """
     with open_images(args.input) as file:
-        headers = [file.header(i) for i in range(file.count)]
+        every = [file.header(i) for i in range(file.count)]
         chosen = [
             i
-            for i, head in enumerate(headers)
-            if "xform.projection" in head and (args.input_model is None or head.get("model_id") == args.input_model)
+            for i, head in enumerate(every)
+            if "xform.projection" in head and args.input_model in (None, head.get("model_id"))
         ]
         if not chosen:
-            raise InputError(
-                f"{args.input}: no image with xform.projection"
-                + (f" and model_id {args.input_model}" if args.input_model else "")
-                + ": there is nothing to reconstruct"
-            )
+            model = f" and model_id {args.input_model}" if args.input_model else ""
+            raise InputError(f"{args.input}: no image with xform.projection{model}: there is nothing to reconstruct")
         images, apix = file.read(chosen), args.apix or file.apix or 1.0
-
-    def column(key: str, kind: Callable[[Any], Any], default: Any = None) -> list[Any]:
-        values = [headers[i].get(key, default) for i in chosen]
-        return [support.checked(args.input, i, key, value, kind(value)) for i, value in zip(chosen, values)]
-
-    matrix = np.array(column("xform.projection", matrix_of))
-    weight = np.array([1.0] * len(chosen) if args.no_wt else column("ptcl_repr", number_of, 1))
-    snr = [headers[i].get("ctf_snr_total") for i in chosen]
-    known = all(curve is not None for curve in snr)
-    if known and len({np.shape(curve) for curve in snr}) > 1:
+    headers = {i: every[i] for i in chosen}
+    matrix = np.array(header_column(args.input, headers, "xform.projection", matrix_of))
+    counts = header_column(args.input, headers, "ptcl_repr", number_of, 1)
+    weight = np.array([1.0] * len(chosen) if args.no_wt else counts)
+    snr = [curve for head in headers.values() if (curve := head.get("ctf_snr_total")) is not None]
+    if len(snr) == len(chosen) and len({np.shape(curve) for curve in snr}) > 1:
         raise InputError(
             f"{args.input}: header ctf_snr_total: curves of different lengths: the averages are of different boxes "
             "or programs"
         )
-    filtered = np.array([bool(flag) for flag in column("ctf_wiener_filtered", number_of, 0)])
-    # a view's translation moves the projection: the average goes back by it
-    shift = -matrix[:, :2, 3]
+    known = len(snr) == len(chosen)
+    flags = header_column(args.input, headers, "ctf_wiener_filtered", number_of, 0)
+    filtered = np.array([bool(flag) for flag in flags])
+    shift = -matrix[:, :2, 3]  # a view's translation moves the projection: the average goes back by it
     return (
         apix,
-        how,
-        symmetry,
         images,
         matrix[:, :, :3],
         weight,
@@ -105,3 +97,13 @@ def prepare_make3d(args: argparse.Namespace) -> tuple:
         filtered if known else None,
         shift if shift.any() else None,
     )
+
+
+def header_column(
+    name: str, headers: Mapping[int, Mapping[str, Any]], key: str, kind: Callable[[Any], Any], default: Any = None
+) -> list[Any]:
+    """A header value of all images, by their index; InputError when `kind` cannot read one."""
+    return [
+        support.checked(name, i, key, head.get(key, default), kind(head.get(key, default)))
+        for i, head in headers.items()
+    ]

@@ -22,7 +22,7 @@ from mpirefine.storage.images import check_writable, open_images
 
 def process_images(args: argparse.Namespace, team: Team) -> None:
     """Collective. Images are dealt over ranks."""
-    logs.start(team.rank, team.size, 1)
+    logs.set_up(team.rank, team.size, 1)
     processors, count, apix = team.from_root(prepare_proc, args)
     partition = Partition.even(count, team.size)
     mine = partition[team.rank]
@@ -43,7 +43,10 @@ def process_images(args: argparse.Namespace, team: Team) -> None:
 
 
 def prepare_proc(args: argparse.Namespace) -> tuple[list[Component], int, float]:
-    """On rank 0. The processors, how many images there are, Å per pixel."""
+    """On rank 0. The processors, how many images there are, Å per pixel.
+
+    InputError or ParameterError for what cannot be used.
+    """
     check_writable(args.output)
     processors = [build("processors", text) for text in args.process]
     if args.clip is not None:

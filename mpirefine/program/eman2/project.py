@@ -23,7 +23,7 @@ from mpirefine.storage.images import check_writable
 
 def project_maps_to_stack(args: argparse.Namespace, team: Team) -> None:
     """Collective. What the command of the same name does; InputError or ParameterError for what it cannot use."""
-    logs.start(team.rank, team.size, 0)
+    logs.set_up(team.rank, team.size, 0)
     volumes, apix, symmetries, views = support.prepare_on_root(team, prepare_project, args)
     orientations = team.from_root(generated_views, views, symmetries)
     nx = volumes.shape[-1]
@@ -40,7 +40,7 @@ def project_maps_to_stack(args: argparse.Namespace, team: Team) -> None:
 
 
 def prepare_project(args: argparse.Namespace) -> tuple[np.ndarray, float, tuple[str, ...], Views]:
-    """On rank 0. Maps (m, z, y, x), Å per voxel, symmetries, and how to project."""
+    """On rank 0. Maps (m, z, y, x), Å per voxel, symmetries, and how to project; InputError for what cannot be used."""
     check_writable(args.outfile, headers=True)
     problems: list[str] = []
     maps, apix, names = read_maps(",".join(args.maps), problems)

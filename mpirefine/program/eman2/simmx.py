@@ -18,7 +18,7 @@ from mpirefine.storage.images import check_writable
 
 def make_similarity_matrix(args: argparse.Namespace, team: Team) -> None:
     """Collective. What the command of the same name does; InputError or ParameterError for what it cannot use."""
-    logs.start(team.rank, team.size, 1)
+    logs.set_up(team.rank, team.size, 1)
     images, search = support.prepare_on_root(team, prepare_simmx, args)
     particles, partition = support.read_flipped(team, args.particles, args.apix, images.shape[-1])
     count = partition[team.rank].size
@@ -38,7 +38,7 @@ def make_similarity_matrix(args: argparse.Namespace, team: Team) -> None:
 
 
 def prepare_simmx(args: argparse.Namespace) -> tuple[np.ndarray, Search]:
-    """On rank 0. The references, and how to score."""
+    """On rank 0. The references, and how to score; InputError or ParameterError for what cannot be used."""
     check_writable(args.output, headers=True)
     for name in ("shrink", "kept"):
         support.check_positive(name, getattr(args, name))

@@ -84,7 +84,10 @@ def read_any(name: str, apix: float | None) -> ParticleInput:
 
 
 def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:
-    """On rank 0. Images (r, y, x), their views and maps (model_id, from 1 in the file), and Å per pixel."""
+    """On rank 0. Images (r, y, x), their views and maps (model_id, from 1 in the file), and Å per pixel.
+
+    InputError for a file of maps, or headers that cannot be used.
+    """
     with open_images(name) as file:
         if len(file.shape) != 2:
             raise InputError(f"{name}: holds maps, not projections: make them with 'project'")
@@ -136,7 +139,7 @@ def write_from_root(
 ) -> None:
     """Collective. Rank 0's images."""
     with team.together(f"writing {path}"):
-        if team.is_root:
+        if images is not None:
             write_images(path, images, apix, headers)
 
 

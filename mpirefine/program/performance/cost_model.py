@@ -16,7 +16,7 @@ from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.likelihood.class_sums import ClassSums, sparse_rings
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, bands
 from mpirefine.maths.likelihood.pose_search import shift_disc
-from mpirefine.maths.likelihood.search_plan import LevelPlan, SearchPlan
+from mpirefine.maths.likelihood.search_plan import Sampling, SearchPlan
 from mpirefine.steps.likelihood.estimates.noise import SAMPLE
 from mpirefine.steps.likelihood.search.fine import BLOCK_VALUES
 from mpirefine.steps.likelihood.search.particle_side import CHUNK
@@ -61,15 +61,15 @@ class Job:
         return SearchPlan(self.grid.nx, self.radius / self.grid.apix, self.maxshift)
 
     @cached_property
-    def levels(self) -> LevelPlan:
-        return self.plan.levels(int(min(round(self.grid.ring(self.targetres)), self.grid.nx // 2 - 1)))
+    def sampling(self) -> Sampling:
+        return self.plan.sampling(int(min(round(self.grid.ring(self.targetres)), self.grid.nx // 2 - 1)))
 
     @cached_property
     def references(self) -> tuple[int, int]:
         """Projections of all maps on the coarse and on the fine grid."""
         coarse, fine = (
             sum(len(projection_directions(name, delta)) for name in self.symmetries)
-            for delta in (self.levels.coarse_delta, self.levels.fine_delta)
+            for delta in (self.sampling.coarse_delta, self.sampling.fine_delta)
         )
         return coarse, fine
 
@@ -103,7 +103,7 @@ class Job:
         """Work of each step on the busiest rank, in units of its own: the machine's profile holds the seconds of one
         unit.
         """
-        levels, (coarse, fine), own = self.levels, self.references, self.own_particles
+        levels, (coarse, fine), own = self.sampling, self.references, self.own_particles
         coarse_shifts, fine_shifts = (
             len(shift_disc(self.maxshift, step)) for step in (levels.coarse_step, levels.fine_step)
         )
@@ -143,7 +143,7 @@ class Job:
 
     def memory(self, base_mb: float) -> Memory:
         """Bytes of the busiest rank (rank 0, which holds the maps) and of a node."""
-        levels, (coarse, fine), own, maps = self.levels, self.references, self.own_particles, len(self.symmetries)
+        levels, (coarse, fine), own, maps = self.sampling, self.references, self.own_particles, len(self.symmetries)
         shifts = len(shift_disc(self.maxshift, levels.coarse_step))
         references = 4 * (
             coarse * levels.coarse_angles * levels.coarse_grid.n_rings

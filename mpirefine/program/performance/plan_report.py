@@ -20,7 +20,7 @@ def mb(count: float) -> str:
 
 def sizes(job: Job) -> list[str]:
     """What the job consists of."""
-    levels, (coarse, fine) = job.levels, job.references
+    levels, (coarse, fine) = job.sampling, job.references
     return [
         f"{job.particles} particles of {job.grid.nx} px, {job.grid.apix:g} Å/px, {len(job.symmetries)} maps, on "
         f"{job.ranks} ranks, "

@@ -65,7 +65,7 @@ def simulated_context(team: Team, threads: int, clock: Clock) -> tuple[Context, 
     table = ParticleTable((), zeros, rows, rows + own * team.rank, zeros, ("all",), half, made["ctf"])
     radius, count, symmetries = estimate_radius(truth[0], grid), own * team.size, ("c1",) * MAPS
     job = Job(count, grid, symmetries, radius, TARGETRES, MAXSHIFT, team.size, team.node.size)
-    rings = job.levels.fine_grid.n_rings
+    rings = job.sampling.fine_grid.n_rings
     ctx = Context(
         team=team,
         settings=Settings(iterations=1, sep=PROJECTIONS, held_out=0.0, threads=threads),
@@ -99,7 +99,7 @@ def time_an_iteration(team: Team, threads: int) -> tuple[Clock, Job]:
 
 def surviving(job: Job, flop_per_particle: float) -> float:
     """Share of fine pairs that were looked at, from the arithmetic that was counted."""
-    levels, (coarse, fine) = job.levels, job.references
+    levels, (coarse, fine) = job.sampling, job.references
 
     def flop(grid: PolarGrid, angles: int) -> float:
         return Correlator(replace(grid, n_angles=angles), job.plan.radius, 1).flop_per_pair

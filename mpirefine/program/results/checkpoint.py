@@ -32,7 +32,7 @@ def write(writer: IterationWriter, state: AnyState, ctx: Context) -> AnyState:
     for item in ctx.team.bcast(sorted(small)):
         writer.write_array(item, small[item] if ctx.team.is_root else None)
     attributes = {
-        "rings": state.rings,
+        "rings": state.last_rings,
         "history": json.dumps([summary.to_json() for summary in state.history]),
         "converged": state.converged,
         "map_headers": json.dumps([plain_header(header) for header in state.map_headers]),
@@ -109,7 +109,7 @@ def read(run: RunFile, iteration: int, state: AnyState, ctx: Context) -> AnyStat
         state,
         iteration=iteration,
         noise=Noise(small["noise/sigma2"], small["noise/scale"]),
-        rings=tuple(int(r) for r in attributes["rings"]),
+        last_rings=tuple(int(r) for r in attributes["rings"]),
         half=rows["half"],
         trust=rows["trust"],
         grey=rows["grey"],

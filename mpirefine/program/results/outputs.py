@@ -106,9 +106,10 @@ def write_particles(
         "shift_xy": state.last.shift,
         "half": state.half,
     }
-    columns = {
+    gathered = {
         name: reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition) for name, values in own.items()
     }
+    columns = {name: values for name, values in gathered.items() if values is not None}  # on rank 0
     sizes: tuple[int, ...] = ()
     with ctx.team.together("writing particles.star"):
         if inputs is not None:

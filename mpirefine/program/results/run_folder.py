@@ -36,7 +36,7 @@ def create(path: str | None) -> Path:
 
 def of_many(path: str | None) -> Path:
     """On rank 0. The folder for repeated runs, which their first run makes: the one asked for, which may hold some of
-    them, or the next free one.
+    them, or the next free one. InputError when it holds anything else.
     """
     folder = Path(path) if path is not None else next_free()
     if (folder / "run.h5").exists():
@@ -58,7 +58,7 @@ def entries(folder: Path) -> list[str]:
 
 
 def refuse(folder: Path, names: list[str]) -> NoReturn:
-    """The complaint about a folder that is not empty."""
+    """InputError about a folder that is not empty, and the first `names` in it."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     raise InputError(f"--path {folder}: holds {', '.join(names[:NAMED])}{more}: name a new or empty folder")
 
@@ -70,7 +70,7 @@ def next_free() -> Path:
 
 
 def make_with_sets(folder: Path) -> Path:
-    """The folder, with room for sets."""
+    """The folder, with one for sets; InputError when it cannot be made."""
     try:
         (folder / "sets").mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -85,7 +85,10 @@ class PerMap:
 
 
 def per_map(options: Options, maps: int) -> PerMap:
-    """Symmetries, masses and mask numbers, which need nothing but how many maps were given."""
+    """Symmetries, masses and mask numbers, which need nothing but how many maps were given.
+
+    What is wrong with them is in `problems`; no InputError is raised.
+    """
     problems: list[str] = []
     symmetries: tuple[str, ...] = ()
     models, mass = 1, None

@@ -73,14 +73,8 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
         inputs, decisions = read_and_decide(options, asked) if team.is_root else (None, None)
     decisions = team.bcast(decisions)
     options, grid, resolved = decisions.resolved.options, decisions.grid, decisions.resolved
-    if team.is_root:
-        log.info(
-            "%d particles of %d px, %.3f Å/px; %d maps",
-            decisions.particles,
-            grid.nx,
-            grid.apix,
-            len(resolved.symmetries),
-        )
+    maps = len(resolved.symmetries)
+    log.info("%d particles of %d px, %.3f Å/px; %d maps", decisions.particles, grid.nx, grid.apix, maps)
     seeds = None
     with team.together("preparing the starting maps"):
         if inputs is not None:
@@ -93,6 +87,7 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
     particles = read_normalised(team, source, partition, grid.nx, extent, options)
     settle(team, particles, partition, options.seed)
     clock = Clock(team)
+    plan = SearchPlan(grid.nx, radius / grid.apix, resolved.maxshift, options.delta)
     context = Context(
         team=team,
         settings=settings_of(options, resolved.mass),
@@ -100,14 +95,13 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
         symmetries=resolved.symmetries,
         partition=partition,
         particles=particles,
-        plan=SearchPlan(grid.nx, radius / grid.apix, resolved.maxshift, options.delta),
+        plan=plan,
         limits=ring_limits(grid, resolved, resolution),
         clock=clock,
         masks=seeds.masks if seeds is not None else None,
         progress=logs.progress,
     )
-    volumes = seeds.volumes if seeds is not None else None
-    method, state = method_and_state(options, decisions.choices, context, volumes, inputs)
+    method, state = method_and_state(options, decisions.choices, context, seeds, inputs)
     notes: tuple[str, ...] = ()
     if inputs is not None and seeds is not None:
         notes = tell_choices(inputs, resolved, seeds, grid, method.describe(context))
@@ -120,7 +114,7 @@ def read_and_decide(options: Options, asked: Options | None) -> tuple[Inputs, De
     grid, table = inputs.particles.grid, inputs.particles.table
     resolved, choices = defaults.resolve(options, grid, len(inputs.maps)), None
     if options.by_classes:
-        resolved, choices = components.set_up(resolved, grid, table.ctf, asked or options)
+        resolved, choices = components.choose_components(resolved, grid, table.ctf, asked or options)
     inputs = replace(inputs, twins=read_twins(resolved.options, inputs.particles))
     return inputs, Decisions(grid, len(table), resolved, choices)
 
@@ -150,7 +144,7 @@ def ring_limits(grid: Grid, resolved: defaults.Resolved, resolution: float) -> R
 
 
 def method_and_state(
-    options: Options, choices: Choices | None, ctx: Context, volumes: np.ndarray | None, inputs: Inputs | None
+    options: Options, choices: Choices | None, ctx: Context, seeds: Seeds | None, inputs: Inputs | None
 ) -> tuple[Method[Any], State]:
     """Collective. The way to refine, and the state before its pilot; InputError when filtered twins do not fit."""
     table, shells = ctx.particles.table, ctx.grid.nx // 2 + 1
@@ -159,7 +153,15 @@ def method_and_state(
     rings = (ctx.limits.first or ctx.limits.target,) * ctx.models
     names = tuple(inputs.names) if inputs is not None else ()
     kind: type[State] = LikelihoodState if choices is None else Eman2State
-    state = kind(0, noise, rings, table.half, np.ones(own, np.float32), np.ones(own), volumes=volumes)
+    state = kind(
+        0,
+        noise,
+        rings,
+        table.half,
+        np.ones(own, np.float32),
+        np.ones(own),
+        volumes=seeds.volumes if seeds is not None else None,
+    )
     if choices is None:
         return Likelihood(names), state
     flipped = FlippedParticles(ctx.particles, ctx.grid.apix)

@@ -49,7 +49,7 @@ class Eman2:
         InputError when particles and maps have opposite contrast.
         """
         blank = LikelihoodState(
-            state.iteration, state.noise, state.rings, state.half, state.trust, state.grey, volumes=state.volumes
+            state.iteration, state.noise, state.last_rings, state.half, state.trust, state.grey, volumes=state.volumes
         )
         return replace(state, half=pilot(blank, ctx, self.names).half)
 

@@ -34,7 +34,7 @@ class FinishMaps:
                 finished = self._finished(state, ctx)
         resolution, origins = ctx.team.bcast((resolution, finished.origins if finished else None))
         rotation = reduce.bcast_array(ctx.team, finished.rotation if finished else None)
-        matched_to = tuple(ctx.grid.resolution(r) for r in state.rings)
+        matched_to = tuple(ctx.grid.resolution(r) for r in state.last_rings)
         return replace(
             state,
             volumes=finished.volumes if finished else None,
@@ -53,7 +53,7 @@ class FinishMaps:
             if not volume.any():
                 continue
             if self.own_filter:
-                volumes[m] = filtered(volume, supported(state.curves["half_fsc"][m], state.rings[m]), ctx)
+                volumes[m] = filtered(volume, supported(state.curves["half_fsc"][m], state.last_rings[m]), ctx)
             volumes[m] *= solvent(volumes[m], m, ctx)
             if m and volumes[0].any():
                 move = onto(volumes[m], volumes[0], ctx.grid, ctx.symmetries[m], ctx.symmetries[0])

@@ -43,7 +43,7 @@ class FlippedParticles:
         table = self.particles.table
         if table.ctf is None:
             return None
-        if table.eman_ctf is not None:
+        if table.eman_ctf is not None and table.eman_index is not None:
             return [table.eman_ctf[i] for i in table.eman_index[rows]]
         return [with_flat_snr(own) for own in from_params(table.ctf.take(rows), self.apix)]
 

@@ -16,7 +16,7 @@ from mpirefine.maths.eman2.transforms import Alignment
 from mpirefine.steps.eman2.class_averages import ClassResult
 from mpirefine.steps.eman2.map_making import MadeMap
 from mpirefine.steps.eman2.state import Eman2State
-from mpirefine.steps.state import Context, ImageStack
+from mpirefine.steps.state import Context, ImageStack, on_root
 
 PLANES = 7  # of EMAN2's classification matrix and of its result
 HEADER_BYTES, ROW_BYTES = 4096, 8  # of an image in EMAN2's HDF files; of a particle in the list of its class
@@ -111,14 +111,14 @@ def results(team: Team, found: Sequence[ClassResult], planes: np.ndarray | None)
     pose that takes the
     particle onto its average.
     """
-    told = team.allgather(
+    of_ranks = team.allgather(
         [(one.number, one.rows, one.average.used, one.average.alignment.matrix()) for one in found if one.average]
     )
-    if not team.is_root:
+    if planes is None:
         return None
     out = np.zeros((7, *planes.shape[1:]), np.float32)
     out[0], out[6] = planes[0], 1
-    for number, rows, used, matrices in (one for rank in told for one in rank):
+    for number, rows, used, matrices in (result for rank in of_ranks for result in rank):
         pose = Alignment.from_matrix(matrices)
         for i, row in enumerate(rows):
             place = np.flatnonzero(np.rint(planes[0][row]) == number)[:1]
@@ -166,7 +166,7 @@ def matrix(state: Eman2State, ctx: Context) -> np.ndarray | None:
         state.assignments.weight,
         *(pose[f"candidates/{name}"] for name in ("dx", "dy", "dalpha", "mirror")),
     )
-    whole = [
-        reduce.gather_rows(ctx.team, np.ascontiguousarray(column, np.float32), ctx.partition) for column in columns
-    ]
-    return None if not ctx.team.is_root else np.stack([*whole, np.ones_like(whole[0])])
+    whole = on_root(
+        [reduce.gather_rows(ctx.team, np.ascontiguousarray(column, np.float32), ctx.partition) for column in columns]
+    )
+    return None if whole is None else np.concatenate([whole, np.ones_like(whole[:1])])

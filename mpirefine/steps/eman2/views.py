@@ -58,8 +58,9 @@ def project(
     team: Team, window: Window, orientations: Orientations, volumes: np.ndarray | None, views: Views, apix: float
 ) -> Projections:
     """Collective. Fill the window (r, y, x) with projections of the maps (m, z, y, x) that rank 0 has; it is sealed."""
-    for m in range(int(team.bcast(len(volumes) if team.is_root else None))):
-        volume = reduce.bcast_array(team, prepared_map(volumes[m], views, apix) if team.is_root else None)
+    writable = window.writable
+    for m in range(int(team.bcast(None if volumes is None else len(volumes)))):
+        volume = reduce.bcast_array(team, None if volumes is None else prepared_map(volumes[m], views, apix))
         rows = orientations.of_model(m)
         share = Partition.even(rows.stop - rows.start, team.node.size)[team.node.rank]
         for part in share.chunks(VIEWS_AT_ONCE):
@@ -69,7 +70,7 @@ def project(
                 images = np.stack(
                     [apply(views.postprocess, image, apix)[0] if np.ptp(image) else image for image in images]
                 )
-            window.writable[span] = images
+            writable[span] = images
     window.seal()
     return Projections(orientations, window.array)
 

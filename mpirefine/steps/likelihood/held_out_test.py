@@ -143,8 +143,8 @@ def by_both_sets(
         found = search(replace(state, noise=noise), ctx, rows, images)
         evidence.append(floored(found.model_evidence - counts))
     at = np.arange(len(rows)), found.evidence.argmax(axis=1)
-    model, table = state.orientations.model[found.reference[at]], ctx.particles.table
+    model = state.orientations.model[found.reference[at]]
     if ctx.settings.fixed_poses:
-        return np.stack(evidence), HardPoses(model, table.rotation[rows], table.shift[rows])
+        return np.stack(evidence), replace(ctx.particles.given_poses.take(rows), model=model)
     rotation = in_plane(state.orientations.rotation[found.reference[at]], found.angle[at], found.mirror[at])
     return np.stack(evidence), HardPoses(model, rotation, found.shift[at].astype(np.float64))

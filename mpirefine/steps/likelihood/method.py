@@ -21,7 +21,7 @@ from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.likelihood.trust import Trust
 from mpirefine.steps.shared.converge import Converge
 from mpirefine.steps.shared.empty_classes import EmptyClasses
-from mpirefine.steps.shared.split_merge import Exchange
+from mpirefine.steps.shared.exchange import Exchange
 from mpirefine.steps.state import Conclusion, Context, ImageStack, Step
 from mpirefine.steps.workspace import Workspace
 
@@ -41,7 +41,7 @@ class Likelihood:
         """The first iteration's search, in words."""
         if ctx.settings.fixed_poses:
             return "poses: angles and shifts of the particle file; only the map is chosen"
-        levels = ctx.plan.levels(ctx.limits.first or ctx.limits.target)
+        levels = ctx.plan.sampling(ctx.limits.first or ctx.limits.target)
         fine = levels.fine_grid.n_rings
         return (
             f"search: directions every {levels.coarse_delta:.2f}° then {levels.fine_delta:.2f}°, rings "

@@ -16,8 +16,8 @@ from mpirefine.maths.likelihood.contrast import relative_scales
 from mpirefine.maths.likelihood.posterior import assign
 from mpirefine.steps.likelihood.estimates.contrast import ask, with_equal_power
 from mpirefine.steps.likelihood.estimates.noise import first_estimate, residuals, scales
+from mpirefine.steps.likelihood.estimates.polarity import MOST_GROUPS, check_signs
 from mpirefine.steps.likelihood.estimates.trust import weights_by_power
-from mpirefine.steps.likelihood.polarity import MOST_GROUPS, check_signs
 from mpirefine.steps.likelihood.search.candidates import find
 from mpirefine.steps.likelihood.search.references import project_maps
 from mpirefine.steps.likelihood.state import LikelihoodState

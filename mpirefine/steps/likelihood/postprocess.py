@@ -33,12 +33,12 @@ class Postprocess:
             own
             if np.isnan(r)
             else int(np.clip(round(RING_MARGIN * ctx.grid.ring(r)), ctx.limits.least, ctx.limits.target))
-            for own, r in zip(state.rings, resolution)
+            for own, r in zip(state.last_rings, resolution)
         )
-        used = [ctx.grid.resolution(r) for r in state.rings]
+        used = [ctx.grid.resolution(r) for r in state.last_rings]
         return replace(
             state,
             volumes=volumes,
-            rings=rings,
+            last_rings=rings,
             summary=replace(state.summary, resolution=tuple(resolution), matched_to=tuple(used)),
         )

@@ -12,7 +12,7 @@ from mpirefine.maths.fourier.half_maps import half_curves, supported
 from mpirefine.maths.likelihood.fourier_volume import Slab, divide, radial_index, shell_sums
 from mpirefine.steps.likelihood.slabs import PAD, inverse_transform
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.state import Context
+from mpirefine.steps.state import Context, on_root
 
 # Wiener floor of half-maps, as a share of the shell's mean weight: keeps unsampled corners from exploding
 HALF_FLOOR = 0.1
@@ -29,13 +29,12 @@ class Reconstruct:
         assert state.slab is not None, "nothing was averaged"
         radius = radial_index(state.slab.box, state.slab.block, PAD)
         parts = [reconstruct_map(m, state, state.slab, radius, ctx) for m in range(ctx.models)]
-        root = ctx.team.is_root
         names = parts[0].curves
         return replace(
             state,
             previous=state.volumes,
-            volumes=np.stack([part.volume for part in parts]) if root else None,
-            halves=np.array([part.halves for part in parts]) if root else None,
+            volumes=on_root([part.volume for part in parts]),
+            halves=on_root([on_root(part.halves) for part in parts]),
             slab=None,
             summary=replace(state.summary, lone_halves=tuple(half for part in parts for half in part.lone)),
             curves={**state.curves, **{name: np.array([part.curves[name] for part in parts]) for name in names}},
@@ -73,7 +72,7 @@ def reconstruct_map(
         rng = np.random.default_rng([ctx.settings.seed, state.iteration, model])
         curves = half_curves((pair[0], pair[1]), ctx.mask_of(model), rng)
     curve = reduce.bcast_array(ctx.team, curves["half_fsc"] if ctx.team.is_root else None)
-    known = np.clip(supported(curve, state.rings[model])[:shells], LEAST_FSC, 1 - LEAST_FSC)
+    known = np.clip(supported(curve, state.last_rings[model])[:shells], LEAST_FSC, 1 - LEAST_FSC)
     floor = mean.sum(axis=0) * (1 - known) / (2 * known) / ctx.settings.tau2_fudge
     whole = divide(numerator[0] + numerator[1], weight[0] + weight[1], radius, floor)
     return ReconstructedMap(inverse_transform(ctx, whole, slab.box), pair, curves, lone)

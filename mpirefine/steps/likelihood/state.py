@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mpirefine.maths.likelihood.fourier_volume import Slab
 from mpirefine.maths.likelihood.references import References
-from mpirefine.maths.likelihood.search_plan import LevelPlan
+from mpirefine.maths.likelihood.search_plan import Sampling
 from mpirefine.steps.state import State
 
 
@@ -14,15 +14,15 @@ from mpirefine.steps.state import State
 class LikelihoodState(State):
     """The refinement by likelihood between two steps."""
 
-    levels: LevelPlan | None = None  # sampling of this iteration's search
+    levels_sampled: Sampling | None = None  # sampling of this iteration's search
     references: References | None = None  # projections prepared for matching, in windows of the iteration
     slab: Slab | None = None  # own kz planes of the Fourier sums, maps × halves
 
     @property
-    def sampling(self) -> LevelPlan:
+    def sampling(self) -> Sampling:
         """The levels, once maps are projected."""
-        assert self.levels is not None, "maps were not projected yet"
-        return self.levels
+        assert self.levels_sampled is not None, "maps were not projected yet"
+        return self.levels_sampled
 
     @property
     def projected(self) -> References:

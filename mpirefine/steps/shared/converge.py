@@ -41,14 +41,14 @@ class Converge:
         state = replace(state, curves=curves, summary=summary)
         if is_coarse(state, ctx):
             summary = replace(summary, coarse=coarse_matching(state, ctx))
-        rings = state.rings
+        rings = state.last_rings
         if summary.coarse is not None and summary.coarse.continues:
             rings = tuple(min(r, ctx.limits.first) for r in rings)
         finely_matched = [h for h in (*state.history, summary) if h.coarse is None]
         reason = ctx.team.agree(why_to_stop(finely_matched, ctx.settings.patience), "whether to stop")
         summary = replace(summary, stopped=reason)
         history = (*state.history, summary)
-        return replace(state, rings=rings, last=poses, summary=summary, history=history, converged=bool(reason))
+        return replace(state, last_rings=rings, last=poses, summary=summary, history=history, converged=bool(reason))
 
 
 def coarse_matching(state: State, ctx: Context) -> Coarse:

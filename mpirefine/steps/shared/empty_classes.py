@@ -72,7 +72,7 @@ def maps_that_agree(state: State, ctx: Context) -> list[tuple[int, int]]:
     """On rank 0. Pairs of maps that agree within noise, as they came from the particles."""
     live = [m for m in range(ctx.models) if m not in state.dropped and state.root_volumes[m].any()]
     found = [(a, b) for i, a in enumerate(live) for b in live[i + 1 :]]
-    return [(a, b) for a, b in found if likeness(state, a, b, max(state.rings)) >= -SAME_MARGIN]
+    return [(a, b) for a, b in found if likeness(state, a, b, max(state.last_rings)) >= -SAME_MARGIN]
 
 
 def seed_of_largest(state: State, ctx: Context, model: int) -> np.ndarray:

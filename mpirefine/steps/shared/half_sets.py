@@ -20,8 +20,10 @@ NOT_USED = "half-sets of the particle file are not used: %s; made anew from the 
 
 
 def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int) -> None:
-    """Collective. Copies of an image are found by their pixels and get one key and half; the particle file's half-sets
-    are kept if they are sound.
+    """Collective. Half-sets of own particles, in `particles.table`, which is replaced.
+
+    Copies of an image are found by their pixels and get one key and half; the particle file's half-sets are kept if they
+    are sound.
     """
     table = particles.table
     columns = dict(
@@ -30,9 +32,10 @@ def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int)
         used=particles.reason == 0,
         subset=np.full(len(table), -1, np.int8) if table.subset is None else table.subset,
     )
-    every = {
+    gathered = {
         name: reduce.gather_rows(team, np.ascontiguousarray(values), partition) for name, values in columns.items()
     }
+    every = {name: values for name, values in gathered.items() if values is not None}  # on rank 0
     parts = None
     if team.is_root:
         first = copies(every["print"], every["used"])
@@ -51,8 +54,9 @@ def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int)
 
 
 def of_the_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """On rank 0. (p,) half-sets of a particle file, or others where they are not sound: not those that this program may
-    have written into it.
+    """On rank 0. (p,) half-sets of a particle file, or new ones where they are not sound.
+
+    New ones differ from those that this program draws by default, and may have written into the file.
     """
     why = unsound(subset, first)
     if not why:

@@ -27,5 +27,5 @@ def likeness(state: State, a: int, b: int, rings: int) -> float:
     halves = state.curves["half_fsc"]
     if np.isnan(halves[[a, b]]).any():
         return -np.inf
-    used = min(state.rings[a], state.rings[b], rings)
+    used = min(state.last_rings[a], state.last_rings[b], rings)
     return excess(state.curves["between_fsc"][a, b], halves[a], halves[b], used)

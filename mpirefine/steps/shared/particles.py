@@ -9,6 +9,7 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
+from mpirefine.data.poses import HardPoses
 from mpirefine.maths.image.background import Background, backgrounds
 from mpirefine.maths.likelihood.model import ring_means
 
@@ -81,6 +82,13 @@ class OwnParticles:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @property
+    def given_poses(self) -> HardPoses:
+        """Rotation (p, 3, 3) and shift (p, 2) in pixels of the particle file; maps are unknown (-1)."""
+        rotation, shift = self.table.rotation, self.table.shift
+        assert rotation is not None and shift is not None, "poses were not read"
+        return HardPoses(np.full(len(self.table), -1), rotation, shift)
 
     @property
     def set_aside(self) -> np.ndarray:

@@ -9,14 +9,10 @@ before, or else undone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from mpirefine.maths.likelihood.initial_maps import noise_seeds
 from mpirefine.steps.shared.likeness import likeness
-from mpirefine.steps.shared.seeds import NOISE_STRENGTH
-from mpirefine.steps.state import AnyState, Context, State
+from mpirefine.steps.state import Context, State
 from mpirefine.steps.summary import Coarse, Summary
 
 SETTLED_MOVES, SETTLING = 0.03, 3  # few move: below this share, or without gain for this many iterations
@@ -88,40 +84,6 @@ def choose_maps(state: State, live: Sequence[int], rings: int) -> tuple[int, int
     """
     share = state.summary.soft
     pairs_of_maps = [(a, b) for i, a in enumerate(live) for b in live[i + 1 :]]
-    alike = max(pairs_of_maps, key=lambda pair: likeness(state, *pair, rings))
+    alike = max(pairs_of_maps, key=lambda pair: likeness(state, pair[0], pair[1], rings))
     rest = [m for m in live if m not in alike]
     return min(alike, key=lambda m: share[m]), max(rest, key=lambda m: share[m])
-
-
-class Exchange:
-    """Carries out what the iteration before decided: a merge and split begins, or is undone.
-
-    What is stored of an iteration stays its result.
-    """
-
-    name = "exchange"
-
-    def run(self, state: AnyState, ctx: Context) -> AnyState:
-        """Collective."""
-        coarse = state.history[-1].coarse if state.history else None
-        if coarse is None:
-            return state
-        with ctx.team.together("exchanging maps"):
-            if ctx.team.is_root and coarse.trial == "begins":
-                state = replace(state, volumes=split_maps(state, ctx, coarse), before_trial=state.volumes)
-            elif ctx.team.is_root and coarse.trial == "undone":
-                state = replace(state, volumes=state.before_trial, before_trial=None)
-            elif coarse.trial == "kept":
-                state = replace(state, before_trial=None)
-        return state
-
-
-def split_maps(state: State, ctx: Context, coarse: Coarse) -> np.ndarray:
-    """On rank 0. (m, z, y, x), one map given up and another one split in two."""
-    resolution = ctx.grid.resolution(ctx.limits.first)
-    rng = np.random.default_rng([ctx.settings.seed, state.iteration, coarse.freed])
-    volumes = state.root_volumes.copy()
-    seeds = noise_seeds(volumes[coarse.split], ctx.grid, 2, rng=rng, resolution=resolution, strength=NOISE_STRENGTH)
-    for m, seed in zip((coarse.split, coarse.freed), seeds):
-        volumes[m] = seed * ctx.mask_of(m)
-    return volumes

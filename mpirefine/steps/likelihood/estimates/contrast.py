@@ -59,7 +59,7 @@ def match_one_map(
     own = replace(
         state,
         volumes=state.root_volumes[model : model + 1] if ctx.team.is_root else None,
-        rings=state.rings[model : model + 1],
+        last_rings=state.last_rings[model : model + 1],
         references=references,
         orientations=references.fine.orientations,
         noise=replace(state.noise, scale=factor * state.noise.scale),

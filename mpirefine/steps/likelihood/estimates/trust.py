@@ -44,7 +44,7 @@ def deviations(ctx: Context, likelihood: np.ndarray, pixels: float) -> np.ndarra
         for values in (likelihood, group, known)
     )
     centre = None
-    if ctx.team.is_root:
+    if every is not None and groups is not None and used is not None:
         centre = group_centres(every, groups, used, len(ctx.particles.table.group_names), float(np.sqrt(pixels / 2)))
     median, spread = reduce.bcast_array(ctx.team, centre)
     return np.where(known, (likelihood - median[group]) / spread[group], 0)

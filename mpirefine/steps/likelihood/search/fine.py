@@ -20,7 +20,7 @@ from mpirefine.maths.likelihood.pose_search import (
 )
 from mpirefine.maths.likelihood.posterior import log_sum_exp
 from mpirefine.maths.likelihood.references import PreparedLevel
-from mpirefine.maths.likelihood.search_plan import LevelPlan
+from mpirefine.maths.likelihood.search_plan import Sampling
 from mpirefine.steps.state import Context
 
 BLOCK_VALUES = 1 << 18  # complex values of a block: 2 MB, the cache share of a core
@@ -52,7 +52,7 @@ class FineSearch:
     and shift.
     """
 
-    def __init__(self, ctx: Context, references: PreparedLevel, level: Level, plan: LevelPlan, temperature: float):
+    def __init__(self, ctx: Context, references: PreparedLevel, level: Level, plan: Sampling, temperature: float):
         self.level, self.references, self.temperature = level, references, temperature
         self.sep, self.models = ctx.settings.sep, ctx.models
         self.refined_level = Level.make(level.grid, shift_disc(ctx.plan.maxshift, plan.refined_step))

@@ -24,7 +24,8 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images)
     """Collective. One candidate for every map: the log-likelihood at the pose of the file, to be averaged into the
     projection next to it. `images` gives the pixels of own `rows`.
     """
-    table, maps, temperature = ctx.particles.table, ctx.models, ctx.temperature(state.iteration)
+    poses, maps = ctx.particles.given_poses.take(rows), ctx.models
+    temperature = ctx.temperature(state.iteration)
     live = [m for m in range(maps) if m not in state.dropped]
     match = np.stack(
         [
@@ -37,7 +38,7 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images)
     found = Candidates.empty(len(rows), maps, maps)
     for m in live:
         found.reference[:, m], found.angle[:, m], found.mirror[:, m] = nearest(
-            state, m, ctx.symmetries[m], table.rotation[rows]
+            state, m, ctx.symmetries[m], poses.rotation
         )
     found.reference[ctx.particles.set_aside[rows]] = -1
     chance = np.exp(value - log_sum_exp(value, 1)[:, None])
@@ -45,7 +46,7 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images)
         found,
         score=(-value).astype(np.float32),
         evidence=value / temperature,
-        shift=np.repeat(table.shift[rows][:, None], maps, axis=1).astype(np.float32),
+        shift=np.repeat(poses.shift[:, None], maps, axis=1).astype(np.float32),
         model_evidence=value / temperature,
         match=np.einsum("pm,pmx->px", chance, match),
     )
@@ -53,17 +54,18 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images)
 
 def _likelihood_terms(state: State, ctx: Context, rows: np.ndarray, model: int, images: Images) -> np.ndarray:
     """Collective. (n, 2) Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² of own rows and one map at the poses of the file."""
-    table, points, out = ctx.particles.table, full_points(ctx), np.zeros((len(rows), 2))
+    table, poses = ctx.particles.table, ctx.particles.given_poses
+    points, out = full_points(ctx), np.zeros((len(rows), 2))
     volume = reduce.bcast_array(ctx.team, state.root_volumes[model] if ctx.team.is_root else None)
-    pixels = pixels_of_rings(ctx, state.rings[model])
+    pixels = pixels_of_rings(ctx, state.last_rings[model])
     for start in range(0, len(rows), chunk_of(ctx)):
         span = slice(start, start + chunk_of(ctx))
         own = rows[span]
         ctf = table.ctf.take(own) if table.ctf is not None else None
         scale = amplitude(state, ctx, own)[:, None, None]
-        projection = scale * slices(volume, table.rotation[own], points, ctx.settings.threads)
+        projection = scale * slices(volume, poses.rotation[own], points, ctx.settings.threads)
         curve = transfer(ctf, ctx.grid)
-        data = centred_spectrum(images(own), table.shift[own], points) * matching(curve, ctf)
+        data = centred_spectrum(images(own), poses.shift[own], points) * matching(curve, ctf)
         weight = pixels / state.noise.sigma2[table.group[own]]
         for part, values in enumerate(((data * projection.conj()).real, np.abs(projection * curve) ** 2)):
             out[span, part] = (ring_means(values, ctx.grid) * weight).sum(axis=1)

@@ -79,7 +79,7 @@ class LevelWindows:
 
 def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> LikelihoodState:
     """Collective. The state with maps (rank 0) as references on both levels, in windows that `work` frees."""
-    levels = ctx.plan.levels(state.finest)
+    levels = ctx.plan.sampling(state.finest)
     deltas = levels.fine_delta, levels.coarse_delta
     fine, coarse = (
         ctx.team.from_root(grid_of_directions, ctx, delta, state.iteration, state.dropped) for delta in deltas
@@ -92,10 +92,10 @@ def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> Likel
     for m in range(ctx.models):
         volume = reduce.bcast_array(ctx.team, state.root_volumes[m] if ctx.team.is_root else None)
         for level in windows:
-            fill(ctx, volume, state.rings[m], m, level)
+            fill(ctx, volume, state.last_rings[m], m, level)
     ready = [level.sealed() for level in windows]
     references = References(ready[0], ready[1], cells(fine, coarse, ctx.symmetries))
-    return replace(state, orientations=fine, levels=levels, references=references)
+    return replace(state, orientations=fine, levels_sampled=levels, references=references)
 
 
 def fill(ctx: Context, volume: np.ndarray, rings: int, model: int, level: LevelWindows) -> None:

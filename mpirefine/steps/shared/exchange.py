@@ -1,0 +1,46 @@
+"""Step: a merge and split of maps begins, or is undone, as the iteration before decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mpirefine.maths.likelihood.initial_maps import noise_seeds
+from mpirefine.steps.shared.seeds import NOISE_STRENGTH
+from mpirefine.steps.state import AnyState, Context, State
+from mpirefine.steps.summary import Coarse
+
+
+class Exchange:
+    """Carries out what the iteration before decided: a merge and split begins, or is undone.
+
+    What is stored of an iteration stays its result.
+    """
+
+    name = "exchange"
+
+    def run(self, state: AnyState, ctx: Context) -> AnyState:
+        """Collective."""
+        coarse = state.history[-1].coarse if state.history else None
+        if coarse is None:
+            return state
+        with ctx.team.together("exchanging maps"):
+            if ctx.team.is_root and coarse.trial == "begins":
+                state = replace(state, volumes=split_maps(state, ctx, coarse), before_trial=state.volumes)
+            elif ctx.team.is_root and coarse.trial == "undone":
+                state = replace(state, volumes=state.before_trial, before_trial=None)
+            elif coarse.trial == "kept":
+                state = replace(state, before_trial=None)
+        return state
+
+
+def split_maps(state: State, ctx: Context, coarse: Coarse) -> np.ndarray:
+    """On rank 0. (m, z, y, x), one map given up and another one split in two."""
+    resolution = ctx.grid.resolution(ctx.limits.first)
+    rng = np.random.default_rng([ctx.settings.seed, state.iteration, coarse.freed])
+    volumes = state.root_volumes.copy()
+    seeds = noise_seeds(volumes[coarse.split], ctx.grid, 2, rng=rng, resolution=resolution, strength=NOISE_STRENGTH)
+    for m, seed in zip((coarse.split, coarse.freed), seeds):
+        volumes[m] = seed * ctx.mask_of(m)
+    return volumes
