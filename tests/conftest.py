@@ -1,8 +1,10 @@
 """Tests run alone or under mpirun: the same files, sub-teams of every size up to the world's."""
 
+import lzma
 import os
 import shutil
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from mpirefine.program import logs
 
 WORLD = MPI.COMM_WORLD
 ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "tests" / "data"
 
 
 def pytest_configure(config):
@@ -80,12 +83,31 @@ def quiet():
 
 
 @pytest.fixture(scope="session")
-def oracle():
-    """Numbers of EMAN2's own programs, beside the checkout."""
-    folder = Path(os.environ.get("MPIREFINE_SHARED", ROOT.parent / "shared")) / "oracle"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent: the numbers of EMAN2's programs are not shipped")
+def oracle(tmp_path_factory):
+    """A folder with what EMAN2's own programs answered: tests/data/oracle, unpacked."""
+    folder = tmp_path_factory.mktemp("oracle")
+    for path in sorted((DATA / "oracle").iterdir()):
+        if path.name.endswith(".tar.xz"):
+            unpack(path, folder)
+        elif path.suffix == ".xz":
+            (folder / path.stem).write_bytes(lzma.decompress(path.read_bytes()))
+        else:
+            shutil.copyfile(path, folder / path.name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def broken_files(tmp_path_factory):
+    """A folder of STAR, LST and HDF files that are wrong in one way each; tests/data/README.md says in which."""
+    folder = tmp_path_factory.mktemp("broken")
+    unpack(DATA / "broken_files.tar.xz", folder)
+    return folder / "files"
+
+
+def unpack(archive, folder):
+    known = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 and later
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, **known)
 
 
 def pytest_sessionfinish(session, exitstatus):
