@@ -6,6 +6,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,26 +28,40 @@ def pytest_configure(config):
         config.option.verbose = -2
 
 
+def pytest_sessionstart(session):
+    """All ranks run the tests in one order: that of rank 0 when pytest-randomly (-p randomly) shuffles them."""
+    if hasattr(session.config.option, "randomly_seed"):
+        session.config.option.randomly_seed = WORLD.bcast(session.config.option.randomly_seed)
+
+
 def pytest_generate_tests(metafunc):
+    """A test with a team runs on one rank, or under mpirun on every size above one that it names and the world has."""
     if "team" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("ranks")
-        sizes = [n for n in (marker.args if marker else (1, 2, 3, 4)) if n <= WORLD.size]
+        least = 1 if WORLD.size == 1 else 2
+        sizes = [n for n in (marker.args if marker else (1, 2, 3, 4)) if least <= n <= WORLD.size]
         metafunc.parametrize("team", sizes or [0], indirect=True, ids=lambda n: f"{n}ranks")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Under mpirun only tests with a team run: the others ran in one process."""
-    if WORLD.size > 1:
-        alone = [item for item in items if "team" not in item.fixturenames]
-        items[:] = [item for item in items if "team" in item.fixturenames]
-        config.hook.pytest_deselected(items=alone)
+    """Tests without a size to run with are left out, and under mpirun those without a team: they ran in one process."""
+    chosen = [item for item in items if WORLD.size == 1 or "team" in item.fixturenames]
+    chosen = [item for item in chosen if "team" not in item.fixturenames or item.callspec.params["team"] > 0]
+    kept = {id(item) for item in chosen}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = chosen
+
+
+def wait_for_all():
+    """A barrier of the world that leaves the cores to the ranks that are still at work."""
+    request = WORLD.Ibarrier()
+    while not request.Test():
+        time.sleep(0.002)
 
 
 @pytest.fixture
 def team(request):
     """The first k ranks; the others wait at the end of the test."""
-    if request.param == 0:
-        pytest.skip(f"needs more ranks than {WORLD.size}")
     part = Team(WORLD).first(request.param)
     try:
         if part is None:
@@ -57,7 +72,21 @@ def team(request):
         if part is not None:
             part.close()
             part.comm.Free()
-        WORLD.Barrier()
+        wait_for_all()
+
+
+@pytest.fixture(scope="session")
+def one_rank():
+    """`one_rank(name, compute)`: what `compute(team)` gives on a team of this rank alone, computed once for a name."""
+    known = {}
+
+    def result(name, compute):
+        if name not in known:
+            with Team(MPI.COMM_SELF) as alone:
+                known[name] = compute(alone)
+        return known[name]
+
+    return result
 
 
 @pytest.fixture
