@@ -9,6 +9,7 @@ from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.maths.eman2.reconstructors import RECONSTRUCTORS
 
 SIGMA = 1e-3
+STEP = 3  # every third plane of a map is kept
 VALUES = ("reconstruct_norm", "reconstruct_absqual", "reconstruct_absqual_lowres", "reconstruct_weight")
 
 
@@ -61,8 +62,8 @@ def test_maps(numbers):
     found, arrays = numbers
     for case in found["cases"]:
         ours, theirs = reconstructed(case, found, arrays), arrays[case["key"]]
-        assert ours.dtype == np.float32 and ours.shape == theirs.shape
-        assert np.abs(ours - theirs).max() < SIGMA * theirs.std(), case["key"]
+        assert ours.dtype == np.float32 and ours.shape == tuple(case["shape"])
+        assert np.abs(ours[::STEP] - theirs).max() < SIGMA * case["sigma"], case["key"]
     assert len(found["cases"]) >= 5
 
 

@@ -1,8 +1,12 @@
 """A simulated set on disk, and command lines run as a user would."""
 
+import atexit
+import functools
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +20,21 @@ PARTICLES = 60
 
 
 def make_set(folder, particles=PARTICLES, states=2, box=32, snr=2.0):
-    """particles.star, particles.mrcs, seed_K.mrc, truth.npz."""
-    words = [
-        sys.executable,
-        str(ROOT / "tools/make_phantom_set"),
-        str(folder),
-        "--particles",
-        str(particles),
-        "--states",
-        str(states),
-        "--box",
-        str(box),
-        "--apix",
-        "8",
-        "--snr",
-        str(snr),
-        "--seed-resolution",
-        "50",
-    ]
-    subprocess.run(words, check=True, env=clean_environment())
+    """particles.star, particles.mrcs, seed_K.mrc, truth.npz in a new folder."""
+    shutil.copytree(simulated(particles, states, box, snr), folder)
     return Path(folder)
+
+
+@functools.cache
+def simulated(particles, states, box, snr):
+    """A temporary folder with a set, simulated once for the session."""
+    folder = tempfile.mkdtemp(prefix="mpirefine_set_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    asked = {"particles": particles, "states": states, "box": box, "apix": 8, "snr": snr, "seed-resolution": 50}
+    words = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+    tool = str(ROOT / "tools/make_phantom_set")
+    subprocess.run([sys.executable, tool, folder, *words], check=True, env=clean_environment())
+    return folder
 
 
 def clean_environment():

@@ -2,17 +2,16 @@
 and exclusions.
 """
 
-import os
-import re
-from pathlib import Path
+import json
 
 import pytest
 
 from mpirefine.errors import ParameterError
 from mpirefine.program import cli
 from mpirefine.program.options import Options, add_to, types
+from tests.conftest import DATA
 
-DESIGN = Path(os.environ.get("MPIREFINE_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "design/eman2.md"
+DEFINED = json.loads((DATA / "eman2_options.json").read_text())
 KINDS = {
     "flag": "bool",
     "int": "int",
@@ -45,60 +44,31 @@ NO_DEFAULT = {
 }
 
 
-def table(first, last):
-    """Rows (short, name, type, default) of the option tables between two headings of the design's text."""
-    if not DESIGN.exists():
-        pytest.skip(f"{DESIGN} is absent: the table of EMAN2's options is not shipped")
-    text = DESIGN.read_text()
-    text = text[text.index(first) : text.index(last)]
-    rows = []
-    for line in text.splitlines():
-        if line.startswith("| `-"):
-            first, kind, default = [cell.strip() for cell in line.strip("|").split("|")][:3]
-            names, kinds, defaults = re.findall(r"--(\w+)", first), kind.split(" / "), default.split(" / ")
-            short = re.match(r"`-(\w) ", first)
-            rows.append((short[1] if short else "", names[0], kinds[0], defaults[0]))
-            rows += [("", name, kinds[-1] if len(kinds) > 1 else "", defaults[-1]) for name in names[1:]]
-    return rows
-
-
 def parse(*words):
     parser = cli.Parser()
     add_to(parser, full=True)
     return Options.typed(vars(parser.parse_args(words)))
 
 
-def plain(default):
-    """The default in a table's cell as Python has it; None for none, off and automatic."""
-    word = default.strip().split(" (")[0].split(" in 2011")[0].strip("`")
-    if word in ("", "none", "off", "None", "auto", "-1 auto", "0 auto"):
-        return None
-    return {"on": True}.get(word, word)
-
-
-@pytest.mark.parametrize(
-    "preset, first, last, least",
-    [("eman2-2011", "## 2. Options", "Checks done by 2011", 49), ("eman2", "## 3. Options, current", "Removed:", 25)],
-)
-def test_every_option_with_its_type_and_default(preset, first, last, least):
-    rows = table(first, last)
-    assert len(rows) >= least
+@pytest.mark.parametrize("preset, least", [("eman2-2011", 49), ("eman2", 25)])
+def test_every_option_with_its_type_and_default(preset, least):
+    assert len(DEFINED[preset]) >= least
     parser = cli.Parser()
     add_to(parser, full=True)
     spellings = {o: a for a in parser._actions for o in a.option_strings}
     kinds = {name: kind.__name__ for name, kind in types().items()}
     extra = {} if preset == "eman2-2011" else {"model": "m.hdf", "randphase": True}
     options = Options.typed({"preset": preset, **extra})
-    for short, name, kind, default in rows:
+    for short, name, kind, wanted in (row.values() for row in DEFINED[preset]):
         if name in ("version", "help"):
             continue
         assert f"--{name}" in spellings, name
         assert not short or f"-{short}" in spellings, (name, short)
-        if kind.strip():
-            assert kinds[name] == DIFFERENT_TYPES.get(name, KINDS[kind.strip()]), name
+        if kind:
+            assert kinds[name] == DIFFERENT_TYPES.get(name, KINDS[kind]), name
         if name in NO_DEFAULT or name in ("model", "models", "nmodels", "randphase"):
             continue
-        found, wanted = getattr(options, name), plain(default)
+        found = getattr(options, name)
         if wanted is None or wanted in ("0", "-1"):
             assert found in (None, False, 0, -1, "none"), name
         else:

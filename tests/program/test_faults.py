@@ -252,7 +252,7 @@ def test_a_serial_h5py_writes_through_rank_0(original, tmp_path):
     """As with no parallel HDF5: the same file, and it is taken up with the other transport."""
     script = tmp_path / "serial.py"
     script.write_text(
-        "import sys\nfrom mpirefine.storage import runfile\nrunfile.has_parallel_hdf5 = lambda: False\n"
+        "import sys\nfrom mpirefine.storage.run import runfile\nrunfile.has_parallel_hdf5 = lambda: False\n"
         "from mpirefine import __main__\nsys.exit(__main__.run(sys.argv[1:]))\n"
     )
     words = ["mpirun", "-n", "3", sys.executable, str(script), *basic(original, path=tmp_path / "run", iter=1)]

@@ -106,8 +106,11 @@ def test_a_run_sends_what_was_planned(team, shared_tmp):
 
 
 def test_bench_prints_a_profile(tmp_path):
-    done = command("bench", "--out", tmp_path / "machine.json")
+    done = command("bench", "--out", tmp_path / "machine.json", "--history", tmp_path / "history.jsonl")
     assert done.returncode == 0, done.stderr
+    (line,) = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert json.loads(line)["figures"] == json.loads(done.stdout)
+    assert {"date", "version", "git", "machine", "processor"} <= json.loads(line).keys()
     found = json.loads(done.stdout)
     assert found == json.loads((tmp_path / "machine.json").read_text())
     assert [(m["rings"], m["angles"], m["shifts"]) for m in found["matching"]][0] == (28, 160, 21)

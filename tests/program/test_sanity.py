@@ -2,7 +2,6 @@
 srun tells.
 """
 
-import os
 import shutil
 
 import numpy as np
@@ -17,7 +16,6 @@ from mpirefine.program.start.sanity import uncorrected
 from mpirefine.program.start.setup import read_inputs
 from mpirefine.storage import mrc
 from mpirefine.storage.eman2 import hdf, lst
-from tests.conftest import ROOT
 from tests.program.small import basic, command, make_set
 from tests.program.test_faults import edit, told
 
@@ -197,16 +195,10 @@ def test_srun_stops_the_program(small):
     assert not (small / "multi_01").exists()
 
 
-SHARED = ROOT.parent / "shared" if "MPIREFINE_SHARED" not in os.environ else os.environ["MPIREFINE_SHARED"]
-
-
-def test_the_shared_files(small, tmp_path):
-    """Files that ended in a traceback or hung in 0.1.0."""
-    files = os.path.join(SHARED, "cases", "files")
-    if not os.path.isdir(files):
-        pytest.skip(f"{files} is absent: these files are not shipped")
-    for name in sorted(os.listdir(files)):
-        shutil.copy(os.path.join(files, name), small / name)
+def test_files_that_ended_in_a_traceback_or_hung(small, broken_files):
+    for path in sorted(broken_files.iterdir()):
+        name = path.name
+        shutil.copy(path, small / name)
         for options in ({"input": name}, {"models": name}, {"mask": name}):
             if name.endswith(".star") and "input" not in options:
                 continue

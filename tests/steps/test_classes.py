@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mpi4py import MPI
 
 from mpirefine.data.partition import Partition
 from mpirefine.data.poses import Assignments, Orientations
 from mpirefine.data.rotations import rotation_from_eman
-from mpirefine.distribution.team import Team
 from mpirefine.distribution.window import Window
 from mpirefine.maths.eman2.class_averaging import Rounds
 from mpirefine.maths.eman2.poses import as_pose, to_reference
@@ -40,11 +38,6 @@ VIEWS = Views(
 ROUNDS = Rounds(MATCHING, build("averagers", "mean"), 0, 1.0, normproc=build("processors", "normalize.edgemean"))
 MAPS = MapMaking(build("reconstructors", "fourier"), passes=1, preprocess=build("processors", "normalize.edgemean"))
 METHOD = ClassMethod(VIEWS, Search(MATCHING, first=2, kept=8), ROUNDS, MAPS)
-
-
-def alone():
-    """A team of this rank only."""
-    return Team(MPI.COMM_SELF)
 
 
 def scene(team, n=20, method=METHOD, snr=2.0, **options):
@@ -144,33 +137,32 @@ def test_poses_of_candidates_and_of_eman2_are_inverse(rng):
     assert np.abs((back["candidates/dalpha"][:, 0] - alpha + 180) % 360 - 180).max() < 1e-3
 
 
-FIRST: dict[str, object] = {}
-
-
-@pytest.mark.ranks(1, 3)
-def test_scores_find_the_planted_poses_on_any_team(team):
-    """The hard pose that comes of them is that of the particle: map, direction, angle in the plane, hand and shift."""
+def scored(team):
     method = replace(
         METHOD, views=replace(VIEWS, orientgen=build("orientgens", "eman:delta=20:inc_mirror=0:perturb=0"))
     )
     _, made, ctx, state = scene(team, 12, method)
     state, images = run((ProjectViews(), Score(), ChooseBest()), state, ctx)
+    candidates = state.candidates
+    rows = team.allgather((candidates.score[:, 0], candidates.reference[:, 0]))
+    score, reference = (np.concatenate(part) for part in zip(*rows))
+    return made, ctx, state, {"score": score, "reference": reference, "images": images}
+
+
+@pytest.mark.ranks(1, 3)
+def test_scores_find_the_planted_poses_on_any_team(team, one_rank):
+    """The hard pose that comes of them is that of the particle: map, direction, angle in the plane, hand and shift."""
+    made, ctx, state, found = scored(team)
     poses, mine = hard_poses(state), ctx.block.as_slice
     turn = np.einsum("nij,nik->njk", poses.rotation, made["rotation"][mine])
     angle = np.degrees(np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1)))
     shift = np.linalg.norm(poses.shift - made["shift"][mine], axis=1)
-    found = state.candidates
-    told = [
-        np.concatenate(part)
-        for part in zip(
-            *team.allgather(
-                (angle, shift, poses.model == made["label"][mine], found.score[:, 0], found.reference[:, 0])
-            )
-        )
-    ]
-    assert np.median(told[0]) < 15 and (told[0] < 30).mean() > 0.7 and np.median(told[1]) < 0.8 and told[2].mean() > 0.8
-    for name, found in zip(("score", "reference", "images"), (told[3], told[4], images)):
-        np.testing.assert_allclose(found, FIRST.setdefault(name, found), atol=1e-5)
+    off = team.allgather((angle, shift, poses.model == made["label"][mine]))
+    angle, shift, right = (np.concatenate(part) for part in zip(*off))
+    assert np.median(angle) < 15 and (angle < 30).mean() > 0.7 and np.median(shift) < 0.8 and right.mean() > 0.8
+    if team.is_root:
+        for name, wanted in one_rank("scores by comparators", lambda alone: scored(alone)[-1]).items():
+            np.testing.assert_allclose(found[name], wanted, atol=1e-5)
 
 
 @pytest.mark.ranks(1, 3)
@@ -220,12 +212,10 @@ def averaged(team, averager):
 
 @pytest.mark.ranks(1, 2, 4)
 @pytest.mark.parametrize("averager", ["mean", "ctfw.auto"])
-def test_class_averages_do_not_depend_on_the_team(team, averager):
+def test_class_averages_do_not_depend_on_the_team(team, averager, one_rank):
     """Every projection has one owner, in order; classes are empty, particles are in several, ranks have none."""
     numbers, ours = averaged(team, averager)
-    if averager not in FIRST:
-        FIRST[averager] = averaged(alone(), averager)
-    alone_numbers, theirs = FIRST[averager]
+    alone_numbers, theirs = one_rank(f"averages {averager}", lambda alone: averaged(alone, averager))
     assert numbers == alone_numbers == list(range(9))
     assert [one[0] for one in ours] == [one[0] for one in theirs] == [0, 1, 2, 3, 7]
     for (_, rows, average), (_, other_rows, other) in zip(ours, theirs):
@@ -270,7 +260,7 @@ def share(team, slices):
 
 
 @pytest.mark.parametrize("keep, sigma, out", [(0.9, False, [104, 111, 123]), (1.5, True, None), (1.0, False, [])])
-def test_class_averages_that_disagree_are_left_out(team, keep, sigma, out):
+def test_class_averages_that_disagree_are_left_out(team, keep, sigma, out, one_rank):
     """By share: the int(0.9 · 30) best; by sigma those below the mean less 1.5 sigma; and the map is better for it."""
     volume, wrong, slices = planted_slices()
     how = replace(MAPS, passes=2, keep=keep, keep_sigma=sigma)
@@ -283,9 +273,8 @@ def test_class_averages_that_disagree_are_left_out(team, keep, sigma, out):
     if team.is_root:
         alike = [np.corrcoef(one.volume.ravel(), volume.ravel())[0, 1] for one in (made, once)]
         assert alike[0] > 0.87 and (not out or alike[0] > alike[1] + 0.02)
-        np.testing.assert_allclose(
-            made.volume, FIRST.setdefault(f"map {keep}", made.volume), atol=1e-5 * np.abs(made.volume).max()
-        )
+        wanted = one_rank(f"map {keep}", lambda alone: make_map(alone, slices, 24, "c1", 4.0, how).volume)
+        np.testing.assert_allclose(made.volume, wanted, atol=1e-5 * np.abs(wanted).max())
     else:
         assert made.volume is None
 
@@ -354,13 +343,18 @@ def test_padding_symmetry_and_what_comes_after(team):
     assert np.corrcoef(shaped.volume.ravel(), plain.volume.ravel())[0, 1] < 0.999
 
 
+def iterated(team):
+    truth, made, ctx, state = scene(team, 32, snr=4.0)
+    state, _ = run((ProjectViews(), Score(), ChooseBest(), AverageClasses(), MakeMaps()), state, ctx)
+    return truth, made, ctx, state
+
+
 @pytest.mark.ranks(1, 3)
-def test_an_iteration_makes_the_maps(team):
+def test_an_iteration_makes_the_maps(team, one_rank):
     """From the low-passed truth to maps that are near to it, each in its own class; half-maps agree; the same on any
     team.
     """
-    truth, made, ctx, state = scene(team, 32, snr=4.0)
-    state, _ = run((ProjectViews(), Score(), ChooseBest(), AverageClasses(), MakeMaps()), state, ctx)
+    truth, made, ctx, state = iterated(team)
     assert state.summary["particles"] == 32 and sum(used for used, _ in state.summary["class_averages"]) > 14
     model = np.concatenate(team.allgather(state.assignments.model))
     assert (model == made["label"]).mean() > 0.8
@@ -372,9 +366,8 @@ def test_an_iteration_makes_the_maps(team):
     )
     assert alike.diagonal().min() > 0.65 and (alike.diagonal() > alike[[0, 1], [1, 0]]).all()
     assert state.halves.shape == (2, 2, 32, 32, 32) and state.curves["half_fsc"][:, 1:4].min() > 0.7
-    np.testing.assert_allclose(
-        state.volumes, FIRST.setdefault("maps", state.volumes), atol=2e-3 * np.abs(state.volumes).max()
-    )
+    wanted = one_rank("maps of an iteration", lambda alone: iterated(alone)[-1].volumes)
+    np.testing.assert_allclose(state.volumes, wanted, atol=2e-3 * np.abs(wanted).max())
 
 
 @pytest.mark.ranks(1, 2)

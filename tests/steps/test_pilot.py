@@ -51,7 +51,7 @@ def test_grey_scales_of_starting_maps_do_not_matter(team):
     ctx, first = piloted(team, truth, made)
     known = labels(ctx, first)
     assert (known == made["label"]).mean() > 0.9
-    for factors in ((0.3, 0.3), (5.0, 5.0), (1.0, 2.0), (4.0, 0.5)):
+    for factors in ((0.3, 0.3), (4.0, 0.5)):
         ctx, state = piloted(team, truth, made, factors)
         np.testing.assert_allclose(state.noise.scale, first.noise.scale, rtol=1e-3)
         if team.is_root:

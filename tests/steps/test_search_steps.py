@@ -19,8 +19,6 @@ from mpirefine.steps.shared.particles import OwnParticles
 from tests.steps.small import GRID, Memory, context, simulate
 from tests.tools import load_tool
 
-FOUND: dict[str, np.ndarray] = {}
-
 
 def searched(team, **options):
     truth, made = simulate()
@@ -50,12 +48,18 @@ def test_finds_map_view_and_shift(team):
     assert ok[0] >= 0.9 * right[1]
 
 
-def test_same_candidates_for_any_number_of_ranks(team):
-    _, _, ctx, state, _ = searched(team)
-    for name in ("reference", "score", "angle", "shift", "mirror", "model_evidence"):
-        rows = reduce.gather_rows(team, np.ascontiguousarray(getattr(state.candidates, name)), ctx.partition)
-        if team.is_root:
-            np.testing.assert_array_equal(rows, FOUND.setdefault(name, rows))
+def test_same_candidates_for_any_number_of_ranks(team, one_rank):
+    def rows(team):
+        _, _, ctx, state, _ = searched(team)
+        return {
+            name: reduce.gather_rows(team, np.ascontiguousarray(getattr(state.candidates, name)), ctx.partition)
+            for name in ("reference", "score", "angle", "shift", "mirror", "model_evidence")
+        }
+
+    found = rows(team)
+    if team.is_root:
+        for name, wanted in one_rank("candidates", rows).items():
+            np.testing.assert_array_equal(found[name], wanted)
 
 
 @pytest.mark.ranks(1)

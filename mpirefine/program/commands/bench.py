@@ -12,11 +12,13 @@ from mpirefine.distribution.team import Team
 from mpirefine.program import logs
 from mpirefine.program.launcher import check_threads
 from mpirefine.program.performance.benchmark import measure
+from mpirefine.program.performance.history import append_history
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
-    """Where the profile goes."""
+    """Where the profile goes, and threads."""
     parser.add_argument("--out", type=Path, help="write the JSON here too, for 'plan --machine'")
+    parser.add_argument("--history", type=Path, help="add a line with date, commit, processor and figures to this file")
     parser.add_argument("--threads", type=int, default=1, help="threads per rank (default 1)")
 
 
@@ -25,10 +27,13 @@ def main(args: argparse.Namespace, team: Team) -> int:
     check_threads(team, args.threads)
     logs.set_up(team.rank, team.size, 0)
     machine, rates = measure(team, args.threads)
-    text = json.dumps({"machine": machine.to_json(), "matching": rates}, indent=1)
+    figures = {"machine": machine.to_json(), "matching": rates}
+    text = json.dumps(figures, indent=1)
     with team.together("writing the profile"):
         if team.is_root:
             logs.say(text)
             if args.out:
                 args.out.write_text(text + "\n")
+            if args.history:
+                append_history(args.history, "bench", figures)
     return 0
