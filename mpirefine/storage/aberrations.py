@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mpirefine.data.aberrations import Aberrations
-from mpirefine.storage.complaints import Complaints
+from mpirefine.errors import Problems
 from mpirefine.storage.optics import numbers
 from mpirefine.storage.places import shortened
 from mpirefine.storage.star import StarTable
@@ -20,7 +20,7 @@ MOST_COEFFICIENTS = 200
 
 
 def aberrations(
-    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints
+    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Problems
 ) -> Aberrations | None:
     """What the file tells of them, in cases that differ; None when it has no such columns."""
     holder = {
@@ -47,7 +47,7 @@ def aberrations(
         found = values[taken[name]]
         wrong = taken[name][~np.isfinite(found)]
         if name not in LENS:
-            problems.rows(
+            problems.add_rows(
                 path,
                 np.unique(wrong),
                 f"column _{name}{' of table optics' * (holder[name] is optics)}: no finite number",
@@ -87,7 +87,7 @@ def _names(rows: np.ndarray, group: np.ndarray, optics: StarTable | None, by_row
     return tuple(f"optics group {told[number]}" for number in group[rows])
 
 
-def _zernike(path: Path, table: StarTable, column: str, row: int, problems: Complaints) -> tuple[float, ...]:
+def _zernike(path: Path, table: StarTable, column: str, row: int, problems: Problems) -> tuple[float, ...]:
     """The coefficients of one cell, [a,b,...]."""
     cell = table.rows[row][table.columns.index(column)]
     try:
@@ -97,7 +97,7 @@ def _zernike(path: Path, table: StarTable, column: str, row: int, problems: Comp
         if not np.isfinite(found).all() or len(found) > MOST_COEFFICIENTS:
             raise ValueError
     except ValueError:
-        problems.rows(
+        problems.add_rows(
             path,
             np.array([row]),
             f"column _{column}{' of table optics' * (table.name == 'optics')}: '{shortened(cell)}' is no list of "

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mpirefine.data.ctf import CTFParams
-from mpirefine.errors import FormatError
-from mpirefine.storage.complaints import Complaints
+from mpirefine.errors import Problems
 from mpirefine.storage.images import StackHeader
 from mpirefine.storage.places import shortened
 from mpirefine.storage.star import StarTable
@@ -47,17 +46,15 @@ RANGES = {
 NO_CTF = "take the file that CTF estimation wrote ({}), or say --no-ctf if the images carry none"
 
 
-def numbers(table: StarTable, column: str, problems: Complaints) -> np.ndarray | None:
+def numbers(table: StarTable, column: str, problems: Problems) -> np.ndarray | None:
     """A column; None, and a complaint, when a cell is no number."""
-    try:
+    with problems.collect():
         return table.floats(column)
-    except FormatError as error:
-        problems.add(*error.problems)
-        return None
+    return None
 
 
 def groups(
-    path: Path, particles: StarTable, optics: StarTable | None, problems: Complaints
+    path: Path, particles: StarTable, optics: StarTable | None, problems: Problems
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Optics group of each row as the row of table 'optics', from 0, and the groups' names."""
     if optics is None or "rlnOpticsGroup" not in optics:
@@ -75,7 +72,7 @@ def groups(
         return np.zeros(len(particles.rows), np.int32), tuple(names)
     cells = particles.column("rlnOpticsGroup")
     wrong = np.array([row for row, cell in enumerate(cells) if cell not in known], int)
-    problems.rows(
+    problems.add_rows(
         path,
         wrong,
         f"column _rlnOpticsGroup: no such group in table 'optics' (it has {', '.join(map(shortened, known))})",
@@ -83,7 +80,7 @@ def groups(
     return np.array([known.get(cell, 0) for cell in cells], np.int32), tuple(names)
 
 
-def _same_values(path: Path, optics: StarTable, group: str, first: int, row: int, problems: Complaints) -> None:
+def _same_values(path: Path, optics: StarTable, group: str, first: int, row: int, problems: Problems) -> None:
     """A complaint when two rows of a group differ."""
     for column, one, other in zip(optics.columns, optics.rows[first], optics.rows[row]):
         if one != other and not _equal_numbers(one, other):
@@ -131,9 +128,9 @@ def check_image_size(
     group: np.ndarray,
     file: np.ndarray,
     headers: Sequence[StackHeader | None],
-    problems: Complaints,
+    problems: Problems,
 ) -> None:
-    """Complaints about groups whose _rlnImageSize is not that of their stacks."""
+    """Problems about groups whose _rlnImageSize is not that of their stacks."""
     sizes = numbers(optics, "rlnImageSize", problems) if optics is not None and "rlnImageSize" in optics else None
     if sizes is None:
         return
@@ -153,7 +150,7 @@ def pixel_size(
     optics: StarTable | None,
     group: np.ndarray,
     headers: Sequence[StackHeader | None],
-    problems: Complaints,
+    problems: Problems,
 ) -> tuple[float, str]:
     """Å per pixel from the file, else from the stacks' headers, which must agree; and where it comes from, in words."""
     found = _stated(path, particles, optics, group, problems)
@@ -174,7 +171,7 @@ def pixel_size(
 
 
 def _stated(
-    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints
+    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Problems
 ) -> tuple[float, str] | None:
     """The pixel size in columns; None where there are none, NaN after a complaint about their values."""
     for table, *names in (
@@ -202,7 +199,7 @@ def _stated(
     good = np.isfinite(values) & (values > 0)
     if not good.any():
         row = int(rows[0])
-        problems.rows(
+        problems.add_rows(
             path,
             rows,
             ", ".join(f"column _{name}: {shortened(table.column(name)[row])}" for name in names)
@@ -229,7 +226,7 @@ def _differ(
     values: np.ndarray,
     rows: np.ndarray,
     off: np.ndarray,
-    problems: Complaints,
+    problems: Problems,
 ) -> None:
     """Complaint about pixel sizes that differ: the rows that cannot be right, or the sizes."""
     good = values[np.isfinite(values) & (values > 0)]
@@ -249,7 +246,7 @@ def _differ(
     with np.errstate(all="ignore"):
         away = {name: np.abs(np.log(cells[row] / usual[name])) for name, cells in columns.items()}
     name = max(away, key=lambda one: away[one] if np.isfinite(away[one]) else np.inf)
-    problems.rows(
+    problems.add_rows(
         path,
         rows[off],
         f"column _{name}{' of table optics' * (table.name == 'optics')}: {columns[name][row]:g}, where others have "
@@ -258,24 +255,29 @@ def _differ(
 
 
 def ctf(
-    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints, *, needed: bool
+    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Problems, *, needed: bool
 ) -> CTFParams | None:
     """CTF columns, from the particles or their optics group; without them None, which is a complaint when they are
     `needed`.
     """
-    missing, columns = [], {}
-    complaints = len(problems.found)
+    missing = [
+        f"_{column}"
+        for column, (_, default) in CTF_COLUMNS.items()
+        if default is None and not _holds(column, particles, optics)
+    ]
+    if missing and not needed:
+        return None
+    columns = {}
     for column, (field, default) in CTF_COLUMNS.items():
-        values = spread(column, particles, optics, group, problems) if _holds(column, particles, optics) else None
+        if not _holds(column, particles, optics):
+            if default is not None:
+                columns[field] = np.full(len(particles.rows), default)
+            continue
+        values = spread(column, particles, optics, group, problems)
         if values is not None:
             columns[field] = values
         elif default is not None:
             columns[field] = np.full(len(particles.rows), default)
-        elif not _holds(column, particles, optics):
-            missing.append("_" + column)
-    if missing and not needed:
-        del problems.found[complaints:]
-        return None
     if missing:
         problems.add(
             f"{path}: missing CTF column{'s' * (len(missing) > 1)} {', '.join(missing)}: "
@@ -307,7 +309,7 @@ def _holds(column: str, particles: StarTable, optics: StarTable | None) -> bool:
 
 
 def spread(
-    column: str, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Complaints
+    column: str, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Problems
 ) -> np.ndarray | None:
     """A column that one of the tables holds, for every particle; its own before its group's."""
     if column in particles:
@@ -316,12 +318,12 @@ def spread(
     return None if values is None else values[group]
 
 
-def check_ranges(path: Path, fields: Mapping[str, np.ndarray], told: Mapping[str, str], problems: Complaints) -> None:
-    """Complaints about CTF values that no microscope gives; `told` says where each field comes from."""
+def check_ranges(path: Path, fields: Mapping[str, np.ndarray], told: Mapping[str, str], problems: Problems) -> None:
+    """Problems about CTF values that no microscope gives; `told` says where each field comes from."""
     for field, (low, high, unit) in RANGES.items():
         values = fields.get(field, np.zeros(0))
         wrong = np.flatnonzero(~((values >= low) & (values <= high)))
         if len(wrong):
-            problems.rows(
+            problems.add_rows(
                 path, wrong, f"{told[field]}: {values[wrong[0]]:g} is no value in {unit} ({low:g} to {high:g})"
             )

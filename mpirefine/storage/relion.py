@@ -17,10 +17,9 @@ from mpirefine.data.grid import Grid
 from mpirefine.data.keys import halves, image_keys
 from mpirefine.data.particles import ParticleTable
 from mpirefine.data.rotations import euler_from_rotation, rotation_from_euler
-from mpirefine.errors import FormatError, InputError
+from mpirefine.errors import PROBLEMS_SHOWN, InputError, Problems
 from mpirefine.storage import optics as optical
 from mpirefine.storage.aberrations import aberrations
-from mpirefine.storage.complaints import Complaints
 from mpirefine.storage.images import StackHeader, stack_header
 from mpirefine.storage.places import Place, find, shortened
 from mpirefine.storage.star import StarTable, read_star, write_star
@@ -94,7 +93,7 @@ def read_particles(
     otherwise; `poses=True` reads angles and origins, which must be there.
     Raises InputError with every problem found, each naming file, row and column.
     """
-    path, problems = Path(path), Complaints()
+    path, problems = Path(path), Problems(PROBLEMS_SHOWN)
     tables = read_star(path)
     name = next((n for n, table in tables.items() if "rlnImageName" in table), None)
     if name is None:
@@ -120,7 +119,7 @@ def read_particles(
     params = optical.ctf(path, particles, optics, optics_group, problems, needed=ctf_needed) if ctf else None
     lens = aberrations(path, particles, optics, optics_group, problems)
     rotation, shift = _poses(path, particles, Grid(box, pixel), problems) if poses else (None, None)
-    problems.stop_if_any()
+    problems.raise_if_any()
     for note in (*(place.note for place in places), *(header.note for header in headers if header is not None)):
         if note:
             log.warning("%s", note)
@@ -142,7 +141,7 @@ def read_particles(
     return ParticleInput(path, table, Grid(box, float(pixel)), tables, name, source, lens)
 
 
-def _image_names(path: Path, particles: StarTable, problems: Complaints) -> tuple[list[Place], np.ndarray, np.ndarray]:
+def _image_names(path: Path, particles: StarTable, problems: Problems) -> tuple[list[Place], np.ndarray, np.ndarray]:
     """Stacks, which of them each row lies in, and the index there (from 0)."""
     count = len(particles.rows)
     file, image = np.zeros(count, np.int32), np.zeros(count, np.int64)
@@ -158,7 +157,7 @@ def _image_names(path: Path, particles: StarTable, problems: Complaints) -> tupl
         file[row] = known.setdefault(stack, len(known))
         image[row] = int(index) - 1
     if wrong:
-        problems.rows(
+        problems.add_rows(
             path,
             np.array(wrong),
             "column _rlnImageName: an image is named index@stack.mrcs, with an index from 1, "
@@ -167,7 +166,7 @@ def _image_names(path: Path, particles: StarTable, problems: Complaints) -> tupl
     return [find(stack, path) for stack in known], file, image
 
 
-def _headers(path: Path, places: list[Place], file: np.ndarray, problems: Complaints) -> list[StackHeader | None]:
+def _headers(path: Path, places: list[Place], file: np.ndarray, problems: Problems) -> list[StackHeader | None]:
     headers: list[StackHeader | None] = []
     for number, place in enumerate(places):
         try:
@@ -175,18 +174,18 @@ def _headers(path: Path, places: list[Place], file: np.ndarray, problems: Compla
                 raise InputError(place.missing)
             headers.append(stack_header(place.path))
         except InputError as error:
-            problems.rows(path, np.flatnonzero(file == number), f"column _rlnImageName: {error}")
+            problems.add_rows(path, np.flatnonzero(file == number), f"column _rlnImageName: {error}")
             headers.append(None)
     return headers
 
 
 def _check_indices(
-    path: Path, headers: list[StackHeader | None], file: np.ndarray, image: np.ndarray, problems: Complaints
+    path: Path, headers: list[StackHeader | None], file: np.ndarray, image: np.ndarray, problems: Problems
 ) -> None:
     for number, header in enumerate(headers):
         if header is not None:
             beyond = np.flatnonzero((file == number) & (image >= header.shape[0]))
-            problems.rows(
+            problems.add_rows(
                 path,
                 beyond,
                 f"column _rlnImageName: image {int(image[beyond].max(initial=0)) + 1} of {header.path}, which holds "
@@ -194,7 +193,7 @@ def _check_indices(
             )
 
 
-def _box(path: Path, headers: list[StackHeader | None], problems: Complaints) -> int:
+def _box(path: Path, headers: list[StackHeader | None], problems: Problems) -> int:
     """The common edge of all images."""
     sizes = {header.shape[1:]: header.path for header in headers if header is not None}
     if len(sizes) > 1:
@@ -212,7 +211,7 @@ def _box(path: Path, headers: list[StackHeader | None], problems: Complaints) ->
     return next(iter(sizes), (16, 16))[1]
 
 
-def _poses(path: Path, particles: StarTable, grid: Grid, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
+def _poses(path: Path, particles: StarTable, grid: Grid, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
     """Rotation (n, 3, 3), and the shift (n, 2) in pixels from the box centre to the particle: RELION's origin is the
     way back.
     """
@@ -231,21 +230,28 @@ def _poses(path: Path, particles: StarTable, grid: Grid, problems: Complaints) -
             + ": refine the particles first"
         )
         return np.zeros((0, 3, 3)), np.zeros((0, 2))
-    try:
+    with problems.collect():
         rot, tilt, psi, x, y = (particles.floats(name) for name in names)
-    except FormatError as error:
-        problems.add(*error.problems)
-        return np.zeros((0, 3, 3)), np.zeros((0, 2))
-    unit = 1.0 if old else grid.apix
+        return _checked_poses(
+            path, names, np.stack([rot, tilt, psi, x, y]), 1.0 if old else grid.apix, grid.nx, problems
+        )
+    return np.zeros((0, 3, 3)), np.zeros((0, 2))
+
+
+def _checked_poses(
+    path: Path, names: tuple[str, ...], values: np.ndarray, unit: float, box: int, problems: Problems
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation and shift of angles and origins, after a look at their ranges."""
+    rot, tilt, psi, x, y = values
     for column, values, most, what in zip(
         names,
         (rot, tilt, psi, x, y),
-        3 * [MOST_DEGREES] + 2 * [grid.nx * unit],
+        3 * [MOST_DEGREES] + 2 * [box * unit],
         3 * ["no angle in degrees"] + 2 * ["farther from the centre than the box is wide"],
     ):
         wrong = np.flatnonzero(~(np.abs(values) <= most))
         if len(wrong):
-            problems.rows(path, wrong, f"column _{column}: {values[wrong[0]]:g} is {what}")
+            problems.add_rows(path, wrong, f"column _{column}: {values[wrong[0]]:g} is {what}")
     return rotation_from_euler(rot, tilt, psi), -np.stack([x, y], -1) / unit
 
 

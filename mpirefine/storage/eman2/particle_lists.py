@@ -17,9 +17,8 @@ from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.grid import Grid
 from mpirefine.data.keys import halves, image_keys
 from mpirefine.data.particles import ParticleTable
-from mpirefine.errors import FormatError, InputError
+from mpirefine.errors import PROBLEMS_SHOWN, FormatError, InputError, Problems
 from mpirefine.maths.eman2.ctf import to_params
-from mpirefine.storage.complaints import Complaints
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.eman2.hdf import matrix_of
 from mpirefine.storage.images import ImageFile, ListImages, open_images
@@ -105,7 +104,7 @@ def read_particles(
     `ctf_needed` is False. `poses=True` reads `xform.projection`, which must be there. Raises InputError with every
     problem found.
     """
-    path, problems = Path(path), Complaints()
+    path, problems = Path(path), Problems(PROBLEMS_SHOWN)
     with open_images(path) as images:
         if len(images.shape) != 2:
             raise InputError(
@@ -118,7 +117,7 @@ def read_particles(
         table_file = np.array([places[entry[0]] for entry in entries], np.int32)
         table_image = np.array([entry[1] for entry in entries], np.int64)
         grid, source = _grid(path, images, places, table_file, table_image, apix, problems)
-        problems.stop_if_any()  # before the headers of all images are read
+        problems.raise_if_any()  # before the headers of all images are read
         found = _ctf(path, images, problems, needed=ctf_needed) if ctf else []
         _check_own_poses(path, entries, problems)
         rotation, shift = _poses(path, images, problems) if poses else (None, None)
@@ -127,7 +126,7 @@ def read_particles(
         params = to_params(found, flipped=True) if found else None
     if params is not None:
         check_ranges(path, vars(params), dict.fromkeys(RANGES, "header ctf"), problems)
-    problems.stop_if_any()
+    problems.raise_if_any()
     for note in images.listed.notes if isinstance(images, ListImages) else ():
         log.warning("%s", note)
     group, names, optics_of = noise_groups(micrographs, np.zeros(len(entries), np.int32), ("all",))
@@ -158,7 +157,7 @@ def _grid(
     file: np.ndarray,
     image: np.ndarray,
     apix: float | None,
-    problems: Complaints,
+    problems: Problems,
 ) -> tuple[Grid, str]:
     """Box and Å per pixel, the same in all files, and where the pixel size came from; and every image must be there."""
     boxes: dict[tuple[int, ...], Path] = {}
@@ -168,7 +167,7 @@ def _grid(
             one = images.file(place) if isinstance(images, ListImages) else images
             boxes.setdefault(one.shape, place)
             beyond = np.flatnonzero((file == number) & (image >= one.count))
-            problems.rows(
+            problems.add_rows(
                 path,
                 beyond,
                 f"image {int(image[beyond].max(initial=0))} of {place}, which holds {one.count} (counted from 0)",
@@ -179,7 +178,7 @@ def _grid(
                 pixels.setdefault(round(one.apix, 4), place)
         except InputError as error:
             if isinstance(images, ListImages):
-                problems.rows(path, np.flatnonzero(file == number), "; ".join(error.problems))
+                problems.add_rows(path, np.flatnonzero(file == number), "; ".join(error.problems))
             else:
                 problems.add(*error.problems)
     if len(boxes) > 1:
@@ -202,7 +201,7 @@ def _grid(
             + ": decide with --apix"
         )
     pixel, source = (apix, "--apix") if apix else (next(iter(pixels), 0.0), "the headers")
-    if pixel <= 0 and not problems.found:
+    if pixel <= 0 and not problems:
         problems.add(f"{path}: no pixel size in the headers (apix_x): give --apix")
     return Grid(shape[-1], max(float(pixel), 1e-3)), source
 
@@ -217,7 +216,7 @@ def _subset(told: Sequence[Any]) -> np.ndarray | None:
     return np.array([known.get(value, -1) if isinstance(value, int) else -1 for value in told], np.int8)
 
 
-def _ctf(path: Path, images: ImageFile, problems: Complaints, *, needed: bool) -> list[EmanCTF]:
+def _ctf(path: Path, images: ImageFile, problems: Problems, *, needed: bool) -> list[EmanCTF]:
     """The CTF of every image; empty where none has one."""
     found: list[EmanCTF] = []
     missing = []
@@ -236,7 +235,7 @@ def _ctf(path: Path, images: ImageFile, problems: Complaints, *, needed: bool) -
                 f"{path}: no image has a CTF (header ctf): " + NO_CTF.format("EMAN2's e2ctf_auto.py or e2ctf.py")
             )
         return []
-    problems.rows(
+    problems.add_rows(
         path,
         np.array(missing, int),
         "no CTF in the header, but others have one: run CTF estimation for all, or say --no-ctf",
@@ -245,13 +244,13 @@ def _ctf(path: Path, images: ImageFile, problems: Complaints, *, needed: bool) -
 
 
 def _micrographs(
-    path: Path, images: ImageFile, entries: Sequence[tuple[Path, int, dict[str, Any]]], problems: Complaints
+    path: Path, images: ImageFile, entries: Sequence[tuple[Path, int, dict[str, Any]]], problems: Problems
 ) -> list[str]:
     """The micrograph of every image, or the file it lies in."""
     found = [images.value(row, "ptcl_source_image") for row in range(images.count)]
     wrong = [row for row, value in enumerate(found) if value is not None and not isinstance(value, str)]
     if wrong:
-        problems.rows(
+        problems.add_rows(
             path, np.array(wrong), f"ptcl_source_image: {shortened(found[wrong[0]])} is no name of a micrograph"
         )
         return []
@@ -266,8 +265,8 @@ def each_once(ctfs: list[EmanCTF]) -> tuple[tuple[EmanCTF, ...] | None, np.ndarr
     return tuple(place), np.array([place[ctf] for ctf in ctfs], np.int32)
 
 
-def _check_own_poses(path: Path, entries: Sequence[tuple[Path, int, dict[str, Any]]], problems: Complaints) -> None:
-    """Complaints about what a list itself gives for a Transform."""
+def _check_own_poses(path: Path, entries: Sequence[tuple[Path, int, dict[str, Any]]], problems: Problems) -> None:
+    """Problems about what a list itself gives for a Transform."""
     own = [
         (row, entry[2]["xform.projection"])
         for row, entry in enumerate(entries)
@@ -275,21 +274,21 @@ def _check_own_poses(path: Path, entries: Sequence[tuple[Path, int, dict[str, An
     ]
     wrong = [(row, value) for row, value in own if matrix_of(value) is None]
     if wrong:
-        problems.rows(
+        problems.add_rows(
             path,
             np.array([row for row, _ in wrong]),
             f"xform.projection: {shortened(wrong[0][1])} is no Transform of finite numbers",
         )
 
 
-def _poses(path: Path, images: ImageFile, problems: Complaints) -> tuple[np.ndarray, np.ndarray]:
+def _poses(path: Path, images: ImageFile, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
     """Rotation (n, 3, 3) and shift (n, 2) in pixels from the box centre to the particle; a mirrored view is the one
     from behind.
     """
     told = [images.value(row, "xform.projection") for row in range(images.count)]
     found = [matrix_of(value) for value in told]
     missing = np.array([row for row, value in enumerate(told) if value is None], int)
-    problems.rows(
+    problems.add_rows(
         path, missing, "--fixed-poses needs xform.projection in the list or header: refine the particles first"
     )
     own = images.entries if isinstance(images, ListImages) else [(path, row, {}) for row in range(images.count)]
@@ -299,7 +298,7 @@ def _poses(path: Path, images: ImageFile, problems: Complaints) -> tuple[np.ndar
         if value is not None and found[row] is None and "xform.projection" not in own[row][2]
     ]
     if wrong:
-        problems.rows(
+        problems.add_rows(
             path,
             np.array(wrong),
             f"header xform.projection: {shortened(told[wrong[0]])} is no Transform of finite numbers",
