@@ -89,7 +89,7 @@ def _names(rows: np.ndarray, group: np.ndarray, optics: StarTable | None, by_row
 
 def _zernike(path: Path, table: StarTable, column: str, row: int, problems: Problems) -> tuple[float, ...]:
     """The coefficients of one cell, [a,b,...]."""
-    cell = table.rows[row][table.columns.index(column)]
+    cell = table.cell(column, row)
     try:
         if not (cell.startswith("[") and cell.endswith("]")):
             raise ValueError

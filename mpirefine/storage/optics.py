@@ -58,7 +58,7 @@ def groups(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Optics group of each row as the row of table 'optics', from 0, and the groups' names."""
     if optics is None or "rlnOpticsGroup" not in optics:
-        return np.zeros(len(particles.rows), np.int32), ("all",)
+        return np.zeros(len(particles), np.int32), ("all",)
     known: dict[str, int] = {}
     for row, cell in enumerate(optics.column("rlnOpticsGroup")):
         _same_values(path, optics, cell, known.setdefault(cell, row), row, problems)
@@ -69,7 +69,7 @@ def groups(
                 f"{path}: table '{particles.name}' has no column _rlnOpticsGroup, but there are {len(known)} optics "
                 "groups"
             )
-        return np.zeros(len(particles.rows), np.int32), tuple(names)
+        return np.zeros(len(particles), np.int32), tuple(names)
     cells = particles.column("rlnOpticsGroup")
     wrong = np.array([row for row, cell in enumerate(cells) if cell not in known], int)
     problems.add_rows(
@@ -82,7 +82,8 @@ def groups(
 
 def _same_values(path: Path, optics: StarTable, group: str, first: int, row: int, problems: Problems) -> None:
     """A complaint when two rows of a group differ."""
-    for column, one, other in zip(optics.columns, optics.rows[first], optics.rows[row]):
+    for column in optics.columns:
+        one, other = optics.cell(column, first), optics.cell(column, row)
         if one != other and not _equal_numbers(one, other):
             problems.add(
                 f"{path}: table 'optics': group {shortened(group)} stands in rows {first + 1} and {row + 1} with "
@@ -185,7 +186,7 @@ def _stated(
             break
     else:
         return None
-    rows = np.unique(group) if table is optics else np.arange(len(particles.rows))
+    rows = np.unique(group) if table is optics else np.arange(len(particles))
     columns = {name: values[rows] for name in names if (values := numbers(table, name, problems)) is not None}
     where = (
         f"column{'s' * (len(names) > 1)} "
@@ -271,13 +272,13 @@ def ctf(
     for column, (field, default) in CTF_COLUMNS.items():
         if not _holds(column, particles, optics):
             if default is not None:
-                columns[field] = np.full(len(particles.rows), default)
+                columns[field] = np.full(len(particles), default)
             continue
         values = spread(column, particles, optics, group, problems)
         if values is not None:
             columns[field] = values
         elif default is not None:
-            columns[field] = np.full(len(particles.rows), default)
+            columns[field] = np.full(len(particles), default)
     if missing:
         problems.add(
             f"{path}: missing CTF column{'s' * (len(missing) > 1)} {', '.join(missing)}: "

@@ -128,8 +128,8 @@ def as_star(table: ParticleTable, grid: Grid) -> dict[str, StarTable]:
         **optics,
     }
     return {
-        "optics": StarTable("", "optics", list(optics), [list(row) for row in zip(*optics.values())]),
-        "particles": StarTable("", "particles", list(columns), [list(row) for row in zip(*columns.values())]),
+        "optics": StarTable.from_columns("optics", optics),
+        "particles": StarTable.from_columns("particles", columns),
     }
 
 

@@ -101,9 +101,9 @@ def read_particles(
             f"{path}: no table has a column _rlnImageName: this is not a particle file (of RELION 3.0 or later)"
         )
     particles, optics = tables[name], tables.get("optics")
-    if not particles.rows:
+    if not len(particles):
         raise InputError(f"{path}: table '{name}' holds no particles")
-    if optics is not None and not optics.rows:
+    if optics is not None and not len(optics):
         raise InputError(f"{path}: table 'optics' has no rows, so no optics group: the file was not written whole")
     places, file, image = _image_names(path, particles, problems)
     optics_group, optics_names = optical.groups(path, particles, optics, problems)
@@ -128,7 +128,7 @@ def read_particles(
         stacks,
         file,
         image,
-        np.arange(len(particles.rows)),
+        np.arange(len(particles)),
         group,
         names,
         halves(image_keys(stacks, file, image)),
@@ -143,7 +143,7 @@ def read_particles(
 
 def _image_names(path: Path, particles: StarTable, problems: Problems) -> tuple[list[Place], np.ndarray, np.ndarray]:
     """Stacks, which of them each row lies in, and the index there (from 0)."""
-    count = len(particles.rows)
+    count = len(particles)
     file, image = np.zeros(count, np.int32), np.zeros(count, np.int64)
     known: dict[str, int] = {}
     wrong = []
