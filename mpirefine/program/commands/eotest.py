@@ -84,7 +84,7 @@ def split(options: Options, team: Team) -> Path:
         if team.is_root:
             for path, stack in [(options.input, source), *([(options.usefilt, twins)] if twins is not None else [])]:
                 for number, name in enumerate(HALVES):
-                    stack.subset(half_path(folder, name, path), np.flatnonzero(half == number))
+                    stack.unchanged().write(half_path(folder, name, path), np.flatnonzero(half == number))
     return team.bcast(folder)
 
 
