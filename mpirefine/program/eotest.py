@@ -84,7 +84,7 @@ def split_particles(options: Options, team: Team) -> Path:
             for path, source in ((options.input, sources.particles), (options.usefilt, sources.twins)):
                 if path is not None and source is not None:
                     for number, name in enumerate(HALVES):
-                        source.subset(half_path(sources.folder, name, path), np.flatnonzero(half == number))
+                        source.unchanged().write(half_path(sources.folder, name, path), np.flatnonzero(half == number))
     return team.bcast(sources.folder if sources is not None else None)
 
 

@@ -97,15 +97,13 @@ def agreement_report(found: Consensus, maps: int) -> str:
 def write_sets(folder: Path, options: Options, found: Consensus, central: RunFile, iteration: int, maps: int) -> None:
     """On rank 0. Poses are those of the central run; the probability column holds the share of runs that agree."""
     source = in_format(read_particles(options.input, options.apix, ctf=not options.no_ctf), options.setformat)
-    columns = dict(
+    particles = source.with_results(
         model=found.label,
         posterior=found.votes,
         rotation=central.read_array(iteration, "assignments/rotation"),
         shift_xy=central.read_array(iteration, "assignments/shift"),
     )
-    source.write(folder / f"consensus{source.suffix}", **columns)
+    particles.write(folder / f"consensus{source.suffix}")
     for m in range(maps):
-        source.write(
-            run_folder.set_path(folder, "consensus", m, source.suffix), **columns, rows=np.flatnonzero(found.label == m)
-        )
-    source.write(folder / "sets" / f"undecided{source.suffix}", **columns, rows=np.flatnonzero(found.label < 0))
+        particles.write(run_folder.set_path(folder, "consensus", m, source.suffix), np.flatnonzero(found.label == m))
+    particles.write(folder / "sets" / f"undecided{source.suffix}", np.flatnonzero(found.label < 0))

@@ -137,7 +137,9 @@ def _plausible(fields: np.void) -> bool:
 
 
 def read_sections(header: MrcHeader, indices: np.ndarray) -> np.ndarray:
-    """(n, y, x) float32 sections of the given indices (from 0); runs of neighbours are read at once."""
+    """(n, y, x) float32 sections of the given indices (from 0); runs of neighbours are read at once. FormatError
+    when the file is too short.
+    """
     _, ny, nx = header.shape
     out = np.empty((len(indices), ny, nx), np.float32)
     if not len(indices):

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpirefine.data.rotations import (KINDS, Placement, angles_from_rotation, compose, euler_from_rotation, inverse, rotation_from_angles, rotation_from_eman, rotation_from_euler, spin_from_rotation)
+from mpirefine.data.rotations import (
+    KINDS,
+    Placement,
+    angles_from_rotation,
+    compose,
+    euler_from_rotation,
+    inverse,
+    rotation_from_angles,
+    rotation_from_eman,
+    rotation_from_euler,
+    spin_from_rotation,
+)
 
 
 def relion_matrix(rot, tilt, psi):

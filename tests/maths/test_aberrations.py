@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from mpirefine.maths.image.aberrations import (even_order, magnification_phase, odd_order, radial, tilt_phase, zernike_phase)
+from mpirefine.maths.image.aberrations import (
+    even_order,
+    magnification_phase,
+    odd_order,
+    radial,
+    tilt_phase,
+    zernike_phase,
+)
 from mpirefine.maths.image.ctf import wavelength
 
 

@@ -10,7 +10,15 @@ from mpirefine.data.partition import Block, Partition
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.likelihood.central_slices import in_plane, polar_slices, slices
 from mpirefine.maths.likelihood.class_sums import ClassSums, Placing, average_images, to_projection
-from mpirefine.maths.likelihood.fourier_volume import (Slab, crop_axis, divide, fold, kernel_correction, radial_index, shell_sums)
+from mpirefine.maths.likelihood.fourier_volume import (
+    Slab,
+    crop_axis,
+    divide,
+    fold,
+    kernel_correction,
+    radial_index,
+    shell_sums,
+)
 from tests.maths.test_search import NX, blob_map
 
 

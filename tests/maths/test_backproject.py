@@ -7,7 +7,15 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpirefine.data.partition import Block, Partition
-from mpirefine.maths.likelihood.fourier_volume import (Slab, crop_axis, divide, fold, kernel_correction, radial_index, shell_sums)
+from mpirefine.maths.likelihood.fourier_volume import (
+    Slab,
+    crop_axis,
+    divide,
+    fold,
+    kernel_correction,
+    radial_index,
+    shell_sums,
+)
 
 BOX = 12
 

@@ -10,7 +10,15 @@ from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS
 from mpirefine.maths.eman2.averagers import AVERAGERS
-from mpirefine.maths.eman2.class_averaging import (ClassMembers, Rounds, average_class, class_quality, kept, next_target, ssnr)
+from mpirefine.maths.eman2.class_averaging import (
+    ClassMembers,
+    Rounds,
+    average_class,
+    class_quality,
+    kept,
+    next_target,
+    ssnr,
+)
 from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
 from mpirefine.maths.eman2.ctf import phase_flip
 from mpirefine.maths.eman2.processors.catalogue import PROCESSORS

@@ -9,8 +9,21 @@ from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform
 from mpirefine.maths.image.ctf import contrast_transfer, contrast_transfer_squared_orders
 from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.central_slices import polar_slices, slices
-from mpirefine.maths.likelihood.correlation import (NORM_ORDERS, Correlator, norm_columns, norm_matrices, reference_matrices)
-from mpirefine.maths.likelihood.model import (corner_spectrum, on_shells, ring_means, transfer, transfer_power, weighted_images)
+from mpirefine.maths.likelihood.correlation import (
+    NORM_ORDERS,
+    Correlator,
+    norm_columns,
+    norm_matrices,
+    reference_matrices,
+)
+from mpirefine.maths.likelihood.model import (
+    corner_spectrum,
+    on_shells,
+    ring_means,
+    transfer,
+    transfer_power,
+    weighted_images,
+)
 from mpirefine.maths.likelihood.pose_search import ring_norms
 from tests.maths.test_search import blob_map
 

@@ -11,7 +11,18 @@ from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS
 from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
 from mpirefine.maths.eman2.processors.spectrum import radial_power, transform
 from mpirefine.maths.eman2.projectors import standard
-from mpirefine.maths.eman2.similarity import (FAILED, LEAST_BOX, NOT_COMPUTED, Matching, ReferenceStack, Search, matched, reach, shrunk, shrunk_box)
+from mpirefine.maths.eman2.similarity import (
+    FAILED,
+    LEAST_BOX,
+    NOT_COMPUTED,
+    Matching,
+    ReferenceStack,
+    Search,
+    matched,
+    reach,
+    shrunk,
+    shrunk_box,
+)
 from mpirefine.maths.eman2.transforms import Alignment, moved
 from mpirefine.maths.image.phantom import states
 from mpirefine.registry import Component

@@ -6,8 +6,25 @@ from scipy.spatial.transform import Rotation
 
 from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform, angular_coefficients, good_length, half_circle
 from mpirefine.maths.likelihood.central_slices import in_plane, polar_slices
-from mpirefine.maths.likelihood.correlation import (Correlator, bands, particle_matrices, reference_matrices, with_more_angles)
-from mpirefine.maths.likelihood.pose_search import (Level, coarse_peaks, fine_peaks, neighbours, parabola, rescore, ring_norms, shift_disc, shift_window, windows_round)
+from mpirefine.maths.likelihood.correlation import (
+    Correlator,
+    bands,
+    particle_matrices,
+    reference_matrices,
+    with_more_angles,
+)
+from mpirefine.maths.likelihood.pose_search import (
+    Level,
+    coarse_peaks,
+    fine_peaks,
+    neighbours,
+    parabola,
+    rescore,
+    ring_norms,
+    shift_disc,
+    shift_window,
+    windows_round,
+)
 
 NX = 32
 

@@ -5,7 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from mpirefine.data.rotations import (KINDS, Placement, angles_from_rotation, compose, eman_from_rotation, inverse, rotation_from_angles, rotation_from_eman)
+from mpirefine.data.rotations import (
+    KINDS,
+    Placement,
+    angles_from_rotation,
+    compose,
+    eman_from_rotation,
+    inverse,
+    rotation_from_angles,
+    rotation_from_eman,
+)
 
 ANGLES = 1e-3
 # where only a sum of angles is defined EMAN2 shares it out otherwise, or wrongly: case (az, alt, phi), EMAN2's xtilt,

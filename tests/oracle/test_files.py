@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mpirefine.storage.eman2 import lst
-from mpirefine.storage.eman2.hdf import statistics
-from mpirefine.storage.eman2.json import read_json
+from mpirefine.storage.eman2.hdf_writer import statistics
+from mpirefine.storage.eman2.json import from_json
 from mpirefine.storage.images import open_images
 
 IMAGES = [
@@ -113,7 +113,7 @@ def test_lists_in_lists_and_json_columns(project):
 
 
 def test_json(oracle):
-    found = read_json(oracle / "files/info_mic0001_info.json")
+    found = from_json((oracle / "files/info_mic0001_info.json").read_text())
     assert found["quality"] == 5 and found["text"] == "hello" and found["boxes"][0] == [100.5, 200.0, "manual"]
     assert found["xf"].shape == (3, 4) and found["xf"][0, 1] == pytest.approx(0.0697246)
     assert found["ctf"][1]["__class__"] == "EMAN2Ctf" and found["ctf"][1]["snr"][2] == 1.25

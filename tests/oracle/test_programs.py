@@ -9,7 +9,7 @@ import pytest
 from mpirefine.maths.eman2.class_averaging import class_quality
 from mpirefine.maths.eman2.transforms import Alignment, moved
 from mpirefine.storage.eman2 import lst
-from mpirefine.storage.eman2.hdf import statistics
+from mpirefine.storage.eman2.hdf_writer import statistics
 from mpirefine.storage.images import write_images
 from tests.program.small import alike, read, run
 

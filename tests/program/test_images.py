@@ -146,7 +146,7 @@ def test_half_sets_of_the_file_are_used_or_it_is_said_why_not(team, changed, kno
 
 @pytest.mark.ranks(1)
 def test_rows_that_repeat_an_image_are_counted_and_share_a_half(team, changed):
-    count = len(read_star(changed / "particles.star")["particles"].rows)
+    count = len(read_star(changed / "particles.star")["particles"])
     with_rows(changed, np.tile(np.arange(count), 2))
     shutil.copy(changed / "particles.mrcs", changed / "copy.mrcs")
     tables = read_star(changed / "particles.star")

@@ -8,8 +8,8 @@ import pytest
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.program import cli
-from mpirefine.program.start import defaults
 from mpirefine.program.options import Options, add_to, flag_of, types, validate
+from mpirefine.program.start import defaults
 
 GRID = Grid(64, 4.0)
 BASIC = dict(input="p.star", models="a.mrc,b.mrc")

@@ -15,10 +15,10 @@ from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.fourier.filters import resample
 from mpirefine.program import repeated_runs
-from mpirefine.program.results import run_folder
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
+from mpirefine.program.results import run_folder
 from mpirefine.storage.mrc import write_volume
 from mpirefine.storage.star import read_star
 from tests.program.small import PARTICLES, basic, make_set
@@ -210,7 +210,7 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
     for column in source.columns:
         if column != "rlnImageName":
             assert found.column(column) == source.column(column)
-    sizes = [len(table(run / f"sets/particles_m{m:02d}.star").rows) for m in (1, 2)]
+    sizes = [len(table(run / f"sets/particles_m{m:02d}.star")) for m in (1, 2)]
     assert sizes == [int((found.floats("rlnClassNumber") == m).sum()) for m in (1, 2)] and sum(sizes) == PARTICLES
     frequency, *curves = np.loadtxt(run / "fsc_halves_02.txt").T
     assert len(curves) == 2 and frequency[1] == pytest.approx(1 / 256, rel=1e-3)
@@ -358,7 +358,7 @@ def test_repeated_runs_and_what_they_agree_on(team, shared_tmp, small_set):
         found = table(runs / "consensus.star").floats("rlnClassNumber")
         np.testing.assert_array_equal(found, np.where(same, names[0][labels[0].astype(int) - 1], 0))
         assert told["undecided"] == (~same).sum() and sum(told["consensus"]) == same.sum() > PARTICLES / 2
-        assert len(table(runs / "sets" / "consensus_m01.star").rows) == told["consensus"][0]
+        assert len(table(runs / "sets" / "consensus_m01.star")) == told["consensus"][0]
         assert len(json.loads((runs / "run_01" / "timing.json").read_text())["iterations"]) == 2  # the pilot, and one
         with pytest.raises(InputError, match="holds a single run"):
             run_folder.of_many(str(runs / "run_01"))

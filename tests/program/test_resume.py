@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from mpirefine.errors import FormatError, InputError, StorageFailure
-from mpirefine.program.results import checkpoint, run_folder
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
 from mpirefine.program.performance.timing import Clock
+from mpirefine.program.results import checkpoint, run_folder
 from mpirefine.program.start.setup import open_session
 from mpirefine.storage.run import checksum, space
 from mpirefine.storage.run.runfile import RunFile

@@ -15,7 +15,8 @@ from mpirefine.program.options import Options
 from mpirefine.program.start.sanity import uncorrected
 from mpirefine.program.start.setup import read_inputs
 from mpirefine.storage import mrc
-from mpirefine.storage.eman2 import hdf, lst
+from mpirefine.storage.eman2 import lst
+from mpirefine.storage.eman2.hdf_writer import write_hdf
 from tests.program.small import basic, command, make_set
 from tests.program.test_faults import edit, told
 
@@ -107,7 +108,7 @@ def test_lists_without_ctf_must_say_so(small):
     [("xform.projection", 5.0), ("xform.projection", np.arange(3.0)), ("model_id", "a"), ("model_id", np.nan)],
 )
 def test_headers_of_projections(small, key, value):
-    hdf.write(
+    write_hdf(
         "p.hdf",
         [np.ones((16, 16))] * 2,
         [{"xform.projection": np.eye(3, 4)}, {"xform.projection": np.eye(3, 4), key: value}],
@@ -118,7 +119,7 @@ def test_headers_of_projections(small, key, value):
 
 
 def test_headers_of_class_averages(small):
-    hdf.write("c.hdf", [np.ones((16, 16))], [{"xform.projection": np.eye(3, 4), "ptcl_repr": "many"}], 2.0)
+    write_hdf("c.hdf", [np.ones((16, 16))], [{"xform.projection": np.eye(3, 4), "ptcl_repr": "many"}], 2.0)
     told(
         command("make3d", "--input", "c.hdf", "--output", "m.hdf", cwd=small),
         "c.hdf: image 0 .from 0., header ptcl_repr: many",

@@ -22,7 +22,15 @@ from mpirefine.program.catalogue import build
 from mpirefine.steps.eman2.choices import ClassMethod, MapMaking, Views
 from mpirefine.steps.eman2.class_averages import Membership, average_classes
 from mpirefine.steps.eman2.map_making import Slices, kept, make_map
-from mpirefine.steps.eman2.pipeline import (AverageClasses, ChooseBest, FinishMaps, MakeMaps, ProjectViews, Score, empty_candidates)
+from mpirefine.steps.eman2.pipeline import (
+    AverageClasses,
+    ChooseBest,
+    FinishMaps,
+    MakeMaps,
+    ProjectViews,
+    Score,
+    empty_candidates,
+)
 from mpirefine.steps.eman2.scores import FlippedParticles, with_flat_snr
 from mpirefine.steps.eman2.views import Projections, directions, prepared, project, support
 from mpirefine.steps.likelihood.classify import hard_poses

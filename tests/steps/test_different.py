@@ -8,7 +8,17 @@ import pytest
 from mpirefine.maths.fourier.filters import lowpass_gauss
 from mpirefine.maths.image.background import backgrounds, outside_circle
 from mpirefine.maths.image.phantom import simulate_particles, states
-from mpirefine.maths.likelihood.held_out_test import (EVIDENCE_FLOOR, SIGNIFICANT, bins, floored, pair_p_value, power, ring_sets, strata, supported)
+from mpirefine.maths.likelihood.held_out_test import (
+    EVIDENCE_FLOOR,
+    SIGNIFICANT,
+    bins,
+    floored,
+    pair_p_value,
+    power,
+    ring_sets,
+    strata,
+    supported,
+)
 from mpirefine.program.reports.terminal import difference_table, verdict
 from mpirefine.steps.likelihood.average import Average
 from mpirefine.steps.likelihood.classify import Classify

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage.eman2 import hdf, lst
-from mpirefine.storage.eman2.json import read_json, write_json
+from mpirefine.storage.eman2 import lst
+from mpirefine.storage.eman2.hdf_header import stored_as
+from mpirefine.storage.eman2.hdf_writer import write_hdf
+from mpirefine.storage.eman2.json import from_json, write_json
 from mpirefine.storage.images import open_images, read_volumes, write_images
 
 HEADER = dict(
@@ -23,7 +25,7 @@ HEADER = dict(
 
 def test_what_is_written_obeys_the_layout(tmp_path, rng):
     images = rng.standard_normal((3, 4, 6)).astype(np.float32)
-    hdf.write(tmp_path / "a.hdf", images, [HEADER] * 3, 2.5)
+    write_hdf(tmp_path / "a.hdf", images, [HEADER] * 3, 2.5)
     with h5py.File(tmp_path / "a.hdf") as file:
         top = file["/MDF/images"].attrs.get_id("imageid_max")
         assert top.shape == (1,) and top.dtype == np.int32 and file["/MDF/images"].attrs["imageid_max"][0] == 2
@@ -63,7 +65,7 @@ def test_round_trip(tmp_path, rng):
 
 def test_one_element_arrays_come_back_as_numbers(tmp_path):
     """EMAN2's own reader does so, and then loses the particle: what reads them here must expect it."""
-    hdf.write(tmp_path / "a.hdf", [np.zeros((4, 4))], [{"class_ptcl_idxs": np.array([7])}], 1.0)
+    write_hdf(tmp_path / "a.hdf", [np.zeros((4, 4))], [{"class_ptcl_idxs": np.array([7])}], 1.0)
     with open_images(tmp_path / "a.hdf") as file:
         assert file.value(0, "class_ptcl_idxs") == 7
 
@@ -111,7 +113,7 @@ def test_lists(tmp_path, rng, monkeypatch):
 
 def test_json_round_trip(tmp_path):
     write_json(tmp_path / "p.json", {"sym": "c1", "iter": 3, "t": np.eye(3, 4), "n": np.int64(4)})
-    found = read_json(tmp_path / "p.json")
+    found = from_json((tmp_path / "p.json").read_text())
     assert found["sym"] == "c1" and found["iter"] == 3 and found["n"] == 4
     np.testing.assert_array_equal(found["t"], np.eye(3, 4))
 
@@ -122,7 +124,7 @@ def test_json_round_trip(tmp_path):
         ("a.lst", b"0\ta.hdf\n", "line 1 is '0\ta.hdf', but an EMAN2 list begins with #LSX"),
         ("a.lst", b"#LSX\n# c\n# 9\nx\ta.hdf\n", "line 4 is not 'number<tab>file'"),
         ("a.lst", b"#LSX\n# c\n# 9\n0\ta.hdf\t{a\n", "line 4: the third column is no JSON"),
-        ("a.lst", b"#LSX\n# c\n# 9\n0\ta.lst\n", "one of them names itself"),
+        ("a.lst", b"#LSX\n# c\n# 9\n0\ta.lst\n", "a list that names itself"),
         ("a.lst", b"#LSX\n# c\n# 9\n", "the list is empty"),
         ("a.hdf", b"nothing", "no HDF5 file, or truncated"),
         ("a.tif", b"II", "'.tif' is no format that is read"),
@@ -145,7 +147,7 @@ def test_hdf_without_images_and_with_holes(tmp_path):
         file["x"] = 1
     with pytest.raises(FormatError, match="without EMAN2's /MDF/images"):
         open_images(tmp_path / "a.hdf")
-    hdf.write(tmp_path / "b.hdf", [np.zeros((4, 4))] * 2, [{}] * 2, 1.0)
+    write_hdf(tmp_path / "b.hdf", [np.zeros((4, 4))] * 2, [{}] * 2, 1.0)
     with h5py.File(tmp_path / "b.hdf", "a") as file:
         del file["/MDF/images/1"]
     with open_images(tmp_path / "b.hdf") as file, pytest.raises(FormatError, match="image 1 is missing of 2"):
@@ -155,4 +157,4 @@ def test_hdf_without_images_and_with_holes(tmp_path):
 @pytest.mark.parametrize("value", [2**40, [1, 2, "a"], np.zeros((2, 2))])
 def test_values_that_eman2_cannot_hold(value):
     with pytest.raises(ValueError, match="EMAN2"):
-        hdf.stored_as(value)
+        stored_as(value)

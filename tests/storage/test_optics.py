@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from mpirefine.errors import InputError
-from mpirefine.storage import mrc, relion
-from mpirefine.storage.particle_file import as_star, in_format
+from mpirefine.storage import mrc
+from mpirefine.storage.particle_file import in_format
+from mpirefine.storage.relion.conversion import star_tables
+from mpirefine.storage.relion.particles import read_relion_particles
 from mpirefine.storage.star import write_star
 
 OPTICS = {
@@ -56,7 +58,7 @@ def made(tmp_path, rng):
         if optics is not False:
             text = table("optics", {**OPTICS, **(optics or {})}) + text
         (tmp_path / "p.star").write_text(text)
-        return relion.read_particles(tmp_path / "p.star")
+        return read_relion_particles(tmp_path / "p.star")
 
     return make
 
@@ -156,10 +158,10 @@ def test_what_was_done_to_the_images(made, tmp_path, column, field):
         i < 5 for i in range(ROWS)
     ]
     complaint(made, f"row 2, column _{column}: 'yes' is not a number", optics={column: ["0", "yes"]})
-    tables = as_star(by_group.table, by_group.grid)
+    tables = star_tables(by_group.table, by_group.grid)
     assert sorted(tables["optics"].column(column)) == ["0", "1"]
     write_star(tmp_path / "again.star", tables.values())
-    again = relion.read_particles(tmp_path / "again.star").table.ctf
+    again = read_relion_particles(tmp_path / "again.star").table.ctf
     assert getattr(again, field).tolist() == [False, True] * (ROWS // 2) and again.voltage.tolist() == [300, 200] * (
         ROWS // 2
     )

@@ -135,7 +135,7 @@ def test_every_complaint(particles, made, told):
 def test_a_list_written_and_read_again(particles, rng):
     """Class from 1, 0 for those set aside; poses come back; some rows only."""
     source, told = read_particles("p.lst"), columns(5, rng)
-    source.write("out.lst", **told)
+    source.with_results(**told).write("out.lst")
     entries = lst.read_lst("out.lst")
     assert [entry.header["class"] for entry in entries] == (told["model"] + 1).tolist() and entries[0].file == "a.hdf"
     np.testing.assert_allclose([entry.header["score"] for entry in entries], -told["posterior"], atol=1e-6)
@@ -143,7 +143,7 @@ def test_a_list_written_and_read_again(particles, rng):
     np.testing.assert_allclose(again.rotation, told["rotation"], atol=1e-6)
     np.testing.assert_allclose(again.shift, told["shift_xy"], atol=1e-6)
     assert again.ctf is not None and again.files == source.table.files
-    source.write("some.lst", **told, rows=np.array([4, 2]))
+    source.with_results(**told).write("some.lst", np.array([4, 2]))
     assert [(entry.index, entry.file) for entry in lst.read_lst("some.lst")] == [(0, "a.hdf"), (0, "b.hdf")]
     with pytest.raises(InputError, match="--fixed-poses needs xform.projection"):
         read_particles("p.lst", poses=True)
@@ -165,7 +165,7 @@ def test_a_mirrored_view_is_the_one_from_behind(particles):
 def test_a_list_as_star_and_back(particles, rng):
     """RELION's file has an optics group for each voltage, CTF and flipped phases; the particles are the same ones."""
     source, told = read_particles("p.lst"), columns(5, rng)
-    in_format(source, "star").write("out.star", **told)
+    in_format(source, "star").with_results(**told).write("out.star")
     star = read_particles("out.star", poses=True)
     assert star.grid == source.grid and star.table.ctf.flipped.all() and star.table.files == source.table.files
     assert star.table.image.tolist() == [1, 2, 0, 1, 0]
@@ -180,6 +180,6 @@ def test_a_list_as_star_and_back(particles, rng):
         for name in ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
     )
     assert optics.count("200.000000") == 1 and optics.count("300.000000") == 1
-    in_format(star, "lst").write("back.lst", **told)
+    in_format(star, "lst").with_results(**told).write("back.lst")
     assert [(e.index, e.file) for e in lst.read_lst("back.lst")] == [(e.index, e.file) for e in lst.read_lst("p.lst")]
     assert in_format(source, None) is source and in_format(source, "lst") is source

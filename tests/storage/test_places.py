@@ -94,5 +94,5 @@ def test_lists_that_name_each_other_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in range(8):
         lst.write_lst(f"{name}.lst", [lst.Entry(0, f"{other}.lst") for other in range(8)])
-    with pytest.raises(InputError, match="one of them names itself"):
+    with pytest.raises(InputError, match="a list that names itself"):
         lst.resolve("0.lst")

@@ -9,7 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from mpirefine.data.rotations import rotation_from_euler
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage import mrc, optics, relion
+from mpirefine.storage import mrc, particle_checks
+from mpirefine.storage.relion.particles import read_relion_particles
 from mpirefine.storage.stack import ParticleStack
 from mpirefine.storage.star import StarTable, read_star, write_star
 
@@ -66,10 +67,10 @@ def make_set(folder, rng, rows=6, **changes):
 
 
 def test_micrographs_with_enough_particles_are_noise_groups(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(optics, "LEAST_GROUP", 2)
+    monkeypatch.setattr(particle_checks, "LEAST_GROUP", 2)
     monkeypatch.setattr(sys.modules[__name__], "COLUMNS", [*COLUMNS, "rlnMicrographName"])
     path, _ = make_set(tmp_path, rng, rlnMicrographName=["x.mrc", "y.mrc", "x.mrc", "y.mrc", "z.mrc", "x.mrc"])
-    table = relion.read_particles(path).table
+    table = read_relion_particles(path).table
     assert table.group_names == ("first", "second group", "x.mrc", "y.mrc")
     assert table.group.tolist() == [2, 3, 2, 3, 1, 2] and table.optics_of_group.tolist() == [0, 1, 0, 1]
     assert table.ctf.voltage.tolist() == [300, 200, 300, 200, 200, 300]  # optics stay by optics group
@@ -78,7 +79,7 @@ def test_micrographs_with_enough_particles_are_noise_groups(tmp_path, rng, monke
 
 def test_table_of_a_31_file(tmp_path, rng):
     path, stacks = make_set(tmp_path, rng)
-    found = relion.read_particles(path)
+    found = read_relion_particles(path)
     assert found.grid.nx == 16 and found.grid.apix == 2.0 and len(found.table) == 6
     assert found.table.group.tolist() == [0, 1, 0, 1, 1, 0] and found.table.group_names == ("first", "second group")
     assert (
@@ -108,11 +109,11 @@ def test_table_of_a_31_file(tmp_path, rng):
 
 def test_written_file_keeps_columns_order_and_pose(tmp_path, rng):
     path, _ = make_set(tmp_path, rng)
-    source = relion.read_particles(path)
+    source = read_relion_particles(path)
     rotation, shift = Rotation.random(6, random_state=4).as_matrix(), rng.uniform(-3, 3, (6, 2))
     model = np.array([0, 1, -1, 0, 1, 1])
     pose = dict(model=model, posterior=np.linspace(0.5, 1, 6), rotation=rotation, shift_xy=shift)
-    relion.write_particles(tmp_path / "out.star", source, **pose)
+    source.with_results(**pose).write(tmp_path / "out.star")
     tables = starfile.read(tmp_path / "out.star")
     out = tables["particles"]
     assert out["labNote"].tolist()[0] == "keep me" and out["rlnClassNumber"].tolist() == [1, 2, 0, 1, 2, 2]
@@ -129,8 +130,8 @@ def test_written_file_keeps_columns_order_and_pose(tmp_path, rng):
     np.testing.assert_allclose(out[["rlnOriginXAngst", "rlnOriginYAngst"]].to_numpy(), -2.0 * shift, atol=1e-5)
     np.testing.assert_allclose(out["rlnMaxValueProbDistribution"], pose["posterior"], atol=1e-6)
     assert tables["optics"]["rlnOpticsGroupName"].tolist() == ["first", "second group"]
-    relion.write_particles(tmp_path / "set.star", source, **pose, rows=np.array([1, 4]))
-    assert len(relion.read_particles(tmp_path / "set.star").table) == 2
+    source.with_results(**pose).write(tmp_path / "set.star", np.array([1, 4]))
+    assert len(read_relion_particles(tmp_path / "set.star").table) == 2
 
 
 def test_30_file_with_one_table(tmp_path, rng):
@@ -150,17 +151,16 @@ def test_30_file_with_one_table(tmp_path, rng):
         "rlnRandomSubset",
     ]
     rows = [f"{i}@a.mrcs 9000 9000 0 300 2.7 0.1 5.0 20000 1 1 {s}".split() for i, s in ((1, 2), (2, 1))]
-    write_star(tmp_path / "old.star", [StarTable("", "", names, rows)])
-    found = relion.read_particles(tmp_path / "old.star")
+    write_star(tmp_path / "old.star", [StarTable.from_columns("", dict(zip(names, zip(*rows))))])
+    found = read_relion_particles(tmp_path / "old.star")
     assert found.grid.apix == pytest.approx(2.5) and found.table.subset.tolist() == [1, 0]
-    relion.write_particles(
-        tmp_path / "out.star",
-        found,
+    results = found.with_results(
         model=np.zeros(2, int),
         posterior=np.ones(2),
         rotation=np.eye(3)[None].repeat(2, 0),
         shift_xy=np.array([[1.5, 0], [0, -2.0]]),
     )
+    results.write(tmp_path / "out.star")
     out = read_star(tmp_path / "out.star")[""]
     assert (
         out.floats("rlnOriginX").tolist() == [-1.5, 0]
@@ -171,7 +171,7 @@ def test_30_file_with_one_table(tmp_path, rng):
 
 def complaints(path, **kwargs):
     with pytest.raises(InputError) as caught:
-        relion.read_particles(path, **kwargs)
+        read_relion_particles(path, **kwargs)
     return str(caught.value)
 
 
@@ -224,8 +224,8 @@ def test_sizes(tmp_path, rng):
 
 def test_images_without_ctf(tmp_path, rng):
     path, _ = make_set(tmp_path, rng, rlnDefocusU=None, rlnDefocusV=None, rlnDefocusAngle=None)
-    assert relion.read_particles(path, ctf=False).table.ctf is None
-    assert relion.read_particles(path, 3.0, ctf=False).grid.apix == 3.0
+    assert read_relion_particles(path, ctf=False).table.ctf is None
+    assert read_relion_particles(path, 3.0, ctf=False).grid.apix == 3.0
 
 
 def test_not_a_particle_file(tmp_path):
@@ -244,7 +244,7 @@ def test_not_a_particle_file(tmp_path):
 def test_single_row_block_round_trip(tmp_path):
     (tmp_path / "g.star").write_text("data_general\n\n_rlnNote 'two words'  # why\n_rlnCount 3\n")
     table = read_star(tmp_path / "g.star")["general"]
-    assert table.rows == [["two words", "3"]] and not table.loop
+    assert [table.cell(name, 0) for name in table.columns] == ["two words", "3"] and not table.loop
     write_star(tmp_path / "h.star", [table])
     assert starfile.read(tmp_path / "h.star")["rlnNote"] == "two words"
     assert table.floats("absent", 2.5).tolist() == [2.5]

@@ -19,7 +19,7 @@ from mpirefine.program.start import defaults
 from mpirefine.steps.eman2.choices import MapMaking
 from mpirefine.steps.eman2.map_making import Slices, make_map
 from mpirefine.steps.eman2.stacks import map_header
-from mpirefine.storage.eman2.hdf import matrix_of, number_of
+from mpirefine.storage.eman2.hdf_header import matrix_of, number_of
 from mpirefine.storage.images import check_writable, open_images
 
 

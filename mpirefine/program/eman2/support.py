@@ -20,7 +20,7 @@ from mpirefine.maths.eman2.similarity import Matching
 from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.start.own_particles import read_own
 from mpirefine.steps.eman2.scores import FlippedParticles
-from mpirefine.storage.eman2.hdf import ENOUGH_FOR_INT, matrix_of, number_of
+from mpirefine.storage.eman2.hdf_header import ENOUGH_FOR_INT, matrix_of, number_of
 from mpirefine.storage.images import open_images, write_images
 from mpirefine.storage.particle_file import ParticleInput, read_particles
 from mpirefine.storage.places import shortened

@@ -115,11 +115,12 @@ def write_particles(
         if inputs is not None:
             write_set_aside(folder, inputs.particles, columns.pop("reason"), columns.pop("trust"))
             source = in_format(inputs.particles, options.setformat)
-            source.write(folder / f"particles{source.suffix}", **columns)
+            particles = source.with_results(**columns)
+            particles.write(folder / f"particles{source.suffix}")
             name = Path(options.input).stem
             for m in range(ctx.models):
                 rows = np.flatnonzero(columns["model"] == m)
-                source.write(run_folder.set_path(folder, name, m, source.suffix), **columns, rows=rows)
+                particles.write(run_folder.set_path(folder, name, m, source.suffix), rows)
                 sizes += (len(rows),)
     return ctx.team.bcast(sizes)
 

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mpirefine.errors import FormatError, InputError
 from mpirefine.storage.atomic import write_text
-from mpirefine.storage.places import check_file, shortened
+from mpirefine.storage.places import shortened
 
 
 def from_json(text: str) -> Any:
     """JSON with EMAN2's objects: a Transform becomes a (3, 4) float32 array; a CTF stays the dict of its fields.
-    ValueError for what is no JSON.
+    ValueError when it cannot be parsed.
     """
     try:
-        return json.loads(text, object_hook=_object)
+        return json.loads(text, object_hook=_decode_object)
     except RecursionError:
-        raise ValueError("brackets in brackets, more than can be followed") from None
+        raise ValueError("brackets are nested too deeply") from None
 
 
-def _object(found: dict[str, Any]) -> Any:
+def _decode_object(found: dict[str, Any]) -> Any:
     if found.get("__class__") != "Transform":
         return found
     matrix = found.get("matrix", "")
@@ -35,7 +33,7 @@ def _object(found: dict[str, Any]) -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """What json.dumps takes: (3, 4) arrays become Transforms, other arrays lists."""
+    """A value that json.dumps takes: (3, 4) arrays become EMAN2's Transforms, other arrays lists."""
     if isinstance(value, dict):
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -45,20 +43,6 @@ def to_json(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value.item() if isinstance(value, np.generic) else value
-
-
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A JSON file of EMAN2. Raises InputError when it cannot be read, FormatError when it is no JSON dict."""
-    check_file(path)
-    try:
-        found = from_json(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise FormatError(f"{path}: no JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise FormatError(f"{path}: holds a {type(found).__name__}, but EMAN2's JSON files hold one dict")
-    return found
 
 
 def write_json(path: str | os.PathLike[str], values: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ COMMENT = (
     "the next line. "
     "This MUST be preserved if editing."
 )
-DEEPEST = 8  # lists of lists
+DEEPEST = 8  # lists that name lists
 INDEX = re.compile("[0-9]{1,15}")  # of an image; no file holds more
 
 
@@ -72,20 +72,18 @@ def _entry(path: Path, number: int, line: str) -> Entry:
 
 @dataclass
 class Listed:
-    """The images of a list, lists in it followed: file, index there and header values of each; `notes` on names found
-    elsewhere than written.
+    """The images of a list, with those of the lists that it names."""
 
-    `stacks` are files whose suffix would make a map of them, but not that of the name they were found for.
-    """
-
-    entries: list[tuple[Path, int, dict[str, Any]]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    stacks: set[Path] = field(default_factory=set)
-    missing: dict[Path, str] = field(default_factory=dict)  # names that lead nowhere, and what is to be said of each
+    entries: list[tuple[Path, int, dict[str, Any]]] = field(default_factory=list)  # file, index there, header values
+    notes: list[str] = field(default_factory=list)  # warnings about files that were found elsewhere than written
+    stacks: set[Path] = field(default_factory=set)  # .mrc files that stand in for the .mrcs that is named: no maps
+    missing: dict[Path, str] = field(default_factory=dict)  # files that were not found, with the error message
 
 
 def resolve(path: str | os.PathLike[str]) -> Listed:
-    """What a list names; the header values of an inner list are kept below those of the outer."""
+    """The images that a list names; header values of a list replace those of the lists it names. Raises InputError when
+    a list cannot be read, FormatError when it is malformed or names itself.
+    """
     found = Listed()
     found.entries = _resolve(Path(path), found, {}, ())
     return found
@@ -94,9 +92,9 @@ def resolve(path: str | os.PathLike[str]) -> Listed:
 def _resolve(
     path: Path, found: Listed, known: dict[Path, list[tuple[Path, int, dict[str, Any]]]], above: tuple[Path, ...]
 ) -> list[tuple[Path, int, dict[str, Any]]]:
-    """One list; `known` holds those that were read before, `above` those that name it."""
+    """Entries of one list; `known` caches the lists read before, `above` are the lists that name it."""
     if len(above) > DEEPEST:
-        raise FormatError(f"{path}: lists in lists, more than {DEEPEST} deep")
+        raise FormatError(f"{path}: lists are nested more than {DEEPEST} deep")
     places: dict[str, Path] = {}
     out = []
     for row, entry in enumerate(read_lst(path)):
@@ -108,7 +106,7 @@ def _resolve(
             continue
         if file in (*above, path):
             raise FormatError(
-                f"{path}: row {row + 1}: names {shortened(file)}: lists in lists, and one of them names itself"
+                f"{path}: row {row + 1}: names {shortened(file)}: a list that names itself, directly or through others"
             )
         if file not in known:
             known[file] = _resolve(file, found, known, (*above, path))
@@ -122,7 +120,7 @@ def _resolve(
 
 
 def _place(name: str, listed_in: Path, found: Listed) -> Path:
-    """Where a name of a list leads; what is to be said of it is noted."""
+    """Where the file of a name in a list is; warnings and errors about it go to `found`."""
     place = find(name, listed_in)
     if place.missing:
         found.missing[place.path] = place.missing
@@ -134,13 +132,20 @@ def _place(name: str, listed_in: Path, found: Listed) -> Path:
 
 
 def write_lst(path: str | os.PathLike[str], entries: Sequence[Entry], comment: str = COMMENT) -> None:
-    """Write a list in the fast layout: every line of the same length, Unix newlines."""
-    lines = []
-    for entry in entries:
-        columns = [str(entry.index), entry.file]
-        if entry.header:
-            columns.append(json.dumps(to_json(entry.header), sort_keys=True))
-        lines.append("\t".join(columns).encode())
+    """Write a list of images in the fast layout."""
+    write_lines(path, [format_line(entry) for entry in entries], comment)
+
+
+def format_line(entry: Entry) -> bytes:
+    """An image as a line of a list, without its end."""
+    columns = [str(entry.index), entry.file]
+    if entry.header:
+        columns.append(json.dumps(to_json(entry.header), sort_keys=True))
+    return "\t".join(columns).encode()
+
+
+def write_lines(path: str | os.PathLike[str], lines: Sequence[bytes], comment: str = COMMENT) -> None:
+    """Write lines as a list in the fast layout: padded to one length, Unix line ends."""
     length = max((len(line) for line in lines), default=0) + 1
     with beside(path) as temporary, open(temporary, "wb") as file:
         file.write(f"{FAST}\n{comment if comment.startswith('#') else '# ' + comment}\n# {length}\n".encode())

@@ -14,9 +14,7 @@ import numpy as np
 
 from mpirefine.data.partition import Partition
 from mpirefine.errors import InputError
-from mpirefine.storage.eman2 import lst
-from mpirefine.storage.images import LIST
-from mpirefine.storage.places import find
+from mpirefine.storage.images import files_of_list
 
 if TYPE_CHECKING:
     from mpirefine.distribution.team import Team
@@ -120,6 +118,5 @@ def with_lists(files: Iterable[str]) -> list[str]:
         file = waiting.pop()
         if file not in found:
             found[file] = None
-            if Path(file).suffix.lower() in LIST:
-                waiting += {str(find(entry.file, Path(file)).path) for entry in lst.read_lst(file)}
+            waiting += files_of_list(file)
     return sorted(found)

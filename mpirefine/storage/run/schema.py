@@ -109,7 +109,7 @@ def stored_bytes(axes: Mapping[str, int]) -> int:
     """Bytes of all items, those with an unknown axis left out."""
     shapes = {name: shape(name, axes) for name in ITEMS}
     return sum(
-        math.prod(lengths) * np.dtype(ITEMS[name].dtype).itemsize
+        math.prod(length for length in lengths if length is not None) * np.dtype(ITEMS[name].dtype).itemsize
         for name, lengths in shapes.items()
         if None not in lengths
     )

@@ -1,4 +1,4 @@
-"""Whether the disk has room for what is about to be written."""
+"""Free disk space, checked before writing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 def ensure_space(team: Team, folder: Path, needed: int, what: str, remedy: str) -> None:
     """Collective. StorageFailure when fewer than `needed` bytes are free where `folder` is."""
 
-    def look() -> None:
+    def check() -> None:
+        """On rank 0. StorageFailure when there is too little space."""
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise StorageFailure(f"{what} needs {needed:,} bytes on the disk, {free:,} are free in {folder}: {remedy}")
 
-    team.from_root(look)
+    team.from_root(check)

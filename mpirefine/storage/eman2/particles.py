@@ -1,0 +1,207 @@
+"""EMAN2's particle files: lists of images and stacks with headers; and lists written with map, pose and probability of
+each particle.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpirefine.data.ctf import CTFParams
+from mpirefine.data.emanctf import EmanCTF
+from mpirefine.data.grid import Grid
+from mpirefine.data.keys import halves, image_keys
+from mpirefine.data.particles import ParticleTable
+from mpirefine.errors import PROBLEMS_SHOWN, InputError, Problems
+from mpirefine.maths.eman2.ctf import to_params
+from mpirefine.storage.eman2.image_headers import ParticleImages, read_ctfs, read_micrographs, read_transforms
+from mpirefine.storage.eman2.lst import Entry, format_line, write_lines
+from mpirefine.storage.image_file import ImageFile
+from mpirefine.storage.particle_checks import RANGES, check_boxes, check_ranges, noise_groups, rows_by_file
+
+log = logging.getLogger(__name__)
+SUBSET = "half"  # header value of lists: the half-set of a particle, 1 or 2
+SUBSETS = {1: 0, 2: 1}
+
+
+@dataclass(frozen=True)
+class EmanParticles:
+    """A list or stack without its pixels: the table, the grid of the images, and the list's own header values."""
+
+    path: Path
+    table: ParticleTable
+    grid: Grid
+    headers: tuple[dict[str, Any], ...] = ()  # (p,) header values in the list itself; empty: there is no list
+    pixel_source: str = ""  # where the pixel size came from, in words
+
+    suffix = ".lst"
+    aberrations = None  # EMAN2's CTF has none
+
+    def with_table(self, table: ParticleTable) -> EmanParticles:
+        """The same file with another table of what is known of its rows."""
+        return replace(self, table=table)
+
+    def image_names(self, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """index@stack of some rows, the index from 0 as EMAN2 counts."""
+        return [f"{self.table.image[row]}@{self.table.files[self.table.file[row]]}" for row in rows]
+
+    def unchanged(self) -> EmanRows:
+        """The rows as they were read, for writing."""
+        return self._rows([{}] * len(self.table))
+
+    def with_results(
+        self,
+        *,
+        model: np.ndarray,
+        posterior: np.ndarray,
+        rotation: np.ndarray,
+        shift_xy: np.ndarray,
+        half: np.ndarray | None = None,
+    ) -> EmanRows:
+        """The rows with results in the list's header values, for writing.
+
+        `model` (p,) map from 0, -1 for particles set aside: `class` from 1, 0 for those; `posterior` (p,) of that map:
+        `score` is minus it, smaller is better; `rotation` (p, 3, 3) from map to image and `shift_xy` (p, 2) pixels from
+        the box centre to the particle: `xform.projection`; `half` (p,) half-set from 0.
+        """
+        matrix = np.zeros((len(self.table), 3, 4), np.float32)
+        matrix[:, :, :3], matrix[:, :2, 3] = rotation, shift_xy
+        columns: dict[str, Sequence[Any]] = {
+            "class": (np.asarray(model) + 1).tolist(),
+            "score": [-round(value, 6) for value in np.asarray(posterior, float).tolist()],
+            "xform.projection": list(matrix),
+        }
+        if half is not None:
+            columns[SUBSET] = (np.asarray(half) + 1).tolist()
+        return self._rows([dict(zip(columns, values)) for values in zip(*columns.values())])
+
+    def _rows(self, results: Sequence[dict[str, Any]]) -> EmanRows:
+        names, headers = _names_from_here(self.table), self.headers or ({},) * len(self.table)
+        rows = zip(self.table.image.tolist(), self.table.file.tolist(), headers, results)
+        return EmanRows([format_line(Entry(i, names[file], {**own, **result})) for i, file, own, result in rows])
+
+
+@dataclass(frozen=True)
+class EmanRows:
+    """All rows as they are to be written, formatted once."""
+
+    lines: list[bytes]
+
+    def write(self, path: str | os.PathLike[str], rows: np.ndarray | None = None) -> None:
+        """Write the rows, or some of them in the order given."""
+        write_lines(path, self.lines if rows is None else [self.lines[row] for row in rows])
+
+
+def _names_from_here(table: ParticleTable) -> list[str]:
+    """The stacks as EMAN2 wants them in lists: relative to the current folder where they lie in it."""
+    here = Path.cwd()
+    return [os.path.relpath(file, here) if Path(file).is_relative_to(here) else file for file in table.files]
+
+
+def read_eman_particles(
+    path: Path, images: ImageFile, apix: float | None, *, ctf: bool, poses: bool, ctf_needed: bool
+) -> EmanParticles:
+    """On rank 0. Check an opened list (.lst) or stack (.hdf, .mrcs); `apix` (Å) overrides what the headers say.
+
+    Images whose headers hold a CTF are taken to have flipped phases, as EMAN2's refinements need them; that none has
+    one is an error unless `ctf_needed` is False. `poses=True` reads `xform.projection`, which must be there. Raises
+    InputError with every problem found.
+    """
+    if len(images.shape) != 2:
+        raise InputError(
+            f"{path}: holds {'x'.join(map(str, images.shape[::-1]))} voxels: a map, but --input names particles"
+        )
+    problems = Problems(PROBLEMS_SHOWN)
+    particles = ParticleImages(path, images)
+    grid, source = _read_grid(particles, apix, problems)
+    problems.raise_if_any()  # before the headers of all images are read
+    ctfs = read_ctfs(particles, problems, needed=ctf_needed) if ctf else []
+    rotation, shift = read_transforms(particles, problems, needed=poses)
+    names, micrograph = read_micrographs(particles, problems)
+    params = _to_params(path, ctfs, problems)
+    problems.raise_if_any()
+    particles.warn()
+    count = len(particles.entries)
+    group, group_names, optics_of_group = noise_groups(names, micrograph, np.zeros(count, np.int32), ("all",))
+    stacks = tuple(str(file.resolve()) for file in particles.files)
+    headers = tuple(entry[2] for entry in particles.entries)
+    table = ParticleTable(
+        stacks,
+        particles.file,
+        particles.image,
+        np.arange(count),
+        group,
+        group_names,
+        halves(image_keys(stacks, particles.file, particles.image)),
+        params,
+        rotation,
+        shift,
+        optics_of_group,
+        *_unique_ctfs(ctfs),
+        subset=_read_half_sets([header.get(SUBSET) for header in headers]),
+    )
+    return EmanParticles(path, table, grid, headers, source)
+
+
+def _to_params(path: Path, ctfs: list[EmanCTF], problems: Problems) -> CTFParams | None:
+    """The CTFs as columns, None without any; a problem for values out of range."""
+    if not ctfs:
+        return None
+    with np.errstate(over="ignore"):
+        params = to_params(ctfs, flipped=True)
+    check_ranges(path, vars(params), dict.fromkeys(RANGES, "header ctf"), problems)
+    return params
+
+
+def _read_grid(particles: ParticleImages, apix: float | None, problems: Problems) -> tuple[Grid, str]:
+    """Box and Å per pixel, which all files must share, and where the pixel size came from; a problem for images that
+    are not there.
+    """
+    boxes: dict[tuple[int, ...], Path] = {}
+    pixels: dict[float, Path] = {}
+    rows_of = rows_by_file(particles.file, len(particles.files))
+    for place, rows in zip(particles.files, rows_of):
+        own = Problems()
+        with own.collect():
+            file = particles.open_file(place)
+            boxes.setdefault(file.shape, place)
+            beyond = rows[particles.image[rows] >= file.count]
+            last = int(particles.image[beyond].max(initial=0))
+            text = f"image {last} of {place}, which holds {file.count} (counted from 0)"
+            problems.add_rows(particles.path, beyond, text)
+            if file.note:
+                log.warning("%s", file.note)
+            if apix is None:
+                pixels.setdefault(round(file.apix, 4), place)
+        if own and particles.is_list:
+            problems.add_rows(particles.path, rows, "; ".join(own.texts))
+        else:
+            problems.add(*own.texts)
+    box = check_boxes(particles.path, boxes, problems)
+    if len(pixels) > 1:
+        sizes = ", ".join(f"{value:g} Å ({place})" for value, place in pixels.items())
+        problems.add(f"{particles.path}: pixel sizes differ: {sizes}: decide with --apix")
+    pixel, source = (apix, "--apix") if apix else (next(iter(pixels), 0.0), "the headers")
+    if pixel <= 0 and not problems:
+        problems.add(f"{particles.path}: no pixel size in the headers (apix_x): give --apix")
+    return Grid(box, max(float(pixel), 1e-3)), source
+
+
+def _read_half_sets(values: Sequence[Any]) -> np.ndarray | None:
+    """(p,) int8 half-set as the list has it, from 0; -1 where it is neither 1 nor 2. None where no row has any."""
+    known = [SUBSETS.get(value, -1) if isinstance(value, int) else -1 for value in values]
+    return np.array(known, np.int8) if any(half >= 0 for half in known) else None
+
+
+def _unique_ctfs(ctfs: list[EmanCTF]) -> tuple[tuple[EmanCTF, ...] | None, np.ndarray | None]:
+    """The different CTFs, and (p,) int32 which of them each image has: those of a micrograph are alike."""
+    if not ctfs:
+        return None, None
+    place = {ctf: number for number, ctf in enumerate(dict.fromkeys(ctfs))}
+    return tuple(place), np.array([place[ctf] for ctf in ctfs], np.int32)

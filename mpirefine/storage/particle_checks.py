@@ -1,0 +1,80 @@
+"""What readers of RELION's and EMAN2's particle files share: checks of boxes and CTF values, and noise groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mpirefine.errors import Problems
+
+LEAST_GROUP = 50  # particles of a micrograph that make it a noise group of its own
+LEAST_BOX = 16  # pixels
+RANGES = {  # field of CTFParams -> least and largest value that a microscope gives, and the unit
+    "defocus_u": (-1e3, 1e5, "Å"),
+    "defocus_v": (-1e3, 1e5, "Å"),
+    "defocus_angle": (-3600, 3600, "degrees"),
+    "phase_shift": (-360, 360, "degrees"),
+    "scale": (0, 1e3, "a factor"),
+    "voltage": (40, 1500, "kV"),
+    "cs": (0, 10, "mm"),
+    "amplitude_contrast": (0, 1, "a share of 1"),
+    "bfactor": (-1e4, 1e5, "Å²"),
+}
+NO_CTF = "take the file that CTF estimation wrote ({}), or say --no-ctf if the images carry none"
+
+
+def check_ranges(path: Path, fields: Mapping[str, np.ndarray], sources: Mapping[str, str], problems: Problems) -> None:
+    """Add a problem for each field of CTF values (p,) that is out of range; `sources` says where a field was read."""
+    for field, (low, high, unit) in RANGES.items():
+        values = fields.get(field, np.zeros(0))
+        wrong = np.flatnonzero(~((values >= low) & (values <= high)))
+        if len(wrong):
+            problems.add_rows(
+                path, wrong, f"{sources[field]}: {values[wrong[0]]:g} is no value in {unit} ({low:g} to {high:g})"
+            )
+
+
+def check_boxes(path: Path, boxes: Mapping[tuple[int, ...], object], problems: Problems) -> int:
+    """Edge of the images in pixels; a problem where their sizes differ or no particle can have them. `boxes` maps each
+    size, (y, x), to a file that has it.
+    """
+    if len(boxes) > 1:
+        sizes = ", ".join(f"{' x '.join(map(str, size))} ({where})" for size, where in boxes.items())
+        problems.add(f"{path}: images of different sizes: {sizes}: bring them to one box first")
+    for size, where in boxes.items():
+        if len(size) != 2 or size[0] != size[1] or size[0] % 2 or size[0] < LEAST_BOX:
+            problems.add(
+                f"{where}: images of {' x '.join(map(str, size[::-1]))} pixels, but the box must be square, even and "
+                f"at least {LEAST_BOX}: clip or pad them"
+            )
+    return next(iter(boxes), (LEAST_BOX,))[-1]
+
+
+def rows_by_file(file: np.ndarray, count: int) -> list[np.ndarray]:
+    """The rows of each of `count` files, ascending; `file` (p,) says in which one a row lies, -1 in none."""
+    order = np.argsort(file, kind="stable")
+    bounds = np.searchsorted(file[order], np.arange(count + 1))
+    return [order[start:stop] for start, stop in zip(bounds[:-1], bounds[1:])]
+
+
+def noise_groups(
+    names: Sequence[str], micrograph: np.ndarray, optics_group: np.ndarray, optics_names: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """Noise group of each particle, (p,) int32, the groups' names, and the optics group of each noise group, (g,)
+    int32.
+
+    The groups are the optics groups, then every micrograph that holds LEAST_GROUP particles, by name. `micrograph` (p,)
+    is a place in `names`.
+    """
+    count = np.bincount(micrograph, minlength=len(names))
+    large = np.array(sorted(np.flatnonzero(count >= LEAST_GROUP).tolist(), key=lambda place: names[place]), int)
+    number = np.full(len(names), -1, np.int32)
+    number[large] = len(optics_names) + np.arange(len(large))
+    own = number[micrograph] if len(names) else np.full(len(optics_group), -1, np.int32)
+    first = np.zeros(len(names), int)  # row
+    first[micrograph[::-1]] = np.arange(len(micrograph))[::-1]
+    optics = np.concatenate([np.arange(len(optics_names)), optics_group[first[large]]]).astype(np.int32)
+    group = np.where(own >= 0, own, optics_group).astype(np.int32)
+    return group, (*optics_names, *(names[place] for place in large)), optics
