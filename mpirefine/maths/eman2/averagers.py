@@ -150,7 +150,7 @@ def weighted_by_snr(
     return Averaged(single(fft.irfft2(spectrum, s=images.shape[1:])), profile(total[None])[0], base > 0)
 
 
-@AVERAGERS.register("ctf.auto")
+@AVERAGERS.register("ctf.auto", corrects_ctf=True, gives_snr=True)
 def ctf_auto(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
     """CTF-corrected mean, weighted by SNR.
 
@@ -161,7 +161,7 @@ def ctf_auto(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Ave
     return weighted_by_snr(images, needed("ctf.auto", images, ctfs), bfactor=0, at_zero=LEAST_SNR, base=0.0)
 
 
-@AVERAGERS.register("ctfw.auto")
+@AVERAGERS.register("ctfw.auto", corrects_ctf=True, gives_snr=True)
 def ctfw_auto(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
     """CTF-corrected mean, weighted by SNR, Wiener-filtered.
 
@@ -184,7 +184,7 @@ def weighted_sums(images: np.ndarray, ctfs: list[EmanCTF] | None) -> tuple[np.nd
     return top, total
 
 
-@AVERAGERS.register("ctf.weight")
+@AVERAGERS.register("ctf.weight", corrects_ctf=True)
 def ctf_weight(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
     """Mean, weighted by CTF².
 
@@ -210,7 +210,7 @@ def as_applied(factor: np.ndarray, odd: bool) -> np.ndarray:
     return out
 
 
-@AVERAGERS.register("ctf.weight.autofilt")
+@AVERAGERS.register("ctf.weight.autofilt", corrects_ctf=True)
 def ctf_weight_filtered(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
     """Mean, weighted by CTF², filtered by the agreement of halves.
 

@@ -106,6 +106,7 @@ CURVES: dict[str, Curve] = {
 # with steps at whole multiples of dsbg, or small differences of large numbers: at frequencies summed up in float32, as
 # EMAN2 has them
 STEPPED = ("TOTAL", "NOISERATIO", "WIENER_FILTER", "SNR_SMOOTH")
+ZERO_AT_ORIGIN = ("SNR", "SNR_SMOOTH", "WIENER_FILTER")
 IMAGES: dict[str, Curve] = {
     **BOTH,
     "SNR_SMOOTH": BOTH["SNR"],
@@ -164,7 +165,7 @@ def image(ctf: EmanCTF, kind: str, nx: int) -> np.ndarray:
     angle = 2 * np.arctan2(fy, fx) - 2 * np.radians(ctf.dfang)
     defocus = ctf.defocus + ctf.dfdiff / 2 * np.cos(angle)
     values = np.asarray(chosen(IMAGES, kind)(ctf, np.hypot(fx, fy), defocus), np.float64)
-    if kind.startswith(("SNR", "WIENER")):
+    if kind in ZERO_AT_ORIGIN:
         values[0, 0] = 0
     return values
 

@@ -62,7 +62,7 @@ KERNELS = {
 }
 
 
-@RECONSTRUCTORS.register("fourier")
+@RECONSTRUCTORS.register("fourier", needs_snr="usessnr")
 def fourier(
     box: int,
     symmetry: str,
@@ -86,7 +86,7 @@ def fourier(
     return Reconstructor(box, symmetry, mode, corners, 1.5 if sqrtnorm else 1.0, "ring" if usessnr else "")
 
 
-@RECONSTRUCTORS.register("wiener_fourier")
+@RECONSTRUCTORS.register("wiener_fourier", needs_snr=True)
 def wiener_fourier(box: int, symmetry: str, *, mode: str = "gauss_2", sqrtnorm: bool = False) -> Reconstructor:
     """Direct Fourier inversion with a Wiener filter: coefficients weighted by their SNR, divided by the weights + 1.
     EMAN2's wiener_fourier.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from dataclasses import dataclass, replace
 
@@ -96,17 +95,9 @@ def about_shrunk(about: About, nx: int, box: int) -> About:
 
 
 def reach(aligner: Component, nx: int) -> tuple[float, bool]:
-    """The largest shift in pixels of a box of nx, and whether mirrored poses are tried, of an aligner."""
-    defaults = {
-        name: p.default
-        for name, p in inspect.signature(aligner.function).parameters.items()
-        if p.kind is p.KEYWORD_ONLY
-    }
-    known = {**defaults, **aligner.parameters}
-    name = aligner.name
-    flip = "flip" in name or name.startswith("rtf") or (name == "rotate_translate_tree" and bool(known["flip"]))
-    moves = "translat" in name or name.startswith(("rtf", "refine"))
-    return limited(known.get("maxshift") or -1, nx // 4, nx) if moves else 0.0, flip
+    """Which poses an aligner tries on images of nx pixels: the largest shift in pixels, and whether mirrored ones."""
+    maxshift = limited(aligner.value("maxshift") or -1, nx // 4, nx) if "shifts" in aligner.traits else 0.0
+    return maxshift, "mirrors" in aligner.traits
 
 
 class ReferenceStack:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.rotations import rotation_from_eman
-from mpirefine.maths.eman2.orientgens import eman
+from mpirefine.maths.geometry.even_views import even_views
 from mpirefine.maths.geometry.symmetry import parse
 
 LOWPASS = 20.0  # Å; e2refinemulti aligns copies low-passed to it
@@ -183,7 +183,7 @@ def searched(scorer: Scorer, kind: str, free: list[int], box: int) -> list[tuple
     """
     turns = np.arange(0, 360, SEARCH_STEP)
     if kind == "all":
-        angles = [(az, alt, phi) for az, alt, _ in eman("c1", delta=SEARCH_STEP, inc_mirror=True) for phi in turns]
+        angles = [(az, alt, phi) for az, alt, _ in even_views("c1", SEARCH_STEP, mirror=True) for phi in turns]
     else:
         angles = [(az, 0.0, 0.0) for az in np.arange(0, 360, SEARCH_STEP / 4)]
     grid, starts = np.radians(angles), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.data.rotations import rotation_from_eman
-from mpirefine.maths.eman2.orientgens import eman
+from mpirefine.maths.geometry.even_views import even_views
 from mpirefine.maths.geometry.symmetry import operations
 
 CENTRE_STEP = 6.0  # degrees
@@ -16,7 +16,7 @@ def domain_centre(symmetry: str) -> np.ndarray:
     """A view (3,) far from its copies under the group and from their mirrors: the domain of views nearest to it is
     compact.
     """
-    views, group = rotation_from_eman(*eman("c1", delta=CENTRE_STEP).T)[:, 2], operations(symmetry)
+    views, group = rotation_from_eman(*even_views("c1", CENTRE_STEP).T)[:, 2], operations(symmetry)
     closeness = np.abs(np.einsum("nx,gxy,ny->ng", views, group[1:], views)).max(axis=1, initial=0)
     return views[closeness.argmin()]
 
@@ -29,7 +29,7 @@ def projection_directions(symmetry: str, delta: float, rng: np.random.Generator 
     and a rim: a grid made
     for the unit itself leaves gaps at its border when it is turned.
     """
-    views = rotation_from_eman(*eman("c1", delta=delta).T)
+    views = rotation_from_eman(*even_views("c1", delta).T)
     if rng is not None:
         q, _ = np.linalg.qr(rng.standard_normal((3, 3)))
         views = views @ (q * np.sign(np.linalg.det(q)))

@@ -14,7 +14,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.eman2.class_averaging import Rounds
 from mpirefine.maths.eman2.similarity import Matching, Search
-from mpirefine.program.catalogue import build, build_optional, load, registry
+from mpirefine.program.catalogue import build, build_optional, load
 from mpirefine.program.eman2.trial_calls import complaints
 from mpirefine.program.options import Options, flag_of
 from mpirefine.steps.eman2.choices import ClassMethod, MapMaking, Views
@@ -159,7 +159,7 @@ def method(options: Options, grid: Grid, ctf: bool) -> ClassMethod:
     if (
         options.breaksym
         and made.get("orientgen") is not None
-        and "breaksym" not in registry("orientgens").parameters(made["orientgen"].name)
+        and "copies" not in made["orientgen"].traits
     ):
         problems.append(f"--breaksym: --orientgen {made['orientgen'].name} gives no copies of views: use eman")
     problems += without_snr(made, ctf)
@@ -227,12 +227,12 @@ def without_snr(made: dict[str, Any], ctf: bool) -> list[str]:
         if not ctf and any(one.parameters.get(key) for key in ("snrweight", "ctfweight"))
     ]
     averager, recon = known.get("classaverager"), known.get("recon")
-    if averager is not None and averager.name.startswith("ctf") and not ctf:
+    if averager is not None and "corrects_ctf" in averager.traits and not ctf:
         problems.append(f"--classaverager {averager.name}: the particles have no CTF: use mean")
     if (
         recon is not None
-        and (recon.name == "wiener_fourier" or recon.parameters.get("usessnr"))
-        and (averager is None or averager.name not in ("ctf.auto", "ctfw.auto"))
+        and "needs_snr" in recon.traits
+        and (averager is None or "gives_snr" not in averager.traits)
     ):
         problems.append(
             f"--recon {recon.name}: needs the SNR of class averages: use --classaverager ctf.auto or ctfw.auto"

@@ -82,7 +82,7 @@ def joined(parts: list[Alignment]) -> Alignment:
     return Alignment(180 - np.remainder(180 - alpha, 360), *rest)
 
 
-@ALIGNERS.register("translational")
+@ALIGNERS.register("translational", shifts=True)
 def translational(
     image: np.ndarray,
     reference: np.ndarray,
@@ -176,7 +176,7 @@ def rotational_bispec(
     return searched(image, reference, comparator, about, maxshift=0, flip=False)
 
 
-@ALIGNERS.register("rotate_flip")
+@ALIGNERS.register("rotate_flip", mirrors=True)
 def rotate_flip(
     image: np.ndarray,
     reference: np.ndarray,
@@ -207,7 +207,7 @@ def full_search(
     return searched(image, reference, comparator, about, maxshift=limited(maxshift, nx // default, nx), flip=flip)
 
 
-@ALIGNERS.register("rotate_translate")
+@ALIGNERS.register("rotate_translate", shifts=True)
 def rotate_translate(
     image: np.ndarray,
     reference: np.ndarray,
@@ -230,7 +230,7 @@ def rotate_translate(
     return full_search(image, reference, comparator, about, maxshift, False)
 
 
-@ALIGNERS.register("rotate_translate_flip")
+@ALIGNERS.register("rotate_translate_flip", shifts=True, mirrors=True)
 def rotate_translate_flip(
     image: np.ndarray,
     reference: np.ndarray,
@@ -256,7 +256,7 @@ def rotate_translate_flip(
     return full_search(image, reference, comparator, about, maxshift, True)
 
 
-@ALIGNERS.register("rotate_translate_tree")
+@ALIGNERS.register("rotate_translate_tree", shifts=True, mirrors="flip")
 def rotate_translate_tree(
     image: np.ndarray,
     reference: np.ndarray,
@@ -277,7 +277,7 @@ def rotate_translate_tree(
     return full_search(image, reference, comparator, about, maxshift, flip)
 
 
-@ALIGNERS.register("rotate_translate_bispec")
+@ALIGNERS.register("rotate_translate_bispec", shifts=True)
 def rotate_translate_bispec(
     image: np.ndarray,
     reference: np.ndarray,
@@ -300,7 +300,7 @@ def rotate_translate_bispec(
     return full_search(image, reference, comparator, about, maxshift, False)
 
 
-@ALIGNERS.register("rotate_translate_iterative")
+@ALIGNERS.register("rotate_translate_iterative", shifts=True)
 def rotate_translate_iterative(
     image: np.ndarray,
     reference: np.ndarray,
@@ -323,7 +323,7 @@ def rotate_translate_iterative(
     return full_search(image, reference, comparator, about, maxshift, False)
 
 
-@ALIGNERS.register("rotate_translate_flip_iterative")
+@ALIGNERS.register("rotate_translate_flip_iterative", shifts=True, mirrors=True)
 def rotate_translate_flip_iterative(
     image: np.ndarray,
     reference: np.ndarray,
@@ -347,7 +347,7 @@ def rotate_translate_flip_iterative(
     return full_search(image, reference, comparator, about, maxshift, True)
 
 
-@ALIGNERS.register("rotate_translate_resample")
+@ALIGNERS.register("rotate_translate_resample", shifts=True)
 def rotate_translate_resample(
     image: np.ndarray,
     reference: np.ndarray,
@@ -370,7 +370,7 @@ def rotate_translate_resample(
     )
 
 
-@ALIGNERS.register("rotate_translate_flip_resample")
+@ALIGNERS.register("rotate_translate_flip_resample", shifts=True, mirrors=True)
 def rotate_translate_flip_resample(
     image: np.ndarray,
     reference: np.ndarray,
@@ -393,7 +393,7 @@ def rotate_translate_flip_resample(
     )
 
 
-@ALIGNERS.register("rtf_exhaustive")
+@ALIGNERS.register("rtf_exhaustive", shifts=True, mirrors=True)
 def rtf_exhaustive(
     image: np.ndarray,
     reference: np.ndarray,
@@ -412,7 +412,7 @@ def rtf_exhaustive(
     return full_search(image, reference, comparator, about, maxshift, True, 8)
 
 
-@ALIGNERS.register("rtf_slow_exhaustive")
+@ALIGNERS.register("rtf_slow_exhaustive", shifts=True, mirrors=True)
 def rtf_slow_exhaustive(
     image: np.ndarray,
     reference: np.ndarray,
@@ -433,7 +433,7 @@ def rtf_slow_exhaustive(
     return full_search(image, reference, comparator, about, maxshift, True, 10)
 
 
-@ALIGNERS.register("refine")
+@ALIGNERS.register("refine", shifts=True)
 def refine(
     image: np.ndarray,
     reference: np.ndarray,
@@ -485,7 +485,7 @@ def refine(
     return joined(out)
 
 
-@ALIGNERS.register("refinecg")
+@ALIGNERS.register("refinecg", shifts=True)
 def refinecg(
     image: np.ndarray,
     reference: np.ndarray,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.registry import APIX, CUTOFF, PROCESSORS, SIGMA, Processed, explains, labelled
+from mpirefine.maths.eman2.processors.registry import APIX, CUTOFF, PROCESSORS, SIGMA, Processed, labelled
 from mpirefine.maths.fourier.filters import Weight, filtered, frequencies, gauss, random_phases
+from mpirefine.registry import explain
 
 RESOLVABILITY = float(np.sqrt(-4 * np.log(0.36)) / np.pi)  # cutoff of filter.lowpass.gauss in units of `cutoff_resolv`
 
@@ -104,7 +105,7 @@ def beyond(shape: tuple[int, ...], c: float) -> np.ndarray:
 
 
 @PROCESSORS.register("filter.lowpass.gauss")
-@explains(CUTOFF, APIX)
+@explain(CUTOFF, APIX)
 def lowpass_gauss(
     image: np.ndarray,
     pixel: float,
@@ -130,7 +131,7 @@ def lowpass_gauss(
 
 
 @PROCESSORS.register("filter.highpass.gauss")
-@explains(CUTOFF, APIX)
+@explain(CUTOFF, APIX)
 def highpass_gauss(
     image: np.ndarray,
     pixel: float,
@@ -150,7 +151,7 @@ def highpass_gauss(
 
 
 @PROCESSORS.register("filter.bandpass.gauss")
-@explains(CUTOFF, APIX)
+@explain(CUTOFF, APIX)
 def bandpass_gauss(
     image: np.ndarray,
     pixel: float,
@@ -173,7 +174,7 @@ def bandpass_gauss(
 
 
 @PROCESSORS.register("filter.lowpass.tanh")
-@explains(CUTOFF, SIGMA, APIX)
+@explain(CUTOFF, SIGMA, APIX)
 def lowpass_tanh(
     image: np.ndarray,
     pixel: float,
@@ -196,7 +197,7 @@ def lowpass_tanh(
 
 
 @PROCESSORS.register("filter.highpass.tanh")
-@explains(CUTOFF, SIGMA, APIX)
+@explain(CUTOFF, SIGMA, APIX)
 def highpass_tanh(
     image: np.ndarray,
     pixel: float,
@@ -219,7 +220,7 @@ def highpass_tanh(
 
 
 @PROCESSORS.register("filter.bandpass.tanh")
-@explains(APIX)
+@explain(APIX)
 def bandpass_tanh(
     image: np.ndarray,
     pixel: float,
@@ -245,7 +246,7 @@ def bandpass_tanh(
 
 
 @PROCESSORS.register("filter.lowpass.butterworth")
-@explains(CUTOFF, APIX)
+@explain(CUTOFF, APIX)
 def lowpass_butterworth(
     image: np.ndarray,
     pixel: float,
@@ -278,7 +279,7 @@ def lowpass_butterworth(
 
 
 @PROCESSORS.register("filter.highpass.butterworth")
-@explains(CUTOFF, APIX)
+@explain(CUTOFF, APIX)
 def highpass_butterworth(
     image: np.ndarray,
     pixel: float,
@@ -311,7 +312,7 @@ def highpass_butterworth(
 
 
 @PROCESSORS.register("filter.lowpass.tophat")
-@explains(CUTOFF, SIGMA, APIX)
+@explain(CUTOFF, SIGMA, APIX)
 def lowpass_tophat(
     image: np.ndarray,
     pixel: float,
@@ -331,7 +332,7 @@ def lowpass_tophat(
 
 
 @PROCESSORS.register("filter.highpass.tophat")
-@explains(CUTOFF, SIGMA, APIX)
+@explain(CUTOFF, SIGMA, APIX)
 def highpass_tophat(
     image: np.ndarray,
     pixel: float,
@@ -351,7 +352,7 @@ def highpass_tophat(
 
 
 @PROCESSORS.register("filter.bandpass.tophat")
-@explains(APIX)
+@explain(APIX)
 def bandpass_tophat(
     image: np.ndarray,
     pixel: float,
@@ -370,7 +371,7 @@ def bandpass_tophat(
 
 
 @PROCESSORS.register("filter.lowpass.randomphase")
-@explains(CUTOFF, SIGMA, APIX)
+@explain(CUTOFF, SIGMA, APIX)
 def lowpass_randomphase(
     image: np.ndarray,
     pixel: float,

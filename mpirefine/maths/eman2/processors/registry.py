@@ -7,10 +7,6 @@ EMAN2's; an array parameter is annotated np.ndarray.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from mpirefine.errors import ParameterError
@@ -26,16 +22,6 @@ CUTOFF = (
 SIGMA = "`sigma` is a cutoff in cycles per pixel that goes before the others."
 APIX = "`apix` in Å replaces the pixel size."
 INTERPOLATE = "`interpolate`: the factor is linear between rings, else that of the next ring."
-
-
-def explains(*texts: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: adds to a docstring what parameters mean that many processors have."""
-
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), *texts])
-        return function
-
-    return add
 
 
 def single(image: np.ndarray) -> np.ndarray:

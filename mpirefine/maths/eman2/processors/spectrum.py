@@ -16,10 +16,10 @@ from mpirefine.maths.eman2.processors.registry import (
     INTERPOLATE,
     PROCESSORS,
     Processed,
-    explains,
     labelled,
 )
 from mpirefine.maths.fourier.filters import frequencies
+from mpirefine.registry import explain
 
 LOWEST_FITTED = 15.0  # Å; filter.lowpass.autob fits from here on
 LARGEST_PIXEL = 7.0  # Å; there must be something to fit
@@ -108,7 +108,7 @@ def keep_hires(curve: np.ndarray) -> np.ndarray:
 
 
 @PROCESSORS.register("filter.setstrucfac")
-@explains(INTERPOLATE, APIX)
+@explain(INTERPOLATE, APIX)
 def set_structure_factor(
     image: np.ndarray,
     pixel: float,
@@ -145,7 +145,7 @@ def set_structure_factor(
 
 
 @PROCESSORS.register("filter.setisotropicpow")
-@explains(APIX)
+@explain(APIX)
 def set_isotropic_power(
     image: np.ndarray,
     pixel: float,
@@ -171,7 +171,7 @@ def set_isotropic_power(
 
 
 @PROCESSORS.register("filter.matchto")
-@explains(INTERPOLATE)
+@explain(INTERPOLATE)
 def match_to(
     image: np.ndarray,
     pixel: float,
@@ -268,7 +268,7 @@ def wiener_curve(fsc: np.ndarray, falls: np.ndarray, snrmult: float) -> np.ndarr
 
 
 @PROCESSORS.register("filter.lowpass.autob")
-@explains(CUTOFF, INTERPOLATE, APIX)
+@explain(CUTOFF, INTERPOLATE, APIX)
 def lowpass_autob(
     image: np.ndarray,
     pixel: float,
@@ -317,7 +317,7 @@ def lowpass_autob(
 
 
 @PROCESSORS.register("filter.highpass.autopeak")
-@explains(INTERPOLATE, APIX)
+@explain(INTERPOLATE, APIX)
 def highpass_autopeak(
     image: np.ndarray,
     pixel: float,
