@@ -11,7 +11,7 @@ import numpy as np
 from mpirefine.data.partition import Block
 from mpirefine.data.poses import Assignments, Orientations
 from mpirefine.errors import FormatError
-from mpirefine.maths.eman2.poses import as_stored, from_reference, to_reference
+from mpirefine.maths.eman2.poses import from_eman_columns, round_as_stored, to_eman_columns
 from mpirefine.program import wholeness
 from mpirefine.steps.state import Context, Noise, Poses, State
 from mpirefine.storage.eman2.json import to_json
@@ -27,7 +27,7 @@ def write(writer: Any, state: State, ctx: Context) -> State:
         "candidates/score": state.candidates.score,
         "candidates/class": state.candidates.reference,
         "candidates/evidence": state.candidates.evidence,
-        **to_reference(state.candidates),
+        **to_eman_columns(state.candidates),
         "assignments/weight": state.assignments.weight,
         "assignments/posterior": state.assignments.posterior,
         "assignments/model": state.assignments.model,
@@ -64,7 +64,7 @@ def write(writer: Any, state: State, ctx: Context) -> State:
             "map_headers": json.dumps(to_json(state.map_headers)),
         }
     )
-    return replace(state, candidates=as_stored(state.candidates))
+    return replace(state, candidates=round_as_stored(state.candidates))
 
 
 def read(run: Any, iteration: int, state: State, ctx: Context) -> State:
@@ -83,7 +83,7 @@ def read(run: Any, iteration: int, state: State, ctx: Context) -> State:
     names = ("model", "rotation", "shift")
     last = Poses(*(rows[f"assignments/{name}"] for name in names))
     assignments = Assignments(*(rows[f"assignments/{name}"] for name in ("weight", "posterior", "model", "best")))
-    candidates = from_reference(
+    candidates = from_eman_columns(
         rows["candidates/class"], rows["candidates/score"], rows["candidates/evidence"], rows, ctx.models
     )
     ctx.particles.table = replace(ctx.particles.table, half=rows["half"])

@@ -19,13 +19,14 @@ from mpirefine.maths.eman2.class_averaging import (
     next_target,
     ssnr,
 )
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
 from mpirefine.maths.eman2.ctf import phase_flip
+from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.catalogue import PROCESSORS
 from mpirefine.maths.eman2.processors.spectrum import radial_power, transform
 from mpirefine.maths.eman2.projectors import standard
 from mpirefine.maths.eman2.similarity import Matching
-from mpirefine.maths.eman2.transforms import Alignment, moved
 from mpirefine.maths.image.phantom import states
 from mpirefine.registry import Component
 
@@ -55,7 +56,7 @@ def scene():
 def members(image, rng, count, noise=1.0, ctfs=None):
     """Moved noisy copies and what takes them back."""
     poses = Alignment.of(rng.uniform(-180, 180, count), *rng.uniform(-2, 2, (2, count)), rng.random(count) < 0.5)
-    images = moved(image[None], poses)
+    images = move_images(image[None], poses)
     if ctfs is not None:
         images = np.stack([seen_through(one, ctf) for one, ctf in zip(images, ctfs)])
     images = images + noise * rng.standard_normal(images.shape).astype(np.float32)
@@ -95,7 +96,11 @@ def test_the_image_comes_back(scene, rng, how):
     made = average_class(own, reference, how, ABOUT)
     # each particle has as much noise as signal within the molecule and far more at its edge; the blurred reference
     # lacks the fine part
-    assert likeness(made.image, image) > 0.97 > likeness(own.images[0], moved(image[None], true.inverse().take([0]))[0])
+    assert (
+        likeness(made.image, image)
+        > 0.97
+        > likeness(own.images[0], move_images(image[None], true.inverse().take([0]))[0])
+    )
     assert likeness(made.image, image) > likeness(reference, image) - 0.02
     assert made.used.all() and (made.alignment.mirror == true.mirror).all()
     angle = (made.alignment.alpha - true.alpha + 180) % 360 - 180
@@ -155,7 +160,7 @@ def test_halves_are_of_their_own_particles(scene, rng):
     own = replace(own, half=np.array([0] * 5 + [1] * 8))
     plain = replace(ROUNDS, normproc=None, keep=0.8)
     made = average_class(own, reference, plain, ABOUT)
-    placed = moved(own.images, made.alignment)
+    placed = move_images(own.images, made.alignment)
     for half in (0, 1):
         rows = made.used & (own.half == half)
         assert np.corrcoef(made.halves[half].ravel(), placed[rows].mean(axis=0).ravel())[0, 1] > 0.99999
@@ -232,11 +237,11 @@ def test_filtered_twins_are_aligned_and_the_originals_averaged(scene, rng):
     """
     image, reference = scene
     own, true = members(image, rng, 10, noise=4.0)
-    twins = moved(image[None], true.inverse()) + 0.2 * rng.standard_normal(own.images.shape).astype(np.float32)
+    twins = move_images(image[None], true.inverse()) + 0.2 * rng.standard_normal(own.images.shape).astype(np.float32)
     made = average_class(replace(own, scored=twins), reference, replace(ROUNDS, normproc=None, iterations=0), ABOUT)
     angle = (made.alignment.alpha - true.alpha + 180) % 360 - 180
     assert (made.alignment.mirror == true.mirror).all() and np.abs(angle).max() < 3
-    assert np.corrcoef(made.image.ravel(), moved(own.images, made.alignment).mean(axis=0).ravel())[0, 1] > 0.99999
+    assert np.corrcoef(made.image.ravel(), move_images(own.images, made.alignment).mean(axis=0).ravel())[0, 1] > 0.99999
 
 
 def ctfs_of(rng, count):

@@ -6,8 +6,9 @@ from scipy import ndimage
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
-from mpirefine.maths.eman2.comparators.rings import band
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
+from mpirefine.maths.eman2.comparators.fourier import band
 from mpirefine.maths.eman2.radial import independent, profile, spread
 
 ABOUT = About(2.0)

@@ -8,7 +8,9 @@ import pytest
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
+from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.spectrum import radial_power, transform
 from mpirefine.maths.eman2.projectors import standard
 from mpirefine.maths.eman2.similarity import (
@@ -23,7 +25,6 @@ from mpirefine.maths.eman2.similarity import (
     shrunk,
     shrunk_box,
 )
-from mpirefine.maths.eman2.transforms import Alignment, moved
 from mpirefine.maths.image.phantom import states
 from mpirefine.registry import Component
 
@@ -49,7 +50,7 @@ def particles(references, rng, count=8, noise=0.5, shift=2.0):
     poses = Alignment.of(
         rng.uniform(-180, 180, count), *rng.uniform(-shift, shift, (2, count)), rng.random(count) < 0.5
     )
-    images = moved(references[which], poses)
+    images = move_images(references[which], poses)
     return images + noise * rng.standard_normal(images.shape).astype(np.float32), which, poses.inverse()
 
 
@@ -94,7 +95,7 @@ def test_the_right_reference_wins_and_its_pose_comes_back(references, rng, searc
         assert (
             np.hypot(pose.tx[0] - tx, pose.ty[0] - ty) < 0.7
         )  # whole pixels of the file, however coarsely it was scored
-        back = moved(image[None], pose)[0]
+        back = move_images(image[None], pose)[0]
         assert np.corrcoef((back * mask()).ravel(), (references[right] * mask()).ravel())[0, 1] > 0.75
     assert all(won)
 
@@ -107,7 +108,7 @@ def test_the_score_is_that_of_the_moved_reference_within_the_mask(references, rn
         Search(Matching(CMPS.build("sqeuclidean:normto=1"), FLIP, CCC), mask=mask(9)),
     ):
         found = ReferenceStack(references, search).scores(images[0], ABOUT)
-        placed, particle = moved(references, found.alignment.inverse()), images[0]
+        placed, particle = move_images(references, found.alignment.inverse()), images[0]
         if search.mask is not None:
             placed, particle = placed * search.mask, particle * search.mask
         np.testing.assert_allclose(found.score, search.matching.cmp(particle, placed, ABOUT), atol=1e-5)

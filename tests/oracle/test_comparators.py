@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mpirefine.data.emanctf import EmanCTF
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
 from mpirefine.maths.eman2.radial import correlation, profile, ring_counts
 
 NAMES = ["dot", "ccc", "sqeuclidean", "lod", "quadmindot", "optvariance", "phase", "frc", "optsub", "vertical"]

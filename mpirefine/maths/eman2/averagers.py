@@ -62,8 +62,7 @@ def mean(
     """Mean.
 
     EMAN2's mean: Σx / n. `ignore0`: of the images that are not 0 in a pixel. `sigma`: the deviation √(Σ(x − mean)² / n)
-    too; `normimage`: how many
-    images count in each pixel too (as in EMAN2 0 without `ignore0`).
+    too; `normimage`: how many images count in each pixel too (as in EMAN2 0 without `ignore0`).
     """
     average, deviation, count = counted(images, ignore0)
     norm = count if ignore0 else np.zeros_like(count)
@@ -103,8 +102,7 @@ def minmax(
     """Lowest or highest value.
 
     EMAN2's minmax: of each pixel the lowest value, or with `max` the highest; with `abs` that of the lowest or highest
-    absolute value. `owner`
-    (an image) changes nothing.
+    absolute value. `owner` (an image) changes nothing.
     """
     size = np.abs(images) if abs else images
     which = (size.argmax if max else size.argmin)(axis=0)
@@ -155,8 +153,7 @@ def ctf_auto(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Ave
     """CTF-corrected mean, weighted by SNR.
 
     EMAN2's ctf.auto: Σ F SNR / max(|CTF|, 0.05) over max(Σ SNR, 0.05), F the transforms, SNR the curve of each header
-    (0 or less: 0.001), CTF without
-    B-factor; beyond ring ny/2 − 1 it is 0. ParameterError without CTF.
+    (0 or less: 0.001), CTF without B-factor; beyond ring ny/2 − 1 it is 0. ParameterError without CTF.
     """
     return weighted_by_snr(images, needed("ctf.auto", images, ctfs), bfactor=0, at_zero=LEAST_SNR, base=0.0)
 
@@ -215,10 +212,9 @@ def ctf_weight_filtered(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: fl
     """Mean, weighted by CTF², filtered by the agreement of halves.
 
     EMAN2's ctf.weight.autofilt: Σ F CTF² / (0.1 + Σ CTF²) of every other image, both added and multiplied by 2f / (1 +
-    f), f the Fourier ring
-    correlation of the two (0.001 to 0.9999), 0 beyond Nyquist. As in EMAN2 the filter counts twice on the first and
-    last column of the transform; the
-    sum of both halves is twice their mean; and one image is multiplied by CTF² only. Without CTF it is taken for 1.
+    f), f the Fourier ring correlation of the two (0.001 to 0.9999), 0 beyond Nyquist. As in EMAN2 the filter counts
+    twice on the first and last column of the transform; the sum of both halves is twice their mean; and one image is
+    multiplied by CTF² only. Without CTF it is taken for 1.
     """
     from scipy import fft
 

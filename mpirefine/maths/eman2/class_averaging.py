@@ -10,15 +10,15 @@ import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.maths.eman2.averagers import Averaged
-from mpirefine.maths.eman2.comparators.pairs import About, transform
-from mpirefine.maths.eman2.comparators.rings import ring_correlation
+from mpirefine.maths.eman2.comparators.base import About, half_spectra
+from mpirefine.maths.eman2.comparators.fourier import ring_correlation
+from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.catalogue import apply
 from mpirefine.maths.eman2.processors.masks import auto2d, gaussian
 from mpirefine.maths.eman2.processors.normalize import by_circle_mean, edge_mean, to_image
 from mpirefine.maths.eman2.processors.spectrum import match_to
 from mpirefine.maths.eman2.radial import correlation
 from mpirefine.maths.eman2.similarity import Matching
-from mpirefine.maths.eman2.transforms import Alignment, moved
 from mpirefine.registry import Component
 
 MASK_SHARE, LEAST_MASK = 12, 5  # the soft edge between rounds: this part of the box, at least so many pixels
@@ -91,28 +91,28 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
     """Average at least one particle. `reference` (y, x) is the projection; `about` holds one row for each particle.
 
     EMAN2's order: align to the reference, average; then `iterations` rounds of align to the average, keep the best,
-    average; at the end the
-    average is aligned to the projection, and the particles are moved once, from where they were.
+    average; at the end the average is aligned to the projection, and the particles are moved once, from where they
+    were.
     """
     images, scored = normalised(members.images, how, about), members.scored
     scored = images if scored is members.images else normalised(scored, how, about)
     target, used = reference, np.ones(len(images), bool)
     for number in range(how.iterations + 1):
         found = how.matching.aligned(scored, like_particles(target, scored, about) if how.prefilt else target, about)
-        quality = how.matching.cmp(moved(scored, found), target, about)
+        quality = how.matching.cmp(move_images(scored, found), target, about)
         if number < how.iterations:
             ctfs = [c for c, use in zip(members.ctfs, used) if use] if members.ctfs is not None else None
             target = next_target(
-                how.averager(moved(scored[used], found.take(used)), ctfs, about.apix).image, how, about
+                how.averager(move_images(scored[used], found.take(used)), ctfs, about.apix).image, how, about
             )
             about = replace(about, count=float(used.sum()))
         used = kept(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
     if how.iterations:
         towards = how.matching.aligned(target[None], reference, of_average(about, used))
         found = Alignment.from_matrix(towards.matrix() @ found.matrix())
-    placed = moved(images, found)
+    placed = move_images(images, found)
     whole, halves = averages(placed, members, used, how, about)
-    curve = np.nan_to_num(correlation(transform(whole.image[None]), transform(reference[None]))[0])
+    curve = np.nan_to_num(correlation(half_spectra(whole.image[None]), half_spectra(reference[None]))[0])
     good = class_quality(whole.image, reference, about.apix)
     finish = like_reference(whole.image, reference, how, about)
     pair = np.stack([like_reference(half.image, reference, how, about) for half in halves])

@@ -21,8 +21,8 @@ SMOOTHING = 25  # points of a curve on one of the fits that smooth the SNR
 
 
 def amplitude_phase(ampcont: np.ndarray | float) -> np.ndarray:
-    """Phase in radians that an amplitude contrast in % stands for, −π to π: beyond ±100 it goes on as 2 − c and −2
-    − c.
+    """Phase in radians that an amplitude contrast in % stands for, −π to π: beyond ±100 it goes on as 2 − c and
+    −2 − c.
     """
     c = np.asarray(ampcont, np.float64) / 100
     inner = np.arcsin(np.clip(np.where(c > 1, 2 - c, np.where(c < -1, -2 - c, c)), -1, 1))
@@ -120,8 +120,7 @@ def smooth_snr(ctf: EmanCTF, s: np.ndarray) -> np.ndarray:
     """The measured SNR fitted piecewise by the theoretical one, AMP² / background.
 
     At each point the slope of a line through the points around it (2, or a 25th of the curve, on either side; not the
-    first of the curve) times
-    the theoretical SNR; 0 where that is negative, and at the first point.
+    first of the curve) times the theoretical SNR; 0 where that is negative, and at the first point.
     """
     noise = sampled(ctf, "background", s)
     x = amplitude(ctf, s, ctf.defocus) ** 2 / np.where(noise > 0, noise, 1e-3)
@@ -204,8 +203,8 @@ def to_params(ctfs: list[EmanCTF], *, flipped: bool = False) -> CTFParams:
 
 
 def from_params(params: CTFParams, apix: float) -> list[EmanCTF]:
-    """The other way; the phase shift and the amplitude contrast become one amplitude contrast, possibly beyond ±100
-    %.
+    """The other way; the phase shift and the amplitude contrast become one amplitude contrast, possibly beyond
+    ±100 %.
     """
     phase = np.radians(params.phase_shift) + np.arcsin(params.amplitude_contrast)
     phase = np.remainder(phase + np.pi, 2 * np.pi) - np.pi

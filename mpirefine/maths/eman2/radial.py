@@ -58,8 +58,8 @@ def common(a_nyx: np.ndarray, b_nyx: np.ndarray) -> np.ndarray:
 
 
 def correlation(a_nyx: np.ndarray, b_nyx: np.ndarray) -> np.ndarray:
-    """Fourier ring correlation (n, nx // 2 + 1) of half-spectra, one of which may be single; NaN where a ring is
-    empty.
+    """Fourier ring correlation (n, nx // 2 + 1) of half-spectra, one of which may be single; NaN where a ring
+    is empty.
     """
     norm = np.sqrt(ring_sums(power(a_nyx)) * ring_sums(power(b_nyx)))
     with np.errstate(invalid="ignore"):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.transforms import Alignment, moved
+from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.registry import Registry, nearest
 
@@ -76,12 +76,10 @@ def fourier(
     fourier.
 
     mode: the shares of the neighbours: nearest_neighbor; trilinear; gauss_2: 2 on each axis, exp(-d^2 pi^2 / 4);
-    gauss_3: 3, of width
-    (8 + radius) / 32 * 6.4 / pi^2, scaled to about the same sum at all radii; gauss_5: 6, exp(-d^2 pi^2 / 10.4);
-    gauss_var: 6, of width
-    0.15 + radius^2 / 4000. corners: also insert coefficients beyond Nyquist (round(radius) > n / 2). sqrtnorm: divide
-    by weight^1.5 instead.
-    usessnr: weight each ring by the image's SNR curve (its value at the nearest ring) instead of the image's weight.
+    gauss_3: 3, of width (8 + radius) / 32 * 6.4 / pi^2, scaled to about the same sum at all radii; gauss_5: 6, exp(-d^2
+    pi^2 / 10.4); gauss_var: 6, of width 0.15 + radius^2 / 4000. corners: also insert coefficients beyond Nyquist
+    (round(radius) > n / 2). sqrtnorm: divide by weight^1.5 instead. usessnr: weight each ring by the image's SNR curve
+    (its value at the nearest ring) instead of the image's weight.
     """
     return Reconstructor(box, symmetry, mode, corners, 1.5 if sqrtnorm else 1.0, "ring" if usessnr else "")
 
@@ -92,17 +90,16 @@ def wiener_fourier(box: int, symmetry: str, *, mode: str = "gauss_2", sqrtnorm: 
     EMAN2's wiener_fourier.
 
     Images need an SNR curve; of one that is Wiener-filtered already the filter SNR / (SNR + 1) is undone first. Only
-    radii below Nyquist are used.
-    mode: the shares of the neighbours, as in fourier. sqrtnorm: divide by weight^1.5 + 1 instead.
+    radii below Nyquist are used. mode: the shares of the neighbours, as in fourier. sqrtnorm: divide by weight^1.5 + 1
+    instead.
     """
     return Reconstructor(box, symmetry, mode, False, 1.5 if sqrtnorm else 1.0, "wiener")
 
 
 class Reconstructor:
     """A map in the making. `numerator` (complex128) and `weight` (float64) are sums over images, (z, y, x // 2 + 1) of
-    an FFT with origin at the
-    corner: those of several objects can be added. What falls on the planes x = 0 and x = box / 2 waits there for its
-    Friedel mate until `finish`.
+    an FFT with origin at the corner: those of several objects can be added. What falls on the planes x = 0 and x = box
+    / 2 waits there for its Friedel mate until `finish`.
     """
 
     def __init__(self, box: int, symmetry: str, mode: str, corners: bool, power: float, snr: str):
@@ -132,8 +129,8 @@ class Reconstructor:
         left out.
 
         They are moved by `shifts` (n, 2; pixels, x and y, bilinear), then mirrored where `mirror` (n,), as EMAN2's
-        preprocess_slice does.
-        `snr` (n, k) is the SNR from radius 0 to Nyquist; `filtered` (n,) whether an image is Wiener-filtered by it.
+        preprocess_slice does. `snr` (n, k) is the SNR from radius 0 to Nyquist; `filtered` (n,) whether an image is
+        Wiener-filtered by it.
         """
         for start in range(0, len(images), IMAGES):
             rows = start + np.flatnonzero(weights[start : start + IMAGES])
@@ -166,10 +163,9 @@ class Reconstructor:
         weighted by its weight.
 
         `leave_out`: what the image itself has given is taken out first; it must have been inserted just so. Otherwise
-        these are EMAN2's numbers
-        without subtraction (its subtraction adds the image again): it is still in the map, the weights of x = 0 and
-        Nyquist lack their mates' and
-        each row's coefficients are followed by the first of the next row.
+        these are EMAN2's numbers without subtraction (its subtraction adds the image again): it is still in the map,
+        the weights of x = 0 and Nyquist lack their mates' and each row's coefficients are followed by the first of the
+        next row.
         """
         spectra = spectra_of(images, shifts, mirror)
         numerator, weight = merged(self.numerator), merged(self.weight) if leave_out else self.weight
@@ -340,7 +336,7 @@ def spectra_of(images: np.ndarray, shifts: np.ndarray | None, mirror: np.ndarray
     """
     if shifts is not None or mirror is not None:
         tx, ty = (0.0, 0.0) if shifts is None else np.asarray(shifts, np.float64).T
-        images = moved(images, Alignment.of(np.zeros(len(images)), tx, ty, False if mirror is None else mirror))
+        images = move_images(images, Alignment.of(np.zeros(len(images)), tx, ty, False if mirror is None else mirror))
     spectra = np.fft.rfft2(np.fft.ifftshift(images, axes=(1, 2)))
     return spectra * np.sqrt(2 * spectra.shape[2] / spectra.shape[1])
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpirefine.maths.eman2.aligners.catalogue import limited, search_of
-from mpirefine.maths.eman2.aligners.exhaustive import Search as PoseSearch
-from mpirefine.maths.eman2.comparators.pairs import About
+from mpirefine.maths.eman2.aligners.base import limit_shift, own_search
+from mpirefine.maths.eman2.aligners.exhaustive import PoseSearch
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.geometry import fft_resample
 from mpirefine.maths.eman2.processors.spectrum import match_to
-from mpirefine.maths.eman2.transforms import Alignment, moved
 from mpirefine.registry import Component
 
 NOT_COMPUTED = 1e-4  # above the worst score of a row: what EMAN2 gives cells that were left out
@@ -43,8 +42,8 @@ class Matching:
 @dataclass(frozen=True)
 class Search:
     """How particles are scored against projections. `shrink` is the factor of both (1: none), `first` that of a search
-    before, which keeps
-    the best `kept` projections of each particle for the full alignment (0: all get it)."""
+    before, which keeps the best `kept` projections of each particle for the full alignment (0: all get it).
+    """
 
     matching: Matching
     mask: np.ndarray | None = None  # (y, x)
@@ -96,7 +95,7 @@ def about_shrunk(about: About, nx: int, box: int) -> About:
 
 def reach(aligner: Component, nx: int) -> tuple[float, bool]:
     """Which poses an aligner tries on images of nx pixels: the largest shift in pixels, and whether mirrored ones."""
-    maxshift = limited(aligner.value("maxshift") or -1, nx // 4, nx) if "shifts" in aligner.traits else 0.0
+    maxshift = limit_shift(aligner.value("maxshift") or -1, nx // 4, nx) if "shifts" in aligner.traits else 0.0
     return maxshift, "mirrors" in aligner.traits
 
 
@@ -147,7 +146,7 @@ class ReferenceStack:
         """The search of this thread, with its buffers: over the poses that the aligner can reach."""
         nx, aligner = self.small.shape[-1], self.search.matching.align
         maxshift, flip = reach(aligner, nx)
-        return search_of(nx, maxshift * nx / self._nx if maxshift else 0.0, flip, threading.get_ident())
+        return own_search(nx, maxshift * nx / self._nx if maxshift else 0.0, flip)
 
     def _full(self, particle: np.ndarray, rows: np.ndarray, about: About) -> tuple[Alignment, np.ndarray]:
         """What takes the particle onto each reference, and the scores."""
@@ -155,7 +154,7 @@ class ReferenceStack:
         if self.search.prefilt:
             references = matched(references, particle, about.apix)
         found = self.search.matching.aligned(references, particle, about)
-        placed, against = moved(references, found), particle
+        placed, against = move_images(references, found), particle
         if self.mask is not None:
             placed, against = placed * self.mask, particle * self.mask
         back = found.inverse()

@@ -10,6 +10,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.maths.geometry.even_views import even_views
 from mpirefine.maths.geometry.symmetry import parse
+from mpirefine.maths.image.interpolation import Trilinear
 
 LOWPASS = 20.0  # Å; e2refinemulti aligns copies low-passed to it
 GRID_BOX, SEARCH_BOX, MOST_BOX = (
@@ -67,8 +68,8 @@ STILL = Move(np.eye(3), np.zeros(3))
 
 def freedom(symmetry: str, other: str) -> str:
     """What a map may be moved by: "all" for c1 onto c1; "z", a turn about z and a shift, of cyclic or mixed symmetry,
-    as e2refinemulti decides;
-    "none" of dihedral, platonic or helical symmetry, whose axes would leave their places."""
+    as e2refinemulti decides; "none" of dihedral, platonic or helical symmetry, whose axes would leave their places.
+    """
     (family, n), (other_family, other_n) = parse(symmetry), parse(other)
     if family != "c":
         return "none"
@@ -118,24 +119,17 @@ def cropped(volume: np.ndarray, grid: Grid, box: int, lowpass: float = LOWPASS) 
     return (small - small.mean()).astype(np.float32)
 
 
-class Trilinear:
-    """A map (z, y, x) between its voxels, 0 outside."""
+class PaddedMap:
+    """A map (z, y, x) between its voxels, falling to 0 within one voxel outside the box."""
 
     def __init__(self, volume: np.ndarray):
-        self.box, self._flat = len(volume), np.pad(volume, 1).ravel()
+        self.box, self._map = len(volume), Trilinear(np.pad(volume, 1))
 
     def __call__(self, points: np.ndarray, back: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        """(m,) the map at `back` @ points (3, m) − shift, x, y, z from the centre."""
+        """The map (m,) at `back` @ points − shift; points (3, m) and shift (3,) are x, y, z voxels from the centre."""
         where = back.astype(np.float32) @ points + (self.box // 2 + 1 - shift).astype(np.float32)[:, None]
         np.clip(where, 0, self.box + 0.999, out=where)
-        low = where.astype(np.int32)
-        x, y, z = where - low
-        n = self.box + 2
-        place = (low[2] * n + low[1]) * n + low[0]
-        corner = [self._flat.take(place + (dz * n + dy) * n + dx) for dz, dy, dx in np.ndindex(2, 2, 2)]
-        lines = [first + (second - first) * x for first, second in zip(corner[::2], corner[1::2])]
-        planes = [first + (second - first) * y for first, second in zip(lines[::2], lines[1::2])]
-        return planes[0] + (planes[1] - planes[0]) * z
+        return self._map(where)
 
 
 class Scorer:
@@ -145,7 +139,7 @@ class Scorer:
         from scipy import fft
 
         self.box, moving, fixed = box, cropped(volume, grid, box), cropped(target, grid, box)
-        self._moving = Trilinear(moving)
+        self._moving = PaddedMap(moving)
         self._spectrum = fft.rfftn(fixed).conj()
         self._points = np.indices(fixed.shape, np.float32)[::-1].reshape(3, -1) - box // 2
         inside = (self._points**2).sum(axis=0) < (box / 2) ** 2
@@ -178,8 +172,8 @@ def matrix_of(x: np.ndarray) -> np.ndarray:
 
 
 def searched(scorer: Scorer, kind: str, free: list[int], box: int) -> list[tuple[np.ndarray, bool]]:
-    """The best starts of either hand from a grid over all rotations, what is free of their shifts in voxels of a
-    box.
+    """The best starts of either hand from a grid over all rotations, what is free of their shifts in voxels of
+    a box.
     """
     turns = np.arange(0, 360, SEARCH_STEP)
     if kind == "all":

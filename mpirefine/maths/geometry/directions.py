@@ -22,8 +22,8 @@ def domain_centre(symmetry: str) -> np.ndarray:
 
 
 def projection_directions(symmetry: str, delta: float, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Rotations (n, 3, 3) that cover the asymmetric unit without mirror views: every view is within 0.75 `delta` degrees
-    of one of them.
+    """Rotations (n, 3, 3) that cover the asymmetric unit without mirror views: every view is within 0.75 `delta`
+    degrees of one of them.
 
     Of a grid over all views, with `rng` turned at random, those nearer to one point than to its symmetry copies (the
     Dirichlet domain) are kept, and a rim round them: a turned grid over the unit alone would leave gaps at its border.

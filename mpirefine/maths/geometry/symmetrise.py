@@ -14,7 +14,7 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.rotations import spin_from_rotation
-from mpirefine.maths.geometry.align_maps import MOST_BOX, STILL, Move, Trilinear, cropped
+from mpirefine.maths.geometry.align_maps import MOST_BOX, STILL, Move, PaddedMap, cropped
 from mpirefine.maths.geometry.coverage import half_sphere
 from mpirefine.maths.geometry.symmetry import operations, parse
 
@@ -80,7 +80,7 @@ class Scene:
         self.box = min(nx, MOST_BOX, max(LEAST_BOX, int(np.ceil(VOXELS * grid.length / resolution)) // 2 * 2))
         voxel = grid.length / self.box
         small = cropped(volume, grid, self.box, max(resolution, VOXELS * voxel if self.box < nx else 0))
-        self._map = Trilinear(small)
+        self._map = PaddedMap(small)
         at = np.indices(small.shape, np.float32)[::-1].reshape(3, -1) - self.box // 2
         inside = (at**2).sum(axis=0) <= min(radius / voxel, self.box / 2 - 1) ** 2
         at = at[:, inside]

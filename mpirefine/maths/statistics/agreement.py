@@ -19,8 +19,8 @@ def contingency(first: np.ndarray, second: np.ndarray, classes: int) -> np.ndarr
 
 
 def adjusted_rand_index(counts: np.ndarray) -> float:
-    """Agreement of two classifications from their contingency table: 1 the same, 0 as by chance (Hubert & Arabie
-    1985).
+    """Agreement of two classifications from their contingency table: 1 the same, 0 as by chance (Hubert &
+    Arabie 1985).
     """
 
     def pairs(n: np.ndarray) -> float:
@@ -51,9 +51,8 @@ class Consensus:
     """What n classifications of p particles say together.
 
     `ari` (n, n); `central`: the one that agrees best with the others, whose numbering the rest takes; `numbering` (n,
-    classes): its class that
-    each class is; `label` (p,): what more than half of them say, −1 where undecided; `votes` (p,): share of them for
-    the most frequent answer.
+    classes): its class that each class is; `label` (p,): what more than half of them say, −1 where undecided; `votes`
+    (p,): share of them for the most frequent answer.
     """
 
     ari: np.ndarray

@@ -12,8 +12,7 @@ import numpy as np
 from mpirefine.data.poses import Orientations
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
-from mpirefine.maths.eman2.poses import to_reference
-from mpirefine.maths.eman2.transforms import Alignment
+from mpirefine.maths.eman2.poses import Alignment, to_eman_columns
 from mpirefine.steps.eman2.class_averages import OneClass
 from mpirefine.steps.eman2.map_making import MadeMap
 from mpirefine.steps.shared.space import iteration_bytes
@@ -171,7 +170,7 @@ def matrix(state: State, ctx: Context) -> np.ndarray | None:
     scale.
     """
     found = state.candidates
-    pose = to_reference(found)
+    pose = to_eman_columns(found)
     columns = (
         found.reference,
         state.assignments.weight,

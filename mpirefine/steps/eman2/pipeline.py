@@ -9,7 +9,7 @@ import numpy as np
 from mpirefine.data.poses import Assignments, Candidates
 from mpirefine.distribution import reduce
 from mpirefine.distribution.window import Window
-from mpirefine.maths.eman2.poses import as_pose
+from mpirefine.maths.eman2.poses import from_eman
 from mpirefine.maths.eman2.processors.spectrum import wiener_by_fsc
 from mpirefine.maths.eman2.similarity import ReferenceStack, Scores
 from mpirefine.maths.fourier.fsc import resolution_at
@@ -70,14 +70,13 @@ def keep_best(found: Candidates, row: int, scores: Scores, model: np.ndarray) ->
     best = np.argsort(scores.score, kind="stable")[: found.reference.shape[1]]
     best = best[np.isfinite(scores.score[best])]
     places = slice(0, len(best))
-    pose = scores.alignment.take(best)
-    angle, shift = as_pose(pose.alpha, pose.tx, pose.ty, pose.mirror)
+    poses = from_eman(scores.alignment.take(best))
     found.reference[row, places], found.score[row, places], found.evidence[row, places] = (
         best,
         scores.score[best],
         -scores.score[best],
     )
-    found.angle[row, places], found.shift[row, places], found.mirror[row, places] = angle, shift, pose.mirror
+    found.angle[row, places], found.shift[row, places], found.mirror[row, places] = poses.angle, poses.shift, poses.mirror
     np.maximum.at(found.model_evidence[row], model, -scores.score)
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.data.partition import Block, Partition
+from mpirefine.data.poses import InPlanePoses
 from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform, angular_band
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.class_sums import (
     ClassSums,
-    Placing,
     average_images,
     sparse_rings,
     to_projection,
@@ -141,7 +141,7 @@ class Turner:
             samples = self.transform(weighted(self.ctx, self.state, rows, self.ctx.particles.images(rows), self.mask))[
                 again
             ]
-            placing = Placing(found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place])
+            placing = InPlanePoses(found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place])
             samples = to_projection(samples, placing, self.polar, self.orders)
             strength = amplitude(self.state, self.ctx, particle)[:, None] ** 2
             power = (strength * self.precision[table.group[particle]]).astype(np.float32)[:, :, None]

@@ -38,8 +38,7 @@ def center_of_mass(
     """The centre of mass comes to pixel n // 2.
 
     EMAN2's xform.centerofmass: Σ v x / Σ v over the pixels with v ≥ `threshold` (above the maximum: mean + sigma
-    instead). By whole pixels, or,
-    when `int_shift_only` is off, by linear interpolation; what enters is 0.
+    instead). By whole pixels, or, when `int_shift_only` is off, by linear interpolation; what enters is 0.
     """
     mean, sigma = mean_and_sigma(image)
     place = centre_of_mass(image, threshold if threshold <= image.max() else mean + sigma) if sigma else None
@@ -70,8 +69,7 @@ def center(image: np.ndarray, pixel: float) -> np.ndarray:
     """The bulk of the object comes to pixel n // 2.
 
     EMAN2's xform.center: the image without slow waves, masked, squared and smoothed; the brightest tenth of the box;
-    what of it is connected
-    with the middle or with its peaks; its centre of mass, as whole pixels.
+    what of it is connected with the middle or with its peaks; its centre of mass, as whole pixels.
     """
     if min(image.shape) < LEAST_BOX:
         raise ParameterError(f"xform.center: the box {image.shape} must have {LEAST_BOX} pixels or more")

@@ -120,8 +120,7 @@ def lowpass_gauss(
     """Gaussian low-pass.
 
     EMAN2's filter.lowpass.gauss: exp(−f²/c²), 1/e at the cutoff c; with `sigma` s exp(−f²/2s²). With `cutoff_resolv` r
-    (1/Å) c is 0.643 r times
-    the pixel size.
+    (1/Å) c is 0.643 r times the pixel size.
     """
     if cutoff_resolv is not None:
         c = RESOLVABILITY * cutoff_resolv * (apix or pixel)
@@ -166,8 +165,7 @@ def bandpass_gauss(
     """Gaussian band-pass.
 
     EMAN2's filter.bandpass.gauss: exp(−(f − `center`)²/2c²), `center` in cycles per pixel; here a cutoff c is a true
-    standard deviation, as
-    `sigma` is.
+    standard deviation, as `sigma` is.
     """
     c = cutoff(image, pixel, "filter.bandpass.gauss", cutoff_abs, cutoff_freq, cutoff_pixels, apix, sigma)
     return labelled(filtered(image, lambda f: np.exp(-0.5 * ((f - center) / c) ** 2)), apix)
@@ -189,8 +187,7 @@ def lowpass_tanh(
     """Low-pass with the edge of a hyperbolic tangent.
 
     EMAN2's filter.lowpass.tanh: ½ [tanh(π (f + c) / 2ac) − tanh(π (f − c) / 2ac)], a = `fall_off`, the width of the
-    edge in units of c. From
-    about a = 0.3 on the origin is attenuated too.
+    edge in units of c. From about a = 0.3 on the origin is attenuated too.
     """
     c = cutoff(image, pixel, "filter.lowpass.tanh", cutoff_abs, cutoff_freq, cutoff_pixels, apix, sigma)
     return labelled(filtered(image, tanh_edge(c, fall_off * c)), apix)
@@ -212,8 +209,7 @@ def highpass_tanh(
     """High-pass with the edge of a hyperbolic tangent, at √c.
 
     EMAN2's filter.highpass.tanh: 1 − ½ [tanh(π (f² + c) / 2ac) − tanh(π (f² − c) / 2ac)], a = `fall_off`. EMAN2 puts f²
-    where the low-pass has f,
-    so that half is passed at √c: for an edge at f ask for the cutoff f².
+    where the low-pass has f, so that half is passed at √c: for an edge at f ask for the cutoff f².
     """
     c = cutoff(image, pixel, "filter.highpass.tanh", cutoff_abs, cutoff_freq, cutoff_pixels, apix, sigma)
     return labelled(filtered(image, lambda f: 1 - tanh_edge(c, fall_off * c)(f * f)), apix)
@@ -234,8 +230,8 @@ def bandpass_tanh(
     """Band-pass with the edges of a hyperbolic tangent.
 
     EMAN2's filter.bandpass.tanh: the low-pass of filter.lowpass.tanh at `high_cutoff_frequency` less that at
-    `low_cutoff_frequency` (cycles per
-    pixel), with edges of `high_fall_off` and `Low_fall_off` in units of the band's width.
+    `low_cutoff_frequency` (cycles per pixel), with edges of `high_fall_off` and `Low_fall_off` in units of the band's
+    width.
     """
     width = high_cutoff_frequency - low_cutoff_frequency
     high, low = (
@@ -261,8 +257,8 @@ def lowpass_butterworth(
     """Butterworth low-pass.
 
     EMAN2's filter.lowpass.butterworth: √(1 / (1 + (f / c)^o)); c and the order o follow from the edges of the pass band
-    `low_cutoff_frequency` and
-    the stop band `high_cutoff_frequency` (cycles per pixel), or from one cutoff l: l and l + 0.15 log10(1 / l).
+    `low_cutoff_frequency` and the stop band `high_cutoff_frequency` (cycles per pixel), or from one cutoff l: l and l +
+    0.15 log10(1 / l).
     """
     low, high = butterworth_edges(
         image,
@@ -294,8 +290,7 @@ def highpass_butterworth(
     """Butterworth high-pass.
 
     EMAN2's filter.highpass.butterworth: 1 − √(1 / (1 + (f / c)^o)), with the parameters of filter.lowpass.butterworth:
-    `low_cutoff_frequency` and
-    `high_cutoff_frequency` in cycles per pixel, or one cutoff.
+    `low_cutoff_frequency` and `high_cutoff_frequency` in cycles per pixel, or one cutoff.
     """
     low, high = butterworth_edges(
         image,

@@ -10,8 +10,8 @@ from mpirefine.maths.image import masks as shapes
 
 
 def radii(image: np.ndarray, inner_radius: float | None, outer_radius: float | None) -> tuple[float, float]:
-    """Inner and outer radius in pixels: −1 and infinity when not given; a negative outer one counts from nx // 2 +
-    1.
+    """Inner and outer radius in pixels: −1 and infinity when not given; a negative outer one counts from nx //
+    2 + 1.
     """
     outer = (
         np.inf
@@ -38,8 +38,7 @@ def sharp(
     """A disc or ball, or a shell of it, with a sharp edge.
 
     EMAN2's mask.sharp: x where `inner_radius` ≤ r < `outer_radius`, else `value`; r in pixels from n // 2 + (`dx`,
-    `dy`, `dz`). A negative
-    outer radius counts from nx // 2 + 1; without one there is no outer edge.
+    `dy`, `dz`). A negative outer radius counts from nx // 2 + 1; without one there is no outer edge.
     """
     inner, outer = radii(image, inner_radius, outer_radius)
     r2 = square_distance(image.shape, (dx, dy, dz))
@@ -62,9 +61,8 @@ def soft(
     """A disc or ball, or a shell of it, with a Gaussian edge.
 
     EMAN2's mask.soft: x where `inner_radius` ≤ r ≤ `outer_radius`; outside value + (x − value) exp(−(d/w)²), d pixels
-    beyond the radius,
-    w = `width`, `value` what it falls to. r in pixels from n // 2 + (`dx`, `dy`, `dz`); a negative outer radius counts
-    from nx // 2 + 1.
+    beyond the radius, w = `width`, `value` what it falls to. r in pixels from n // 2 + (`dx`, `dy`, `dz`); a negative
+    outer radius counts from nx // 2 + 1.
     """
     inner, outer = radii(image, inner_radius, outer_radius)
     r = np.sqrt(square_distance(image.shape, (dx, dy, dz)))
@@ -87,8 +85,7 @@ def gaussian(
     """A Gaussian.
 
     EMAN2's mask.gaussian: x · exp(−((r − i)/o)^e) beyond `inner_radius` i (0: from the centre), o = `outer_radius` the
-    distance to 1/e, e =
-    `exponent`; r in pixels from n // 2 + (`dx`, `dy`, `dz`).
+    distance to 1/e, e = `exponent`; r in pixels from n // 2 + (`dx`, `dy`, `dz`).
     """
     inner, outer = radii(image, inner_radius, outer_radius)
     r = np.sqrt(square_distance(image.shape, (dx, dy, dz)))
@@ -108,8 +105,7 @@ def gaussian_nonuniform(
     """An ellipse or ellipsoid with a Gaussian edge.
 
     EMAN2's mask.gaussian.nonuniform: x · exp(−((ρ − 1)/w)²) where ρ > 1, ρ² = (x/`radius_x`)² + (y/`radius_y`)² +
-    (z/`radius_z`)² from n // 2 in
-    pixels, w = `gauss_width`.
+    (z/`radius_z`)² from n // 2 in pixels, w = `gauss_width`.
     """
     axes = offsets(image.shape)
     rho = np.sqrt(sum((a / r) ** 2 for a, r in zip(axes, (radius_x, radius_y, radius_z)[: image.ndim][::-1])))
@@ -131,8 +127,7 @@ def ring_mean(
     """A disc or ball, with the mean of its rim around it.
 
     EMAN2's mask.ringmean: mask.sharp (`inner_radius`, `outer_radius`, `dx`, `dy`, `dz`) whose value outside is the mean
-    of the pixels with
-    outer_radius − w < r ≤ outer_radius + w, w = `ring_width`.
+    of the pixels with outer_radius − w < r ≤ outer_radius + w, w = `ring_width`.
     """
     _, outer = radii(image, inner_radius, outer_radius)
     r = np.sqrt(square_distance(image.shape, (dx, dy, dz)))
@@ -204,8 +199,7 @@ def only_peaks(image: np.ndarray, pixel: float, *, npeaks: int = 0) -> np.ndarra
     """Local maxima, zero elsewhere.
 
     EMAN2's mask.onlypeaks: a pixel becomes 0 if more than `npeaks` (0 is 1) pixels of its neighbourhood, 3 a side,
-    itself included, are not
-    lower. The outermost pixels are kept.
+    itself included, are not lower. The outermost pixels are kept.
     """
     lower = np.zeros(image.shape, int)
     for step in np.ndindex((3,) * image.ndim):
@@ -228,8 +222,7 @@ def add_shells_gauss(image: np.ndarray, pixel: float, *, val1: int = 0, val2: in
     """A mask grown by shells with a Gaussian edge.
 
     EMAN2's mask.addshells.gauss: 1 where the image is not 0 and in `val1` shells of neighbours over faces; then `val2`
-    shells more, shell i from 0
-    exp(−(2i/val2)²). The outermost pixels are not entered.
+    shells more, shell i from 0 exp(−(2i/val2)²). The outermost pixels are not entered.
     """
     mask = shapes.grown(image != 0, val1)
     out = mask.astype(np.float32)
@@ -270,11 +263,9 @@ def auto3d(
     """What is connected above a level in a map, with a soft edge.
 
     EMAN2's mask.auto3d: from the voxels at or above `threshold` (or mean + `sigma` standard deviations) within `radius`
-    voxels of the centre and
-    the `nmaxseed` highest ones a flood goes over faces through what is above it; `nshells` + `nshellsgauss` / 2 shells
-    are added; a Gaussian
-    low-pass with 1/e at 1 / nshellsgauss per voxel follows, and a cut below 0.002. `return_mask`: the mask itself.
-    `verbose` says nothing here.
+    voxels of the centre and the `nmaxseed` highest ones a flood goes over faces through what is above it; `nshells` +
+    `nshellsgauss` / 2 shells are added; a Gaussian low-pass with 1/e at 1 / nshellsgauss per voxel follows, and a cut
+    below 0.002. `return_mask`: the mask itself. `verbose` says nothing here.
     """
     only(3, image, "mask.auto3d")
     mask = shapes.auto3d(image, level(image, threshold, sigma), radius, nshells, nshellsgauss, nmaxseed)
@@ -296,8 +287,7 @@ def auto3d_thresh(
     """What is connected above a low level with something above a high one.
 
     EMAN2's mask.auto3d.thresh: mask.auto3d (`nshells`, `nshellsgauss`, `return_mask`) whose seeds are all voxels at or
-    above `threshold1` and whose
-    flood goes through what is above `threshold2`. `verbose` says nothing here.
+    above `threshold1` and whose flood goes through what is above `threshold2`. `verbose` says nothing here.
     """
     only(3, image, "mask.auto3d.thresh")
     mask = shapes.softened(
@@ -323,10 +313,9 @@ def auto2d(
     """What is connected above a level in an image, with a soft edge.
 
     EMAN2's mask.auto2d: from the pixels at or above `threshold` (or mean + `sigma` standard deviations) within `radius`
-    pixels of the centre and
-    the `nmaxseed` highest local maxima a flood goes over edges through what is above it; mask.addshells.gauss with
-    `nshells` and `nshellsgauss`
-    follows. `return_mask`: the mask itself. `verbose` says nothing here.
+    pixels of the centre and the `nmaxseed` highest local maxima a flood goes over edges through what is above it;
+    mask.addshells.gauss with `nshells` and `nshellsgauss` follows. `return_mask`: the mask itself. `verbose` says
+    nothing here.
     """
     only(2, image, "mask.auto2d")
     edge = level(image, threshold, sigma)

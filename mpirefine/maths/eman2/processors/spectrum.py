@@ -122,9 +122,8 @@ def set_structure_factor(
     """The power spectrum of a curve.
 
     EMAN2's filter.setstrucfac: ring r is multiplied by √(`scale` · ny³ · sf(s) / P(r)), P the mean power of the ring, s
-    = r / (ny · pixel size).
-    The curve sf is `strucfac` or `filename` (s in 1/Å, intensity). Beyond it the last factor is held; the origin is
-    kept.
+    = r / (ny · pixel size). The curve sf is `strucfac` or `filename` (s in 1/Å, intensity). Beyond it the last factor
+    is held; the origin is kept.
     """
     curve = one_curve("filter.setstrucfac", strucfac, filename)
     ny, size = image.shape[-2], apix or pixel
@@ -157,8 +156,7 @@ def set_isotropic_power(
     """The amplitudes of a curve, with the phases of the image.
 
     EMAN2's filter.setisotropicpow: every Fourier coefficient gets the amplitude √sf(s), linear between the roots of the
-    points of the curve
-    `strucfac` or `filename` (s in 1/Å, intensity), 0 outside it.
+    points of the curve `strucfac` or `filename` (s in 1/Å, intensity), 0 outside it.
     """
     from scipy import fft
 
@@ -184,10 +182,8 @@ def match_to(
     """The power spectrum of another image.
 
     EMAN2's filter.matchto: ring r is multiplied by √(P_to / P), P the mean power of the ring, of `to` and of the image.
-    With `bydot` by
-    Σ Re F F_to* / Σ |F_to|², or 0 where that is negative, which can amplify noise a hundredfold. `keephires`: by no
-    less than a hundredth of the
-    mean factor.
+    With `bydot` by Σ Re F F_to* / Σ |F_to|², or 0 where that is negative, which can amplify noise a hundredfold.
+    `keephires`: by no less than a hundredth of the mean factor.
     """
     if to.shape != image.shape:
         raise ParameterError(f"filter.matchto: shapes {image.shape} and {to.shape} differ")
@@ -230,10 +226,8 @@ def wiener_by_fsc(
     """The Wiener filter of an FSC.
 
     EMAN2's filter.wiener.byfsc: SNR²/(SNR² + 1), not below 0.001, with SNR = `snrmult` · f / (1 − f) of the FSC f in
-    `fscfile` (frequency in 1/Å
-    from 0 or one ring to Nyquist, FSC). From `maxfreq` (1/Å) on f may only fall; from its first negative value it is
-    averaged over five points,
-    and then cut. `sscale` stretches the filter along frequency.
+    `fscfile` (frequency in 1/Å from 0 or one ring to Nyquist, FSC). From `maxfreq` (1/Å) on f may only fall; from its
+    first negative value it is averaged over five points, and then cut. `sscale` stretches the filter along frequency.
     """
     curve = one_curve("filter.wiener.byfsc", fscfile)
     ny, nyquist = image.shape[-2], 1 / (2 * pixel)
@@ -285,9 +279,8 @@ def lowpass_autob(
     """Sharpened until its spectrum is flat, then a B-factor.
 
     EMAN2's filter.lowpass.autob: the slope m of log power against s² from 15 Å to `noisecutoff` (1/Å) gives exp(−(B +
-    2m) s²/4); beyond the noise
-    cutoff exp(−B s²/4), continued from there. B is `bfactor` (Å²), or (pixel size / c)² of a cutoff c. `verbose` says
-    nothing here.
+    2m) s²/4); beyond the noise cutoff exp(−B s²/4), continued from there. B is `bfactor` (Å²), or (pixel size / c)² of
+    a cutoff c. `verbose` says nothing here.
     """
     size = apix or pixel
     if not 0 < size <= LARGEST_PIXEL:
@@ -331,10 +324,8 @@ def highpass_autopeak(
     """Without the peak of the spectrum at its origin.
 
     EMAN2's filter.highpass.autopeak: the rings before the mean power rises for the first time become 0, as far as ring
-    `cutoff_freq` (1/Å) · pixel
-    size · ny / 2; the origin always. In EMAN2 `cutoff_abs` and `cutoff_pixels` / nx stand for that ring as they are,
-    less than 1: only the origin
-    goes, as without any.
+    `cutoff_freq` (1/Å) · pixel size · ny / 2; the origin always. In EMAN2 `cutoff_abs` and `cutoff_pixels` / nx stand
+    for that ring as they are, less than 1: only the origin goes, as without any.
     """
     spectrum = transform(image)
     power = radial_power(spectrum, image.shape)

@@ -109,8 +109,7 @@ def clamp_nsigma(
     """No value far from the mean.
 
     EMAN2's threshold.clampminmax.nsigma: threshold.clampminmax at mean ± `nsigma` standard deviations; values outside
-    become these limits,
-    or the mean (`tomean`), or zero (`tozero`).
+    become these limits, or the mean (`tomean`), or zero (`tozero`).
     """
     mean, sigma = mean_and_sigma(image)
     return clamp(image, pixel, minval=mean - nsigma * sigma, maxval=mean + nsigma * sigma, tomean=tomean, tozero=tozero)

@@ -83,7 +83,7 @@ def pairwise(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     return compare
 
 
-def transform(images: np.ndarray) -> np.ndarray:
+def half_spectra(images: np.ndarray) -> np.ndarray:
     """Half-spectra (n, y, x) complex64."""
     from scipy import fft
 

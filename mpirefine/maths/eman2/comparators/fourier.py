@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.comparators.pairs import CMPS, UNDEFINED, About, both_nonzero, pairwise, transform
+from mpirefine.maths.eman2.comparators.base import CMPS, UNDEFINED, About, both_nonzero, half_spectra, pairwise
 from mpirefine.maths.eman2.radial import common, correlation, power, profile, radius, ring_counts, spread
 
 ANGLES = np.arccos(np.arange(2001) / 1000 - 1)  # EMAN2 looks arc cosines up, to a thousandth of the cosine
@@ -16,8 +16,8 @@ HARMLESS = float(np.finfo(np.float32).tiny)
 
 
 def band(rings: np.ndarray, lowest: float, highest: float) -> np.ndarray:
-    """½ (1 + tanh 5 (r − lowest) / lowest) · ½ (1 − tanh(r − highest)), rings in Fourier pixels; a limit of 0 is
-    none.
+    """½ (1 + tanh 5 (r − lowest) / lowest) · ½ (1 − tanh(r − highest)), rings in Fourier pixels; a limit of 0
+    is none.
     """
     weight = np.ones(len(rings))
     if lowest > 0:
@@ -32,7 +32,7 @@ def ring_of(resolution: float, nx: int, apix: float) -> float:
     return apix * nx / resolution if resolution > 0 else 0.0
 
 
-def masked(particle: np.ndarray, reference: np.ndarray, zeromask: bool) -> tuple[np.ndarray, np.ndarray]:
+def apply_zero_mask(particle: np.ndarray, reference: np.ndarray, zeromask: bool) -> tuple[np.ndarray, np.ndarray]:
     """Both images; with `zeromask` 0 where either is 0."""
     if not zeromask:
         return particle, reference
@@ -57,10 +57,9 @@ def phase_difference(
     """Mean phase difference in radians.
 
     EMAN2's phase: Σ w |φa − φb| / Σ w over coefficients within Nyquist, soft limits at `minres` and `maxres` (Å, 0:
-    none), the cosine rounded to a
-    thousandth. w also has: `snrweight` the SNR of the particle's CTF; `snrfn` instead of it x exp(−x), x = 10 r /
-    rings; `ampweight` the amplitude
-    of the reference. `zeromask`: pixels that are 0 in either image are 0 in both.
+    none), the cosine rounded to a thousandth. w also has: `snrweight` the SNR of the particle's CTF; `snrfn` instead of
+    it x exp(−x), x = 10 r / rings; `ampweight` the amplitude of the reference. `zeromask`: pixels that are 0 in either
+    image are 0 in both.
     """
     nx = particle.shape[-2]
     rings = np.arange(nx // 2)
@@ -69,7 +68,7 @@ def phase_difference(
     x = 10 * rings / len(rings)
     weight = about.ring_weights("phase") if snrweight else (x * np.exp(-x) if snrfn else np.ones(len(rings)))[None]
     weight = weight * band(rings, ring_of(minres, nx, about.apix), ring_of(maxres, nx, about.apix))
-    a, b = (transform(side) for side in masked(particle, reference, zeromask))
+    a, b = (half_spectra(side) for side in apply_zero_mask(particle, reference, zeromask))
     norm = np.sqrt(power(a) * power(b))
     cosine = common(a, b) / np.where(norm > 0, norm, 1)
     error = ANGLES[np.floor(np.clip(cosine, -1, 1) * 1000 + 1000.5).astype(int)]
@@ -100,16 +99,14 @@ def ring_correlation(
     """Weighted mean of the Fourier ring correlation.
 
     EMAN2's frc: −Σ w c / Σ w over rings 0 .. n/2 − 1, soft limits at `minres` and `maxres` (Å, 0: none) or at rings
-    `pmin` and `pmax`; 2 where a
-    ring is empty. w also has: `sweight` the coefficients of the ring; `ampweight` the mean amplitude of the particle;
-    `snrweight` the SNR of its
-    CTF. `nweight`: the result, if 0 to 1, is taken to SNR, divided by the particles in the reference and taken back.
-    `zeromask`: pixels that are 0
-    in either image are 0 in both.
+    `pmin` and `pmax`; 2 where a ring is empty. w also has: `sweight` the coefficients of the ring; `ampweight` the mean
+    amplitude of the particle; `snrweight` the SNR of its CTF. `nweight`: the result, if 0 to 1, is taken to SNR,
+    divided by the particles in the reference and taken back. `zeromask`: pixels that are 0 in either image are 0 in
+    both.
     """
     nx = particle.shape[-2]
     rings = np.arange(nx // 2)
-    a, b = (transform(side) for side in masked(particle, reference, zeromask))
+    a, b = (half_spectra(side) for side in apply_zero_mask(particle, reference, zeromask))
     weight = band(
         rings,
         ring_of(minres, nx, about.apix) if pmin is None else pmin,
@@ -136,7 +133,7 @@ def matched_power(particle: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """
     from scipy import fft
 
-    a, b = transform(particle), transform(reference)
+    a, b = half_spectra(particle), half_spectra(reference)
     ours, theirs = profile(power(a)), profile(power(b))
     gain = np.where(theirs > 0, ours / np.where(theirs > 0, theirs, 1), 0)
     gain = np.where(gain > MOST_GAIN * gain.sum(axis=1, keepdims=True) / (particle.shape[-2] / 2), MOST_GAIN, gain)
@@ -148,7 +145,7 @@ def matched_amplitudes(particle: np.ndarray, reference: np.ndarray) -> np.ndarra
     """The reference with the Fourier amplitudes of the particle."""
     from scipy import fft
 
-    a, b = transform(particle), transform(reference)
+    a, b = half_spectra(particle), half_spectra(reference)
     size = np.abs(b)
     phase = np.where(size > 0, b / np.where(size > 0, size, 1), 1)
     return fft.irfft2(np.abs(a) * phase, s=particle.shape[1:])
@@ -171,12 +168,9 @@ def optimal_variance(
     """Variance of the particle against the linearly fitted reference.
 
     EMAN2's optvariance: mean of (m x + b − a)², where (m, b) inverts the line that fits the particle a best by the
-    reference x. `invert`: of
-    (x − (a − b) / m)² instead. `matchfilt`: x is the reference with its power spectrum brought towards the particle's;
-    `matchamp`: with the
-    amplitudes of the particle. `keepzero`: only pixels that are 0 in neither. `radweight`: each times its distance from
-    pixel 0 plus n/4.
-    `debug` says nothing here.
+    reference x. `invert`: of (x − (a − b) / m)² instead. `matchfilt`: x is the reference with its power spectrum
+    brought towards the particle's; `matchamp`: with the amplitudes of the particle. `keepzero`: only pixels that are 0
+    in neither. `radweight`: each times its distance from pixel 0 plus n/4. `debug` says nothing here.
     """
     x = (
         matched_amplitudes(particle, reference)
@@ -228,19 +222,16 @@ def optimal_subtraction(
     """What is left after optimal subtraction.
 
     EMAN2's optsub: sigma of F − q(r) G over sigma of F, q = Σ Re F G* / Σ |G|² on rings of whole radius, both within
-    `minres` and `maxres` (Å, 0:
-    none). F is the particle if it has a CTF, with `ctfweight` times CTF², else the reference, and G is the other. As in
-    EMAN2 the origin is kept,
-    and G subtracted twice from coefficients on x = 0. The difference is multiplied by `mask` (an image), with
-    `zeromask` only where the reference
-    is not 0.
+    `minres` and `maxres` (Å, 0: none). F is the particle if it has a CTF, with `ctfweight` times CTF², else the
+    reference, and G is the other. As in EMAN2 the origin is kept, and G subtracted twice from coefficients on x = 0.
+    The difference is multiplied by `mask` (an image), with `zeromask` only where the reference is not 0.
     """
     from scipy import fft
 
     nx, with_ctf = particle.shape[-2], about.intensity is not None
     if ctfweight and not with_ctf:
         raise ParameterError("optsub: ctfweight needs particles with a CTF in their headers")
-    f, g = (transform(side) for side in ((particle, reference) if with_ctf else (reference, particle)))
+    f, g = (half_spectra(side) for side in ((particle, reference) if with_ctf else (reference, particle)))
     f = f * about.intensity if ctfweight else f
     last = int(nx * np.sqrt(2) / 2)
     ring = np.minimum(radius(nx).astype(int), last)
