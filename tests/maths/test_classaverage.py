@@ -24,8 +24,9 @@ from mpirefine.maths.eman2.comparators.catalogue import CMPS
 from mpirefine.maths.eman2.ctf import phase_flip
 from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.catalogue import PROCESSORS
-from mpirefine.maths.eman2.processors.spectrum import radial_power, transform
+from mpirefine.maths.eman2.processors.curves import exact_spectrum
 from mpirefine.maths.eman2.projectors import standard
+from mpirefine.maths.eman2.radial import radial_mean
 from mpirefine.maths.eman2.similarity import Matching
 from mpirefine.maths.image.phantom import states
 from mpirefine.registry import Component
@@ -47,7 +48,7 @@ def scene():
     volume = states(NX, 1, np.random.default_rng(8))[0]
     image = standard(volume, rotation_from_eman([40.0], [60.0], [0.0]), None, APIX)[0]
     image /= image.std()
-    spectrum = transform(image)
+    spectrum = exact_spectrum(image)
     radius = np.hypot(np.fft.fftfreq(NX)[:, None], np.fft.rfftfreq(NX))
     blurred = np.fft.irfft2(spectrum * np.exp(-((radius / 0.15) ** 2)), s=image.shape).astype(np.float32)
     return image, blurred
@@ -184,7 +185,7 @@ def test_the_structure_factor_of_the_reference(scene, rng):
     image, reference = scene
     own, _ = members(image, rng, 12)
     power = [
-        radial_power(transform(a), a.shape)[2:6]
+        radial_mean(np.abs(exact_spectrum(a)) ** 2)[2:6]
         for a in (average_class(own, reference, replace(ROUNDS, refsf=True), ABOUT).image, reference)
     ]
     np.testing.assert_allclose(power[0], power[1], rtol=0.25)  # rings fall to a quarter from one to the next

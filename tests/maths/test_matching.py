@@ -11,8 +11,9 @@ from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS
 from mpirefine.maths.eman2.comparators.base import About
 from mpirefine.maths.eman2.comparators.catalogue import CMPS
 from mpirefine.maths.eman2.poses import Alignment, move_images
-from mpirefine.maths.eman2.processors.spectrum import radial_power, transform
+from mpirefine.maths.eman2.processors.curves import exact_spectrum
 from mpirefine.maths.eman2.projectors import standard
+from mpirefine.maths.eman2.radial import radial_mean
 from mpirefine.maths.eman2.similarity import (
     FAILED,
     LEAST_BOX,
@@ -195,7 +196,7 @@ def test_a_matched_reference_has_the_power_of_the_particle(references, rng):
     particle = rng.standard_normal((NX, NX)).astype(np.float32)
     found = matched(disc, particle, APIX)
     assert (found[disc == 0] == 0).all()
-    power = [radial_power(transform(image), image.shape)[2:10].mean() for image in (found[0], disc[0], particle)]
+    power = [radial_mean(np.abs(exact_spectrum(image)) ** 2)[2:10].mean() for image in (found[0], disc[0], particle)]
     assert 0.3 < power[0] / power[2] < 1.1 and not 0.3 < power[1] / power[2] < 1.1
 
 

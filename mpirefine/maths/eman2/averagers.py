@@ -13,7 +13,7 @@ import numpy as np
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.ctf import image as ctf_image
-from mpirefine.maths.eman2.radial import correlation, profile, radius
+from mpirefine.maths.eman2.radial import folded, radial_mean, radius, ring_correlations
 from mpirefine.registry import Registry
 
 AVERAGERS = Registry("averager")
@@ -142,10 +142,9 @@ def weighted_by_snr(
         size = np.maximum(seen(ctf_image(replace(ctf, bfactor=bfactor), "ABS", nx)), LEAST_CTF)
         top += fft.rfft2(image.astype(np.float64)) * (snr / size)
         total += snr
-    k = np.arange(nx)
-    inside = np.where(k < nx // 2, k, nx - k)[:, None] ** 2 + np.arange(nx // 2 + 1) ** 2 <= (nx - 2) ** 2 // 4
+    inside = folded(nx)[:, None] ** 2 + np.arange(nx // 2 + 1) ** 2 <= (nx - 2) ** 2 // 4
     spectrum = np.where(inside, top / np.maximum(total, LEAST_TOTAL), 0)
-    return Averaged(single(fft.irfft2(spectrum, s=images.shape[1:])), profile(total[None])[0], base > 0)
+    return Averaged(single(fft.irfft2(spectrum, s=images.shape[1:])), radial_mean(total)[: nx // 2], base > 0)
 
 
 @AVERAGERS.register("ctf.auto", corrects_ctf=True, gives_snr=True)
@@ -223,7 +222,7 @@ def ctf_weight_filtered(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: fl
     if len(images) == 1:
         return Averaged(single(fft.irfft2(halves[0][0], s=images.shape[1:])))
     first, second = (top / (START + total) for top, total in halves)
-    agreement = correlation(first[None], second[None])[0]
+    agreement = ring_correlations(first[None], second[None])[0]
     f = np.clip(np.where(np.isfinite(agreement), agreement, 0), LEAST_FRC, MOST_FRC)
     ring = radius(nx).astype(int)
     factor = np.where(ring < len(f), (2 * f / (1 + f))[np.minimum(ring, len(f) - 1)], 0)

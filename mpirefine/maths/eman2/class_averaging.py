@@ -13,11 +13,12 @@ from mpirefine.maths.eman2.averagers import Averaged
 from mpirefine.maths.eman2.comparators.base import About, half_spectra
 from mpirefine.maths.eman2.comparators.fourier import ring_correlation
 from mpirefine.maths.eman2.poses import Alignment, move_images
+from mpirefine.maths.eman2.processors.automask import auto2d
 from mpirefine.maths.eman2.processors.catalogue import apply
-from mpirefine.maths.eman2.processors.masks import auto2d, gaussian
+from mpirefine.maths.eman2.processors.masks import gaussian
 from mpirefine.maths.eman2.processors.normalize import by_circle_mean, edge_mean, to_image
 from mpirefine.maths.eman2.processors.spectrum import match_to
-from mpirefine.maths.eman2.radial import correlation
+from mpirefine.maths.eman2.radial import ring_correlations
 from mpirefine.maths.eman2.similarity import Matching
 from mpirefine.registry import Component
 
@@ -112,7 +113,7 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
         found = Alignment.from_matrix(towards.matrix() @ found.matrix())
     placed = move_images(images, found)
     whole, halves = averages(placed, members, used, how, about)
-    curve = np.nan_to_num(correlation(half_spectra(whole.image[None]), half_spectra(reference[None]))[0])
+    curve = np.nan_to_num(ring_correlations(half_spectra(whole.image[None]), half_spectra(reference[None]))[0])
     good = class_quality(whole.image, reference, about.apix)
     finish = like_reference(whole.image, reference, how, about)
     pair = np.stack([like_reference(half.image, reference, how, about) for half in halves])

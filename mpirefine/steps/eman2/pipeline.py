@@ -10,7 +10,7 @@ from mpirefine.data.poses import Assignments, Candidates
 from mpirefine.distribution import reduce
 from mpirefine.distribution.window import Window
 from mpirefine.maths.eman2.poses import from_eman
-from mpirefine.maths.eman2.processors.spectrum import wiener_by_fsc
+from mpirefine.maths.eman2.processors.fitted_filters import wiener_by_fsc
 from mpirefine.maths.eman2.similarity import ReferenceStack, Scores
 from mpirefine.maths.fourier.fsc import resolution_at
 from mpirefine.maths.geometry.align_maps import onto

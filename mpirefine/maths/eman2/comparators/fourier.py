@@ -8,7 +8,18 @@ import numpy as np
 
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.comparators.base import CMPS, UNDEFINED, About, both_nonzero, half_spectra, pairwise
-from mpirefine.maths.eman2.radial import common, correlation, power, profile, radius, ring_counts, spread
+from mpirefine.maths.eman2.radial import (
+    cross_power,
+    radial_means,
+    radius,
+    ring_correlations,
+    ring_count,
+    ring_counts,
+    spectral_power,
+    spread_curve,
+    whole_ring_sums,
+    whole_rings,
+)
 
 ANGLES = np.arccos(np.arange(2001) / 1000 - 1)  # EMAN2 looks arc cosines up, to a thousandth of the cosine
 MOST_GAIN = 10.0  # of optvariance's filter, against its mean over the rings
@@ -69,13 +80,13 @@ def phase_difference(
     weight = about.ring_weights("phase") if snrweight else (x * np.exp(-x) if snrfn else np.ones(len(rings)))[None]
     weight = weight * band(rings, ring_of(minres, nx, about.apix), ring_of(maxres, nx, about.apix))
     a, b = (half_spectra(side) for side in apply_zero_mask(particle, reference, zeromask))
-    norm = np.sqrt(power(a) * power(b))
-    cosine = common(a, b) / np.where(norm > 0, norm, 1)
+    norm = np.sqrt(spectral_power(a) * spectral_power(b))
+    cosine = cross_power(a, b) / np.where(norm > 0, norm, 1)
     error = ANGLES[np.floor(np.clip(cosine, -1, 1) * 1000 + 1000.5).astype(int)]
     ring = np.floor(radius(nx) + 0.5).astype(int)
     share = np.where(ring < nx // 2, weight[:, np.minimum(ring, nx // 2 - 1)], 0)
     if ampweight:
-        share = share * np.sqrt(power(b))
+        share = share * np.sqrt(spectral_power(b))
     return (error * share).sum(axis=(1, 2)) / np.maximum(share.sum(axis=(1, 2)), HARMLESS)
 
 
@@ -115,11 +126,11 @@ def ring_correlation(
     if sweight:
         weight = weight * ring_counts(nx)[:-1]
     if ampweight:
-        weight = weight * profile(np.abs(a))
+        weight = weight * radial_means(np.abs(a))[:, : nx // 2]
     if snrweight:
         weight = weight * about.ring_weights("frc")
     total = weight.sum(axis=1)
-    mean = (weight * correlation(a, b)[:, :-1]).sum(axis=1) / np.where(total > 0, total, np.nan)
+    mean = (weight * ring_correlations(a, b)[:, :-1]).sum(axis=1) / np.where(total > 0, total, np.nan)
     if nweight:
         usable = (np.asarray(about.count) > 0) & (mean >= 0) & (mean < 1)
         snr = mean / np.where(usable, 1 - mean, 1) / np.where(usable, about.count, 1)
@@ -134,11 +145,11 @@ def matched_power(particle: np.ndarray, reference: np.ndarray) -> np.ndarray:
     from scipy import fft
 
     a, b = half_spectra(particle), half_spectra(reference)
-    ours, theirs = profile(power(a)), profile(power(b))
+    ours, theirs = (radial_means(spectral_power(side))[:, : particle.shape[-2] // 2] for side in (a, b))
     gain = np.where(theirs > 0, ours / np.where(theirs > 0, theirs, 1), 0)
     gain = np.where(gain > MOST_GAIN * gain.sum(axis=1, keepdims=True) / (particle.shape[-2] / 2), MOST_GAIN, gain)
     gain[:, 0] = 0
-    return fft.irfft2(b * spread(gain, particle.shape[-2]), s=particle.shape[1:])
+    return fft.irfft2(b * spread_curve(gain, b.shape[1:]), s=particle.shape[1:])
 
 
 def matched_amplitudes(particle: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -233,9 +244,9 @@ def optimal_subtraction(
         raise ParameterError("optsub: ctfweight needs particles with a CTF in their headers")
     f, g = (half_spectra(side) for side in ((particle, reference) if with_ctf else (reference, particle)))
     f = f * about.intensity if ctfweight else f
-    last = int(nx * np.sqrt(2) / 2)
-    ring = np.minimum(radius(nx).astype(int), last)
-    q = ring_totals(common(f, g), ring, last) / np.maximum(ring_totals(power(g), ring, last), HARMLESS)
+    ring, last = whole_rings(f.shape[1:]), ring_count(f.shape[1:])
+    common, power = (np.array([whole_ring_sums(row) for row in of]) for of in (cross_power(f, g), spectral_power(g)))
+    q = common / np.maximum(power, HARMLESS)
     low = np.floor(about.apix / minres * nx) if minres > 0 else 0
     high = np.ceil(about.apix / maxres * nx) if maxres > 0 else last
     kept = (ring < min(last, high)) & (ring >= low)
@@ -244,12 +255,3 @@ def optimal_subtraction(
     rest = rest * (reference != 0) if zeromask else rest
     before = fft.irfft2(f * kept, s=particle.shape[1:]).std(axis=(1, 2), ddof=1, dtype=np.float64)
     return rest.std(axis=(1, 2), ddof=1, dtype=np.float64) / np.where(before > 0, before, HARMLESS)
-
-
-def ring_totals(values_nyx: np.ndarray, ring: np.ndarray, last: int) -> np.ndarray:
-    """(n, last + 1) sums of stored coefficients on rings of whole radius, the Nyquist row of even boxes twice."""
-    nx = len(ring)
-    weight = np.ones((nx, 1))
-    if nx % 2 == 0:
-        weight[nx // 2] = 2
-    return np.array([np.bincount(ring.ravel(), (row * weight).ravel(), last + 1) for row in values_nyx])

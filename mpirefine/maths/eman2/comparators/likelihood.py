@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.maths.eman2.comparators.base import CMPS, About, half_spectra, pairwise
-from mpirefine.maths.eman2.radial import correlation, ring_counts
+from mpirefine.maths.eman2.radial import ring_correlations, ring_counts
 
 MOST = 1 - 1e-6  # of a correlation: the same image twice is not infinitely likely
 
@@ -30,5 +30,5 @@ def likelihood(
     coarsest = about.apix * nx / minres if minres > 0 else 1.0
     finest = about.apix * nx / maxres if maxres > 0 else nx / 2 - 1
     used = (ring >= coarsest) & (ring <= finest)
-    c = np.clip(np.nan_to_num(correlation(half_spectra(particle), half_spectra(reference))), 0, MOST)[:, used]
+    c = np.clip(np.nan_to_num(ring_correlations(half_spectra(particle), half_spectra(reference))), 0, MOST)[:, used]
     return np.log1p(-c * c) @ (ring_counts(nx)[used] / 2)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.masks import auto2d, auto3d, gaussian
+from mpirefine.maths.eman2.processors.automask import auto2d, auto3d
+from mpirefine.maths.eman2.processors.base import PROCESSORS, mean_and_sigma, offsets, single
+from mpirefine.maths.eman2.processors.masks import gaussian
 from mpirefine.maths.eman2.processors.normalize import by_circle_mean
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, mean_and_sigma, offsets, single
 from mpirefine.maths.eman2.processors.threshold import below_to_zero, binary
 from mpirefine.maths.eman2.processors.transform import moved, shifted
 from mpirefine.maths.fourier.filters import filtered, gauss

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, only, single
+from mpirefine.maths.eman2.processors.base import PROCESSORS, only, single
 
 AXES = "xyz"
 

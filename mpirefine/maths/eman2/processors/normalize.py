@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, mean_and_sigma, offsets, only, single, square_distance
+from mpirefine.maths.eman2.processors.base import PROCESSORS, mean_and_sigma, offsets, only, single, square_distance
 from mpirefine.maths.image.grey_scale import mass_level
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, Processed, only, single
+from mpirefine.maths.eman2.processors.base import PROCESSORS, Processed, only, single
 from mpirefine.maths.geometry.symmetry import elements, parse
 from mpirefine.maths.image.interpolation import Trilinear
 

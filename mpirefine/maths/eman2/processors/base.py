@@ -15,13 +15,6 @@ from mpirefine.registry import Registry
 Processed = np.ndarray | tuple[np.ndarray, float]
 
 PROCESSORS = Registry("processor")
-CUTOFF = (
-    "The cutoff c: `cutoff_abs` in cycles per pixel (0 to 0.5), or `cutoff_freq` in 1/Å, or `cutoff_pixels` in "
-    "Fourier pixels of the x axis."
-)
-SIGMA = "`sigma` is a cutoff in cycles per pixel that goes before the others."
-APIX = "`apix` in Å replaces the pixel size."
-INTERPOLATE = "`interpolate`: the factor is linear between rings, else that of the next ring."
 
 
 def single(image: np.ndarray) -> np.ndarray:
