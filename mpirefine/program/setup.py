@@ -342,7 +342,7 @@ def describe(ctx: Context) -> str:
     if ctx.method is not None:
         search = ctx.method.search
         first = f"all projections by correlation first, the best {search.kept} by " if search.first else ""
-        return f"search: {first}{search.matching.align.name} and {search.matching.cmp.name}"
+        return f"search: {first}{search.comparison.align.name} and {search.comparison.cmp.name}"
     if ctx.options.fixed_poses:
         return "poses: angles and shifts of the particle file; only the map is chosen"
     levels = ctx.plan.levels(ctx.first_rings or ctx.target_rings)

@@ -14,8 +14,8 @@ from mpirefine.maths.eman2.class_averaging import (
     ClassMembers,
     Rounds,
     average_class,
+    best_particles,
     class_quality,
-    kept,
     next_target,
     ssnr,
 )
@@ -27,7 +27,7 @@ from mpirefine.maths.eman2.processors.catalogue import PROCESSORS
 from mpirefine.maths.eman2.processors.curves import exact_spectrum
 from mpirefine.maths.eman2.projectors import standard
 from mpirefine.maths.eman2.radial import radial_mean
-from mpirefine.maths.eman2.similarity import Matching
+from mpirefine.maths.eman2.similarity import Comparison
 from mpirefine.maths.image.phantom import states
 from mpirefine.registry import Component
 
@@ -35,7 +35,7 @@ NX, APIX = 32, 4.0
 ABOUT = About(APIX)
 CCC = CMPS.build("ccc")
 ROUNDS = Rounds(
-    Matching(CCC, ALIGNERS.build("rotate_translate_flip:maxshift=4"), CCC, ALIGNERS.build("refine"), CCC),
+    Comparison(CCC, ALIGNERS.build("rotate_translate_flip:maxshift=4"), CCC, ALIGNERS.build("refine"), CCC),
     AVERAGERS.build("mean"),
     keep=1.0,
     normproc=PROCESSORS.build("normalize.edgemean"),
@@ -67,7 +67,7 @@ def members(image, rng, count, noise=1.0, ctfs=None):
 
 
 def seen_through(image, ctf):
-    from mpirefine.maths.eman2.ctf import image as of
+    from mpirefine.maths.eman2.ctf import ctf_image as of
 
     return np.fft.irfft2(np.fft.rfft2(image) * of(ctf, "AMP", NX), s=image.shape).astype(np.float32)
 
@@ -133,16 +133,16 @@ def test_bad_particles_are_left_out(scene, rng):
 def test_the_share_that_is_kept(keep, wanted):
     """EMAN2's threshold is the int(n · keep)-th quality counted from 0, and what equals it stays."""
     quality = np.array([5.0, 1, 3, 2, 9, 4, 7, 6, 8, 0])
-    found = kept(quality, keep, False)
+    found = best_particles(quality, keep, False)
     assert found.sum() == wanted and (quality[found] < wanted).all()
 
 
 def test_the_sigma_that_is_kept():
     quality = np.array([0.0, 0, 0, 0, 0, 0, 0, 0, 0, 10])
-    assert kept(quality, 1.0, True).tolist() == [True] * 9 + [False]  # mean 1, sigma 3
-    assert kept(quality, 3.0, True).all()
-    assert kept(quality, -5.0, True).tolist() == [True] * 9 + [False]  # all are out: the best return
-    assert kept(np.array([2.0]), 0.5, False).tolist() == [True]
+    assert best_particles(quality, 1.0, True).tolist() == [True] * 9 + [False]  # mean 1, sigma 3
+    assert best_particles(quality, 3.0, True).all()
+    assert best_particles(quality, -5.0, True).tolist() == [True] * 9 + [False]  # all are out: the best return
+    assert best_particles(np.array([2.0]), 0.5, False).tolist() == [True]
 
 
 def test_one_particle(scene, rng):
@@ -217,14 +217,14 @@ def test_an_average_that_drifts_is_brought_back_to_the_projection(scene, rng):
     calls = []
 
     def drifting(*args):
-        found = ROUNDS.matching.align(*args)
+        found = ROUNDS.comparison.align(*args)
         calls.append(len(args[0]))
         matrix = found.matrix()
         matrix[:, 0, 2] += 2.0 * (len(calls) == 2)
         return Alignment.from_matrix(matrix)
 
-    matching = Matching(CCC, Component("drifting", drifting), CCC)
-    made = average_class(own, reference, replace(ROUNDS, matching=matching, iterations=2), ABOUT)
+    matching = Comparison(CCC, Component("drifting", drifting), CCC)
+    made = average_class(own, reference, replace(ROUNDS, comparison=matching, iterations=2), ABOUT)
     assert calls == [12, 12, 12, 1]
     assert (
         np.median(np.hypot(made.alignment.tx - true.tx, made.alignment.ty - true.ty)) < 0.8
@@ -261,7 +261,9 @@ def test_the_ctf_is_corrected(scene, rng, raligncmp, cmp):
     image, reference = scene
     ctfs = ctfs_of(rng, 12)
     own, _ = members(image, rng, 12, noise=0.3, ctfs=ctfs)
-    matching = Matching(CMPS.build(cmp), ROUNDS.matching.align, CCC, ROUNDS.matching.ralign, CMPS.build(raligncmp))
+    matching = Comparison(
+        CMPS.build(cmp), ROUNDS.comparison.align, CCC, ROUNDS.comparison.ralign, CMPS.build(raligncmp)
+    )
     about = About.of(ctfs, NX, APIX)
     plain, corrected = (
         average_class(

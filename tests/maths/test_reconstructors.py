@@ -191,4 +191,4 @@ def test_unknown_modes_are_told():
 def test_all_explain_themselves():
     for name in RECONSTRUCTORS:
         text = inspect.getdoc(RECONSTRUCTORS.function(name))
-        assert "EMAN2's" in text and all(f"{key}:" in text for key in RECONSTRUCTORS.parameters(name)), name
+        assert "EMAN2's" in text and all(f"`{key}`:" in text for key in RECONSTRUCTORS.parameters(name)), name

@@ -16,7 +16,7 @@ from mpirefine.distribution.window import Window
 from mpirefine.maths.eman2.class_averaging import Rounds
 from mpirefine.maths.eman2.poses import Alignment, from_eman, to_eman_columns
 from mpirefine.maths.eman2.projectors import standard
-from mpirefine.maths.eman2.similarity import Matching, Search
+from mpirefine.maths.eman2.similarity import Comparison, Search
 from mpirefine.maths.geometry.align_maps import Move
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.image.phantom import random_rotations, states
@@ -39,7 +39,7 @@ from mpirefine.steps.likelihood.classify import hard_poses
 from tests.steps.small import GRID, context, simulate
 
 CCC, ALIGN = build("cmps", "ccc"), build("aligners", "rotate_translate_flip:maxshift=3")
-MATCHING = Matching(CCC, ALIGN, CCC, build("aligners", "refine"), CCC)
+MATCHING = Comparison(CCC, ALIGN, CCC, build("aligners", "refine"), CCC)
 VIEWS = Views(
     build("projectors", "standard"),
     build("orientgens", "eman:delta=30:inc_mirror=0:perturb=0"),

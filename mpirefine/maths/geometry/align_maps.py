@@ -91,15 +91,15 @@ def onto(volume: np.ndarray, target: np.ndarray, grid: Grid, symmetry: str, othe
         min(box, nx)
         for box in (GRID_BOX, SEARCH_BOX, max(SEARCH_BOX, min(MOST_BOX, int(grid.length / FINE_VOXEL) // 2 * 2)))
     ]
-    fine = Scorer(volume, target, grid, boxes[2])
+    fine = MapScorer(volume, target, grid, boxes[2])
     start, x, hand = fine(np.zeros(6), False), np.zeros(6), False
     if start < SAME_FRAME:
-        coarse, middle = (Scorer(volume, target, grid, box) for box in boxes[:2])
-        starts = searched(coarse, kind, free, boxes[1])
-        found = [(*refined(middle, x, hand, free, EVALUATIONS * len(free)), hand) for x, hand in starts]
+        coarse, middle = (MapScorer(volume, target, grid, box) for box in boxes[:2])
+        starts = search_starts(coarse, kind, free, boxes[1])
+        found = [(*refine_move(middle, x, hand, free, EVALUATIONS * len(free)), hand) for x, hand in starts]
         _, x, hand = max(found, key=lambda one: one[0])
         x = x * np.repeat([1, boxes[2] / boxes[1]], 3)
-    value, x = refined(fine, x, hand, free, LAST)
+    value, x = refine_move(fine, x, hand, free, LAST)
     if value < start + GAIN:
         return STILL
     return Move(matrix_of(x), x[3:] * grid.nx / boxes[2], hand)
@@ -132,7 +132,7 @@ class PaddedMap:
         return self._map(where)
 
 
-class Scorer:
+class MapScorer:
     """Correlation of a moved map with a fixed one, in small boxes, within the sphere that fits in."""
 
     def __init__(self, volume: np.ndarray, target: np.ndarray, grid: Grid, box: int):
@@ -171,7 +171,7 @@ def matrix_of(x: np.ndarray) -> np.ndarray:
     return rotation_from_eman(*np.degrees(x[:3]))
 
 
-def searched(scorer: Scorer, kind: str, free: list[int], box: int) -> list[tuple[np.ndarray, bool]]:
+def search_starts(scorer: MapScorer, kind: str, free: list[int], box: int) -> list[tuple[np.ndarray, bool]]:
     """The best starts of either hand from a grid over all rotations, what is free of their shifts in voxels of
     a box.
     """
@@ -188,7 +188,7 @@ def searched(scorer: Scorer, kind: str, free: list[int], box: int) -> list[tuple
     return starts
 
 
-def refined(scorer: Scorer, x: np.ndarray, hand: bool, free: list[int], most: int) -> tuple[float, np.ndarray]:
+def refine_move(scorer: MapScorer, x: np.ndarray, hand: bool, free: list[int], most: int) -> tuple[float, np.ndarray]:
     """The best correlation near a pose in at most so many trials, and its pose."""
     from scipy.optimize import minimize
 

@@ -139,7 +139,7 @@ class Band:
 
     start: int
     stop: int
-    rings: int
+    n_rings: int
 
 
 def bands(grid: PolarGrid, radius: float) -> tuple[Band, ...]:
@@ -173,7 +173,7 @@ class Correlator:
         self._buffer = pyfftw.empty_aligned((grid.n_angles * (max_pairs + PLAN_STEP + ROW_PADDING),), np.complex64)
         self._plans: dict[int, tuple] = {}
         self.flop = 0.0  # of products and transforms done so far
-        orders = sum((band.stop - band.start) * band.rings for band in self.bands)
+        orders = sum((band.stop - band.start) * band.n_rings for band in self.bands)
         self.flop_per_pair = 4 * orders + 5 * grid.n_angles * np.log2(grid.n_angles)
 
     @property
@@ -221,7 +221,7 @@ class Correlator:
         left, right = references_rtk.transpose(1, 0, 2), particles_tks.view(np.float32)
         for band in self.bands:
             span = slice(band.start, band.stop)
-            np.matmul(left[span, :, : band.rings], right[span, : band.rings], out=product[span])
+            np.matmul(left[span, :, : band.n_rings], right[span, : band.n_rings], out=product[span])
         if norm is not None:
             uneven = norm[1].transpose(1, 0, 2) @ norm[0].view(np.float32).reshape(*norm[0].shape, 2)
             view.reshape(self.grid.n_angles, count, columns)[self.norm_rows] -= uneven.view(np.complex64)

@@ -107,7 +107,7 @@ def pair_p_value(observed: np.ndarray, imagined: np.ndarray, stratum: np.ndarray
     return float(welch(agreement(observed, stratum), agreement(imagined, stratum)))
 
 
-def power(
+def power_of_test(
     two: np.ndarray, one: np.ndarray, stratum: np.ndarray, significance: float, rng: np.random.Generator
 ) -> float:
     """How often as many particles of two structures would pass the test: share of trials, in which imagined particles

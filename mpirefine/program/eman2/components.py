@@ -13,7 +13,7 @@ import numpy as np
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.eman2.class_averaging import Rounds
-from mpirefine.maths.eman2.similarity import Matching, Search
+from mpirefine.maths.eman2.similarity import Comparison, Search
 from mpirefine.program.catalogue import build, build_optional, load
 from mpirefine.program.eman2.trial_calls import complaints
 from mpirefine.program.options import Options, flag_of
@@ -175,10 +175,10 @@ def method(options: Options, grid: Grid, ctf: bool) -> ClassMethod:
     if problems:
         raise InputError(*problems)
     ccc = build("cmps", CCC)
-    scoring = Matching(
+    scoring = Comparison(
         made["simcmp"], made["simalign"], made["simaligncmp"] or ccc, made["simralign"], made["simraligncmp"]
     )
-    averaging = Matching(
+    averaging = Comparison(
         made["classcmp"], made["classalign"], made["classaligncmp"] or ccc, made["classralign"], made["classraligncmp"]
     )
     first = max(options.shrinks1, 1) if options.twostage or options.treeclassify else 0

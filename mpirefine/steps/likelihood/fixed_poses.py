@@ -10,7 +10,7 @@ from mpirefine.data.poses import Candidates
 from mpirefine.distribution import reduce
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.likelihood.central_slices import slices
-from mpirefine.maths.likelihood.model import matching, ring_means, transfer
+from mpirefine.maths.likelihood.model import ctf_filter, ring_means, transfer
 from mpirefine.maths.likelihood.posterior import log_sum_exp
 from mpirefine.steps.likelihood.noise import centred_spectrum, chunk_of, full_points
 from mpirefine.steps.state import Context, State, amplitude
@@ -37,7 +37,7 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray) -> Candidates:
                 scale * slices(volume, table.rotation[own], points, ctx.options.threads),
                 transfer(ctf, ctx.grid),
             )
-            data = centred_spectrum(ctx.particles.images(own), table.shift[own], points) * matching(curve, ctf)
+            data = centred_spectrum(ctx.particles.images(own), table.shift[own], points) * ctf_filter(curve, ctf)
             weight = pixels / state.noise.sigma2[table.group[own]]
             for part, values in enumerate(((data * model.conj()).real, np.abs(model * curve) ** 2)):
                 match[span, m, part] = (ring_means(values, ctx.grid) * weight).sum(axis=1)

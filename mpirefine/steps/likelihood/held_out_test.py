@@ -19,7 +19,7 @@ from mpirefine.maths.likelihood.held_out_test import (
     bins,
     floored,
     pair_p_value,
-    power,
+    power_of_test,
     ring_sets,
     strata,
     supported,
@@ -128,7 +128,7 @@ def compare_pair(
     if p >= significance and team.from_root(both_halves, state, pair):
         two = evidence_of(1 + own[1].argmax(axis=1))
         chance = team.from_root(
-            power, two, one, stratum, significance, np.random.default_rng([ctx.options.seed, *pair])
+            power_of_test, two, one, stratum, significance, np.random.default_rng([ctx.options.seed, *pair])
         )
     return Difference(*pair, p, chance, len(views), int(sizes.min()))
 

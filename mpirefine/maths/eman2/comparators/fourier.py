@@ -1,4 +1,4 @@
-"""EMAN2's comparators that look at rings of the transform: phase, frc, optvariance, optsub."""
+"""EMAN2's comparators of Fourier coefficients and rings: phase, frc, optvariance, optsub."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from mpirefine.maths.eman2.radial import (
 )
 
 ANGLES = np.arccos(np.arange(2001) / 1000 - 1)  # EMAN2 looks arc cosines up, to a thousandth of the cosine
-MOST_GAIN = 10.0  # of optvariance's filter, against its mean over the rings
-HARMLESS = float(np.finfo(np.float32).tiny)
+MOST_GAIN = 10.0  # of optvariance's filter, relative to its mean over the rings
+LEAST_DIVISOR = float(np.finfo(np.float32).tiny)
 
 
 def band(rings: np.ndarray, lowest: float, highest: float) -> np.ndarray:
-    """½ (1 + tanh 5 (r − lowest) / lowest) · ½ (1 − tanh(r − highest)), rings in Fourier pixels; a limit of 0
-    is none.
+    """Weights of rings with soft limits: ½ (1 + tanh 5 (r − lowest) / lowest) · ½ (1 − tanh(r − highest)).
+
+    Rings r and limits are in Fourier pixels; a limit of 0 is none.
     """
     weight = np.ones(len(rings))
     if lowest > 0:
@@ -39,12 +40,12 @@ def band(rings: np.ndarray, lowest: float, highest: float) -> np.ndarray:
 
 
 def ring_of(resolution: float, nx: int, apix: float) -> float:
-    """Fourier pixels of a resolution in Å; 0 for none."""
+    """Fourier radius in pixels of a resolution in Å; 0 for none."""
     return apix * nx / resolution if resolution > 0 else 0.0
 
 
 def apply_zero_mask(particle: np.ndarray, reference: np.ndarray, zeromask: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Both images; with `zeromask` 0 where either is 0."""
+    """Both images; with `zeromask` both are 0 where either is."""
     if not zeromask:
         return particle, reference
     used = both_nonzero(particle, reference)
@@ -68,9 +69,9 @@ def phase_difference(
     """Mean phase difference in radians.
 
     EMAN2's phase: Σ w |φa − φb| / Σ w over coefficients within Nyquist, soft limits at `minres` and `maxres` (Å, 0:
-    none), the cosine rounded to a thousandth. w also has: `snrweight` the SNR of the particle's CTF; `snrfn` instead of
-    it x exp(−x), x = 10 r / rings; `ampweight` the amplitude of the reference. `zeromask`: pixels that are 0 in either
-    image are 0 in both.
+    none), the cosine rounded to a thousandth. Factors of w: `snrweight` the SNR of the particle's CTF; `snrfn` instead
+    of it x exp(−x), x = 10 r / rings; `ampweight` the amplitude of the reference. `zeromask`: pixels that are 0 in
+    either image are 0 in both. ParameterError for both SNR weights.
     """
     nx = particle.shape[-2]
     rings = np.arange(nx // 2)
@@ -87,7 +88,7 @@ def phase_difference(
     share = np.where(ring < nx // 2, weight[:, np.minimum(ring, nx // 2 - 1)], 0)
     if ampweight:
         share = share * np.sqrt(spectral_power(b))
-    return (error * share).sum(axis=(1, 2)) / np.maximum(share.sum(axis=(1, 2)), HARMLESS)
+    return (error * share).sum(axis=(1, 2)) / np.maximum(share.sum(axis=(1, 2)), LEAST_DIVISOR)
 
 
 @CMPS.register("frc")
@@ -110,19 +111,16 @@ def ring_correlation(
     """Weighted mean of the Fourier ring correlation.
 
     EMAN2's frc: −Σ w c / Σ w over rings 0 .. n/2 − 1, soft limits at `minres` and `maxres` (Å, 0: none) or at rings
-    `pmin` and `pmax`; 2 where a ring is empty. w also has: `sweight` the coefficients of the ring; `ampweight` the mean
-    amplitude of the particle; `snrweight` the SNR of its CTF. `nweight`: the result, if 0 to 1, is taken to SNR,
-    divided by the particles in the reference and taken back. `zeromask`: pixels that are 0 in either image are 0 in
+    `pmin` and `pmax`; 2 where a ring is 0. Factors of w: `sweight` the coefficients of the ring; `ampweight` the mean
+    amplitude of the particle; `snrweight` the SNR of its CTF. `nweight`: the result, if 0 to 1, is converted to SNR,
+    divided by the particles in the reference and converted back. `zeromask`: pixels that are 0 in either image are 0 in
     both.
     """
     nx = particle.shape[-2]
     rings = np.arange(nx // 2)
     a, b = (half_spectra(side) for side in apply_zero_mask(particle, reference, zeromask))
-    weight = band(
-        rings,
-        ring_of(minres, nx, about.apix) if pmin is None else pmin,
-        ring_of(maxres, nx, about.apix) if pmax is None else pmax,
-    )[None]
+    limits = ring_of(minres, nx, about.apix), ring_of(maxres, nx, about.apix)
+    weight = band(rings, limits[0] if pmin is None else pmin, limits[1] if pmax is None else pmax)[None]
     if sweight:
         weight = weight * ring_counts(nx)[:-1]
     if ampweight:
@@ -138,9 +136,9 @@ def ring_correlation(
     return np.where(np.isfinite(mean), -mean, UNDEFINED)
 
 
-def matched_power(particle: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The reference filtered, ring r by P_particle / P_reference (EMAN2 leaves out the square root), 10 where that is
-    over 10 times the mean.
+def match_power(particle: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """References (n, y, x) filtered, ring r by P_particle / P_reference (EMAN2 leaves out the square root), 10 where
+    that is over 10 times the mean.
     """
     from scipy import fft
 
@@ -152,8 +150,8 @@ def matched_power(particle: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return fft.irfft2(b * spread_curve(gain, b.shape[1:]), s=particle.shape[1:])
 
 
-def matched_amplitudes(particle: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The reference with the Fourier amplitudes of the particle."""
+def match_amplitudes(particle: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """References (n, y, x) with the Fourier amplitudes of the particles."""
     from scipy import fft
 
     a, b = half_spectra(particle), half_spectra(reference)
@@ -181,12 +179,12 @@ def optimal_variance(
     EMAN2's optvariance: mean of (m x + b − a)², where (m, b) inverts the line that fits the particle a best by the
     reference x. `invert`: of (x − (a − b) / m)² instead. `matchfilt`: x is the reference with its power spectrum
     brought towards the particle's; `matchamp`: with the amplitudes of the particle. `keepzero`: only pixels that are 0
-    in neither. `radweight`: each times its distance from pixel 0 plus n/4. `debug` says nothing here.
+    in neither. `radweight`: each times its distance from pixel 0 plus n/4. `debug` changes nothing.
     """
     x = (
-        matched_amplitudes(particle, reference)
+        match_amplitudes(particle, reference)
         if matchamp
-        else matched_power(particle, reference)
+        else match_power(particle, reference)
         if matchfilt
         else reference
     )
@@ -196,7 +194,7 @@ def optimal_variance(
     sx, sa = (x * used).sum(axis=1, keepdims=True), (a * used).sum(axis=1, keepdims=True)
     bottom = n * (x * x * used).sum(axis=1, keepdims=True) - sx * sx
     slope = (n * (x * a * used).sum(axis=1, keepdims=True) - sx * sa) / np.where(bottom != 0, bottom, 1e-7)
-    slope, constant = np.where(slope != 0, slope, HARMLESS), (sa - slope * sx) / n
+    slope, constant = np.where(slope != 0, slope, LEAST_DIVISOR), (sa - slope * sx) / n
     m, b = 1 / slope, -constant / slope
     error = (x - (a - b) / m) ** 2 if invert else (m * x + b - a) ** 2
     if radweight:
@@ -207,7 +205,7 @@ def optimal_variance(
 
 @lru_cache(maxsize=16)
 def visits(nx: int) -> np.ndarray:
-    """How often EMAN2's optimal subtraction takes away each coefficient: never the origin, twice on x = 0 and the
+    """How often EMAN2's optimal subtraction subtracts each coefficient: never the origin, twice on x = 0 and the
     Nyquist row.
     """
     times = np.ones((nx, nx // 2 + 1), np.float32)
@@ -235,7 +233,8 @@ def optimal_subtraction(
     EMAN2's optsub: sigma of F − q(r) G over sigma of F, q = Σ Re F G* / Σ |G|² on rings of whole radius, both within
     `minres` and `maxres` (Å, 0: none). F is the particle if it has a CTF, with `ctfweight` times CTF², else the
     reference, and G is the other. As in EMAN2 the origin is kept, and G subtracted twice from coefficients on x = 0.
-    The difference is multiplied by `mask` (an image), with `zeromask` only where the reference is not 0.
+    The difference is multiplied by `mask` (an image), with `zeromask` only where the reference is not 0. ParameterError
+    for `ctfweight` without CTF.
     """
     from scipy import fft
 
@@ -246,7 +245,7 @@ def optimal_subtraction(
     f = f * about.intensity if ctfweight else f
     ring, last = whole_rings(f.shape[1:]), ring_count(f.shape[1:])
     common, power = (np.array([whole_ring_sums(row) for row in of]) for of in (cross_power(f, g), spectral_power(g)))
-    q = common / np.maximum(power, HARMLESS)
+    q = common / np.maximum(power, LEAST_DIVISOR)
     low = np.floor(about.apix / minres * nx) if minres > 0 else 0
     high = np.ceil(about.apix / maxres * nx) if maxres > 0 else last
     kept = (ring < min(last, high)) & (ring >= low)
@@ -254,4 +253,4 @@ def optimal_subtraction(
     rest = rest if mask is None else rest * mask
     rest = rest * (reference != 0) if zeromask else rest
     before = fft.irfft2(f * kept, s=particle.shape[1:]).std(axis=(1, 2), ddof=1, dtype=np.float64)
-    return rest.std(axis=(1, 2), ddof=1, dtype=np.float64) / np.where(before > 0, before, HARMLESS)
+    return rest.std(axis=(1, 2), ddof=1, dtype=np.float64) / np.where(before > 0, before, LEAST_DIVISOR)

@@ -15,7 +15,7 @@ from mpirefine.maths.image.interpolation import Trilinear
 POSITIONS = 1 << 20  # computed at a time
 
 
-def transformed(image: np.ndarray, inverse: np.ndarray, source: np.ndarray) -> np.ndarray:
+def interpolate_image(image: np.ndarray, inverse: np.ndarray, source: np.ndarray) -> np.ndarray:
     """out(n // 2 + x) = in(source + inverse · x), linear; `inverse` (d, d) and `source` (d,) in x, y, z order; float32.
 
     EMAN2's rule at the border: a position counts where 0 ≤ X < n on every axis, and neighbours beyond the last pixel
@@ -43,7 +43,7 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
     return (slice(start, start + rows) for start in range(0, shape[0], rows))
 
 
-def moved(
+def transform_image(
     image: np.ndarray, rotation: np.ndarray, shift: np.ndarray, *, scale: float = 1.0, mirror: bool = False
 ) -> np.ndarray:
     """The image under x' = mirror(scale · rotation · x + shift) about pixel n // 2; the mirror changes the sign
@@ -51,7 +51,7 @@ def moved(
     """
     inverse = rotation.T / scale
     source = np.array(image.shape[::-1]) // 2 - inverse @ shift
-    return transformed(image, inverse * np.array([-1.0, 1.0, 1.0])[: image.ndim] if mirror else inverse, source)
+    return interpolate_image(image, inverse * np.array([-1.0, 1.0, 1.0])[: image.ndim] if mirror else inverse, source)
 
 
 @PROCESSORS.register("xform")
@@ -83,7 +83,7 @@ def xform(
             "xform: an image turns by alpha and shifts by tx, ty; a map turns by az, alt, phi and shifts by tx, ty, tz"
         )
     rotation = rotation_from_eman(0, 0, alpha)[:2, :2] if image.ndim == 2 else rotation_from_eman(az, alt, phi)
-    out = moved(image, rotation, np.array([tx, ty, tz])[: image.ndim], scale=scale, mirror=mirror)
+    out = transform_image(image, rotation, np.array([tx, ty, tz])[: image.ndim], scale=scale, mirror=mirror)
     return out if scale == 1 else (out, pixel / scale)
 
 
@@ -102,11 +102,11 @@ def scale_transform(
     size = int(scale * n) if clip is None else clip or n
     identity, still = np.eye(image.ndim), np.zeros(image.ndim)
     if scale > 1:
-        return moved(clipped(image, size), identity, still, scale=scale), pixel / scale
-    return clipped(moved(image, identity, still, scale=scale), size), pixel / scale
+        return transform_image(clip_box(image, size), identity, still, scale=scale), pixel / scale
+    return clip_box(transform_image(image, identity, still, scale=scale), size), pixel / scale
 
 
-def clipped(image: np.ndarray, size: int) -> np.ndarray:
+def clip_box(image: np.ndarray, size: int) -> np.ndarray:
     """A square box of another size whose first pixel is (n − size) / 2 (rounded towards 0) of the old one; 0
     outside.
     """
@@ -129,10 +129,10 @@ def translate(image: np.ndarray, pixel: float, *, trans: str) -> np.ndarray:
         steps = [int(part) for part in trans.strip("[]()").split(",")]
     except ValueError:
         raise ParameterError(f"xform.translate.int: trans={trans} is not x,y or x,y,z in whole pixels") from None
-    return shifted(image, (steps + [0, 0, 0])[: image.ndim])
+    return shift_pixels(image, (steps + [0, 0, 0])[: image.ndim])
 
 
-def shifted(image: np.ndarray, shift: list[int]) -> np.ndarray:
+def shift_pixels(image: np.ndarray, shift: list[int]) -> np.ndarray:
     """By whole pixels in x, y, z order; what enters is 0."""
     out = np.zeros(image.shape, np.float32)
     steps = list(shift)[::-1]
@@ -155,5 +155,5 @@ def apply_symmetry(image: np.ndarray, pixel: float, *, sym: str = "c1") -> np.nd
     group, rises = elements(sym, pixel)
     total = np.zeros(image.shape)
     for rotation, rise in zip(group, rises):
-        total += moved(image, rotation[: image.ndim, : image.ndim], np.array([0, 0, rise])[: image.ndim])
+        total += transform_image(image, rotation[: image.ndim, : image.ndim], np.array([0, 0, rise])[: image.ndim])
     return single(total / len(group))
