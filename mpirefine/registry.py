@@ -1,26 +1,33 @@
-"""Components by name: `name:key=value:key=value`, strict, and able to explain themselves. Knows no component; each
-lives where its function lives.
+"""Components by name: `name:key=value:key=value`, with strict checks, and able to describe themselves.
+
+A component is a function that is registered under a name. Its keyword-only arguments are what a user may set; their
+annotations give the types, its docstring the help text. What else the program must know of a component (whether an
+aligner mirrors images, whether an averager corrects the CTF) is declared with it as a trait, never guessed from its
+name.
+
+This module knows no component: each is registered in the module that defines it.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
 from mpirefine.errors import ParameterError
 
 Loader = Callable[[str], np.ndarray]
+Function = TypeVar("Function", bound=Callable[..., Any])
 TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 class Spec(NamedTuple):
-    """What was typed for a component: its name, and its parameters as text.
+    """A component as typed: its name, and its parameters as text.
 
     >>> Spec.parse("filter.lowpass.gauss:cutoff_freq=0.05")
     Spec(name='filter.lowpass.gauss', values={'cutoff_freq': '0.05'})
@@ -31,7 +38,10 @@ class Spec(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """Raises ParameterError for a missing name or '=', an empty key or value, and a key given twice."""
+        """Read `name:key=value:key=value`.
+
+        Raises ParameterError for a missing name or '=', an empty key or value, and a key given twice.
+        """
         name, *parts = str(text).strip().split(":")
         if not name:
             raise ParameterError(f"'{text}': a component is written name:key=value:key=value")
@@ -49,18 +59,49 @@ class Spec(NamedTuple):
 
 @dataclass(frozen=True)
 class Component:
-    """A function with its parameters set; called with what it works on."""
+    """A registered function with its parameters set; calling it calls the function with them."""
 
     name: str
     function: Callable[..., Any]
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # those that were given
+    declared: Mapping[str, bool | str] = field(default_factory=dict)  # traits as `Registry.register` has them
 
     def __call__(self, *args: Any) -> Any:
         return self.function(*args, **self.parameters)
 
+    def value(self, parameter: str) -> Any:
+        """A parameter as given, or else its default; None when the component has no such parameter."""
+        known = keyword_parameters(self.function)
+        return self.parameters.get(parameter, known[parameter].default if parameter in known else None)
+
+    @property
+    def traits(self) -> frozenset[str]:
+        """The traits that hold for the component with these parameters."""
+        return frozenset(
+            trait
+            for trait, holds in self.declared.items()
+            if (bool(self.value(holds)) if isinstance(holds, str) else holds)
+        )
+
+
+def keyword_parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The keyword-only arguments of a function, by name, with their annotations evaluated."""
+    signature = inspect.signature(function, eval_str=True)
+    return {key: p for key, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+def explain(*texts: str) -> Callable[[Function], Function]:
+    """Decorator: append to a docstring the meaning of parameters that many components share."""
+
+    def add(function: Function) -> Function:
+        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), *texts])
+        return function
+
+    return add
+
 
 def nearest(word: str, known: list[str]) -> str:
-    """A hint with the nearest spelling, or all choices."""
+    """A hint for an error message: the known word that is spelled most alike, or else all of them."""
     near = difflib.get_close_matches(word, known, 1)
     return (
         f"did you mean {near[0]}?" if near else f"it is one of {', '.join(sorted(known))}" if known else "there is none"
@@ -68,20 +109,22 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 class Registry:
-    """All components of one kind. A component's parameters are its function's keyword-only arguments, typed, explained
-    in its docstring.
-    """
+    """All components of one kind."""
 
     def __init__(self, kind: str):
         self.kind = kind  # singular, as in an error message: "processor", "comparator"
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._traits: dict[str, dict[str, bool | str]] = {}
 
-    def register(self, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: known from now on by the first name and, as other spellings, by the rest."""
+    def register(self, *names: str, **traits: bool | str) -> Callable[[Function], Function]:
+        """Decorator: make a function known by the first name and, as other spellings, by the rest.
 
-        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        Each keyword is a trait: True where it always holds, or the name of the parameter whose value decides.
+        """
+
+        def add(function: Function) -> Function:
             for name in names:
-                self._functions[name] = function
+                self._functions[name], self._traits[name] = function, traits
             return function
 
         return add
@@ -93,21 +136,19 @@ class Registry:
         return name in self._functions
 
     def function(self, name: str) -> Callable[..., Any]:
-        """The function of a name; ParameterError with the nearest spelling."""
+        """The function of a name. Raises ParameterError with the nearest spelling for an unknown one."""
         if name not in self._functions:
             raise ParameterError(f"unknown {self.kind} '{name}': {nearest(name, list(self))}")
         return self._functions[name]
 
     def parameters(self, name: str) -> dict[str, inspect.Parameter]:
-        """Its keyword-only arguments."""
-        signature = inspect.signature(self.function(name), eval_str=True)
-        return {key: p for key, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY}
+        """The keyword-only arguments of a component. Raises ParameterError for an unknown name."""
+        return keyword_parameters(self.function(name))
 
     def build(self, text: str, load: Loader | None = None) -> Component:
-        """The component that `text` asks for. `load` reads what array parameters name (files).
+        """The component that `text` asks for. `load` reads the files that array parameters name.
 
-        Raises ParameterError for an unknown name or parameter, a value of the wrong type, and a parameter that is
-        missing.
+        Raises ParameterError for an unknown name or parameter, a value of the wrong type, and a missing parameter.
         """
         spec = Spec.parse(text)
         known = self.parameters(spec.name)
@@ -120,14 +161,14 @@ class Registry:
         missing = [key for key, p in known.items() if p.default is p.empty and key not in values]
         if missing:
             raise ParameterError(f"{spec.name} needs {', '.join(missing)}: {spec.name}:{missing[0]}=...")
-        return Component(spec.name, self.function(spec.name), values)
+        return Component(spec.name, self.function(spec.name), values, self._traits[spec.name])
 
     def build_optional(self, text: str | None, load: Loader | None = None) -> Component | None:
-        """As `build`; None for nothing, an empty text and the word none, as EMAN2 has it."""
+        """As `build`, but None for None, an empty text and the word none, as in EMAN2. Raises ParameterError."""
         return None if not text or text.strip().lower() == "none" else self.build(text, load)
 
     def describe(self, *, verbose: bool = False) -> str:
-        """A line for each component; `verbose` adds its parameters with their defaults, and its whole docstring."""
+        """One line for each component; `verbose` adds its parameters with their defaults, and its whole docstring."""
         lines = []
         width = max((len(name) for name in self), default=0)
         for name in self:
@@ -145,25 +186,31 @@ def signature_text(name: str, parameters: dict[str, inspect.Parameter]) -> str:
         [
             name,
             *(
-                f"{key}=<{kind_of(p.annotation)}>" if p.default in (p.empty, None) else f"{key}={p.default}"
+                f"{key}=<{type_name(p.annotation)}>" if p.default in (p.empty, None) else f"{key}={p.default}"
                 for key, p in parameters.items()
             ),
         ]
     )
 
 
-def kind_of(annotation: Any) -> str:
-    """The word for a parameter's type."""
-    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
-    names = ["file" if kind is np.ndarray else getattr(kind, "__name__", str(kind)) for kind in kinds]
-    return "|".join(names)
+def value_types(annotation: Any) -> list[type]:
+    """The types that an annotation allows, without None."""
+    return [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
+
+
+def type_name(annotation: Any) -> str:
+    """The type of a parameter as help and errors name it; an array is read from a file."""
+    kinds = value_types(annotation)
+    return "|".join("file" if kind is np.ndarray else getattr(kind, "__name__", str(kind)) for kind in kinds)
 
 
 def convert(where: str, value: str, annotation: Any, load: Loader | None) -> Any:
-    """A parameter's text as its type: int, float, bool, str, or an array read from the file it names; None is allowed
-    where the type says so.
+    """The value of a parameter from its text: int, float, bool, str, or the array in the file that it names.
+
+    `where` is the parameter as an error names it. Raises ParameterError when no allowed type fits, or when a file is
+    named and `load` is None.
     """
-    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not NoneType]
+    kinds = value_types(annotation)
     for kind in kinds:
         try:
             if kind is bool:
@@ -180,4 +227,4 @@ def convert(where: str, value: str, annotation: Any, load: Loader | None) -> Any
                 return value
         except (ValueError, KeyError, OverflowError):
             continue
-    raise ParameterError(f"{where}={value}: must be {' or '.join(kind_of(kind) for kind in kinds)}")
+    raise ParameterError(f"{where}={value}: must be {' or '.join(type_name(kind) for kind in kinds)}")

@@ -16,8 +16,7 @@ class ParticleTable:
     """Rows of the particle file, in its order; any range of them can be taken as a table of its own.
 
     `half` is 0 or 1: the half-set of the particle. It, and all that is drawn of particles, follows from `key`, which
-    follows from the image's name
-    and index, never from row or rank; rows that repeat an image have one key.
+    follows from the image's name and index, never from row or rank; rows that repeat an image have one key.
     """
 
     files: tuple[str, ...]  # stacks, absolute paths

@@ -1,4 +1,4 @@
-"""Who owns what: contiguous ranges of an index, dealt over parts. Pure integers, the same on every rank."""
+"""Which rank owns which rows: contiguous ranges, one for each part. Pure integers, the same on all ranks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
+Rows = slice | np.ndarray  # selects rows of an array: a slice, indices, or a bool mask
+
 
 class Block(NamedTuple):
-    """A half-open range of rows.
+    """A half-open range of rows, `start` to before `stop`.
 
     >>> [tuple(b) for b in Block(3, 8).chunks(2)]
     [(3, 5), (5, 7), (7, 8)]
@@ -20,10 +24,12 @@ class Block(NamedTuple):
 
     @property
     def size(self) -> int:
+        """The number of rows."""
         return self.stop - self.start
 
     @property
     def as_slice(self) -> slice:
+        """The range as an array index."""
         return slice(self.start, self.stop)
 
     def chunks(self, length: int) -> Iterator[Block]:
@@ -45,7 +51,11 @@ class Partition:
 
     @classmethod
     def even(cls, n: int, parts: int, quantum: int = 1) -> Partition:
-        """As even as whole quanta allow; the first parts get the extra quantum. Only the last quantum may be short."""
+        """Blocks of whole quanta (groups of `quantum` rows), as even as possible; the first blocks get the extra
+        quanta.
+
+        Only the last quantum may hold fewer rows. Batches then have the same shapes for any number of parts.
+        """
         quanta = -(-n // quantum)
         each, extra = divmod(quanta, parts)
         counts = [each + (part < extra) for part in range(parts)]
@@ -67,10 +77,11 @@ class Partition:
 
     @property
     def counts(self) -> tuple[int, ...]:
+        """Rows of each part."""
         return tuple(block.size for block in self)
 
     def owner(self, index: int) -> int:
-        """The part that holds row `index`."""
+        """The part that holds row `index`. Raises IndexError beyond the rows."""
         if not 0 <= index < self.n:
             raise IndexError(f"row {index} of {self.n}")
         return bisect_right(self.bounds, index) - 1

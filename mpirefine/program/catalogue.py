@@ -16,7 +16,7 @@ KINDS = {
     "cmps": ("mpirefine.maths.eman2.comparators.catalogue", "CMPS"),
     "aligners": ("mpirefine.maths.eman2.aligners.catalogue", "ALIGNERS"),
     "averagers": ("mpirefine.maths.eman2.averagers", "AVERAGERS"),
-    "reconstructors": ("mpirefine.maths.eman2.reconstructors", "RECONSTRUCTORS"),
+    "reconstructors": ("mpirefine.maths.eman2.reconstructors.catalogue", "RECONSTRUCTORS"),
     "projectors": ("mpirefine.maths.eman2.projectors", "PROJECTORS"),
     "orientgens": ("mpirefine.maths.eman2.orientgens", "ORIENTGENS"),
     "symmetries": ("mpirefine.maths.geometry.symmetry", "SYMMETRIES"),

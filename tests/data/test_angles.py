@@ -1,17 +1,12 @@
-"""RELION's angles against its own formula, and all types of angles back."""
+"""RELION's angles against its own formula, EMAN2's angles and turns about an axis back and forth."""
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from mpirefine.data.rotations import (
-    KINDS,
-    Placement,
-    angles_from_rotation,
-    compose,
+    eman_from_rotation,
     euler_from_rotation,
-    inverse,
-    rotation_from_angles,
     rotation_from_eman,
     rotation_from_euler,
     spin_from_rotation,
@@ -45,38 +40,16 @@ def test_many_at_once():
     assert rot.shape == (50,) and (tilt >= 0).all() and (tilt <= 180).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_type_comes_back(kind):
+def test_emans_angles_come_back():
     turns = rotation_from_eman([0, 30, 30, 90, 0, 20], [0, 0, 180, 90, 180, 1e-4], [0, 40, 40, 90, 180, 70])
     matrices = np.concatenate([Rotation.random(50, random_state=2).as_matrix(), turns, [np.diag([-1.0, -1.0, 1.0])]])
-    numbers = angles_from_rotation(kind, matrices)
-    assert list(numbers) == list(KINDS[kind])
-    np.testing.assert_allclose(rotation_from_angles(kind, **numbers), matrices, atol=1e-7)
+    np.testing.assert_allclose(rotation_from_eman(*eman_from_rotation(matrices)), matrices, atol=1e-7)
 
 
 def test_spins_are_about_the_axis():
-    omega, axis = spin_from_rotation(Rotation.random(50, random_state=3).as_matrix())
+    matrices = Rotation.random(50, random_state=3).as_matrix()
+    omega, axis = spin_from_rotation(matrices)
     assert ((omega >= 0) & (omega <= 180)).all()
-    np.testing.assert_allclose(
-        rotation_from_angles("spin", omega=omega, n1=axis[:, 0], n2=axis[:, 1], n3=axis[:, 2]) @ axis[..., None],
-        axis[..., None],
-        atol=1e-9,
-    )
+    turns = Rotation.from_rotvec(-np.radians(omega)[:, None] * axis).as_matrix()  # coordinates turn the other way
+    np.testing.assert_allclose(turns, matrices, atol=1e-9)
     assert spin_from_rotation(rotation_from_eman(25, 0, 0))[0] == pytest.approx(25)
-
-
-def test_placements_compose_and_invert():
-    a, b = (
-        Placement(
-            Rotation.random(random_state=seed).as_matrix(), np.array([1.0, 2, 3]), np.array(seed == 1), np.array(1.5)
-        )
-        for seed in (0, 1)
-    )
-    point = np.array([4.0, -5, 6])
-    there = compose(a.matrix(), b.matrix())
-    np.testing.assert_allclose(there[:, :3] @ point + there[:, 3], a.matrix() @ [*(b.matrix() @ [*point, 1]), 1])
-    np.testing.assert_allclose(compose(inverse(there), there), np.eye(4)[:3], atol=1e-12)
-    back = Placement.of_matrix(b.matrix())
-    assert back.mirror and back.scale == pytest.approx(1.5)
-    np.testing.assert_allclose(back.shift, b.shift)
-    np.testing.assert_allclose(back.rotation, b.rotation, atol=1e-12)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpirefine.maths.statistics.agreement import adjusted_rand_index, consensus, contingency, matched
+from mpirefine.maths.statistics.agreement import adjusted_rand_index, consensus, contingency, match_classes
 
 
 def index(a, b, classes=3):
@@ -23,7 +23,7 @@ def test_particles_without_a_map_do_not_count():
 
 def test_maps_are_matched_one_to_one():
     truth, renamed = np.array([0] * 5 + [1] * 4 + [2] * 6), np.array([2] * 5 + [0] * 4 + [1] * 6)
-    names = matched(contingency(truth, renamed, 3))
+    names = match_classes(contingency(truth, renamed, 3))
     np.testing.assert_array_equal(names[renamed], truth)
 
 

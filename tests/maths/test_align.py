@@ -5,11 +5,12 @@ import pytest
 from scipy import ndimage
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS, Alignment
-from mpirefine.maths.eman2.aligners.refine import downhill
+from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS
+from mpirefine.maths.eman2.aligners.quadratic import downhill
 from mpirefine.maths.eman2.averagers import AVERAGERS
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
-from mpirefine.maths.eman2.transforms import moved
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
+from mpirefine.maths.eman2.poses import Alignment, move_images
 
 ABOUT = About(4.0)
 CCC = CMPS.build("ccc")
@@ -27,7 +28,7 @@ def scene(rng, nx, count, noise, shift=2.0, flip=True):
         *rng.uniform(-shift, shift, (2, count)),
         rng.random(count) < 0.5 if flip else False,
     )
-    images = moved(base[None], poses)
+    images = move_images(base[None], poses)
     return base, images + noise * rng.standard_normal(images.shape).astype(np.float32), poses.inverse()
 
 
@@ -117,7 +118,7 @@ def test_refine_improves(rng, text):
     )
     comparator, refine = CMPS.build(text), ALIGNERS.build("refine")
     found = refine(images, base, comparator, ABOUT, start)
-    before, after = (comparator(moved(images, pose), base, ABOUT) for pose in (start, found))
+    before, after = (comparator(move_images(images, pose), base, ABOUT) for pose in (start, found))
     assert (after <= before + 1e-6).all() and (after < before).mean() > 0.9
     assert np.median(off(found, true)[0]) < 1.0 and np.median(off(found, true)[1]) < 0.25
     assert (found.mirror == true.mirror).all()
@@ -133,7 +134,7 @@ def test_refine_is_precise_without_noise(rng):
 def test_refine_finds_scale(rng):
     base, _, _ = scene(rng, 64, 1, 0)
     true = Alignment.of([20.0, -50.0], 1.0, -1.0, False, [1.05, 0.96])
-    images = moved(base[None], true.inverse())
+    images = move_images(base[None], true.inverse())
     start = Alignment(true.alpha + 2, true.tx + 0.5, true.ty, true.mirror, np.ones(2))
     found = ALIGNERS.build("refine:stepscale=0.03:maxiter=70")(images, base, CCC, ABOUT, start)
     np.testing.assert_allclose(found.scale, true.scale, atol=0.01)
@@ -141,7 +142,7 @@ def test_refine_finds_scale(rng):
 
 def test_refine_without_start_and_with_mask(rng):
     base, _, _ = scene(rng, 32, 1, 0)
-    images = moved(base[None], Alignment.of(4.0, 0.6, -0.4))
+    images = move_images(base[None], Alignment.of(4.0, 0.6, -0.4))
     found = ALIGNERS.build("refine:mask=m", lambda name: np.ones((32, 32), np.float32))(images, base, CCC, ABOUT)
     assert abs(found.alpha[0] + 4) < 1 and abs(found.tx[0] + 0.6) < 0.2
 

@@ -7,9 +7,10 @@ from scipy.spatial.transform import Rotation
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.partition import Block, Partition
+from mpirefine.data.poses import InPlanePoses
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.likelihood.central_slices import in_plane, polar_slices, slices
-from mpirefine.maths.likelihood.class_sums import ClassSums, Placing, average_images, to_projection
+from mpirefine.maths.likelihood.class_sums import ClassSums, average_images, to_projection
 from mpirefine.maths.likelihood.fourier_volume import (
     Slab,
     crop_axis,
@@ -30,7 +31,9 @@ def polar():
 def test_turned_particles_come_back_to_their_projection(rng, polar):
     volume = blob_map(rng)
     direction = Rotation.random(random_state=5).as_matrix()
-    placing = Placing(rng.uniform(-np.pi, np.pi, 6), np.array([0, 1, 0, 1, 1, 0], bool), rng.uniform(-2, 2, (6, 2)))
+    placing = InPlanePoses(
+        rng.uniform(-np.pi, np.pi, 6), np.array([0, 1, 0, 1, 1, 0], bool), rng.uniform(-2, 2, (6, 2))
+    )
     rotations = in_plane(np.repeat(direction[None], 6, 0), placing.angle, placing.mirror)
     moved = polar_slices(volume, rotations, polar) * np.moveaxis(polar.shift_ramp(-placing.shift), 2, 0)
     sums = ClassSums(2, polar)
@@ -155,9 +158,9 @@ def test_astigmatic_weight_turns_with_the_particle():
 
     grid, polar = Grid(32, 3.0), PolarGrid(32, 10, 64)
     ctf = CTFParams(*(np.array([v]) for v in (22000.0, 15000.0, 20.0, 0.0, 0.0, 1.0, 300.0, 2.7, 0.1)))
-    still = Placing(np.zeros(1), np.zeros(1, bool), np.zeros((1, 2)))
+    still = InPlanePoses(np.zeros(1), np.zeros(1, bool), np.zeros((1, 2)))
     t = 6
-    turned = Placing(np.array([2 * np.pi * t / 64]), np.zeros(1, bool), np.zeros((1, 2)))
+    turned = InPlanePoses(np.array([2 * np.pi * t / 64]), np.zeros(1, bool), np.zeros((1, 2)))
     a, b = (transfer_power_in_projection(ctf, p, polar, grid)[0] for p in (still, turned))
     circle = np.concatenate([a, a], axis=1)
     # the particle's angle θ is the projection's θ + φ

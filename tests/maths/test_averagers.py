@@ -7,7 +7,7 @@ from scipy import fft, ndimage
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.averagers import AVERAGERS
-from mpirefine.maths.eman2.ctf import image as ctf_image
+from mpirefine.maths.eman2.ctf import ctf_image
 
 
 def averaged(text, images, ctfs=None):

@@ -14,18 +14,20 @@ from mpirefine.maths.eman2.class_averaging import (
     ClassMembers,
     Rounds,
     average_class,
+    best_particles,
     class_quality,
-    kept,
     next_target,
     ssnr,
 )
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
 from mpirefine.maths.eman2.ctf import phase_flip
+from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.catalogue import PROCESSORS
-from mpirefine.maths.eman2.processors.spectrum import radial_power, transform
+from mpirefine.maths.eman2.processors.curves import exact_spectrum
 from mpirefine.maths.eman2.projectors import standard
-from mpirefine.maths.eman2.similarity import Matching
-from mpirefine.maths.eman2.transforms import Alignment, moved
+from mpirefine.maths.eman2.radial import radial_mean
+from mpirefine.maths.eman2.similarity import Comparison
 from mpirefine.maths.image.phantom import states
 from mpirefine.registry import Component
 
@@ -33,7 +35,7 @@ NX, APIX = 32, 4.0
 ABOUT = About(APIX)
 CCC = CMPS.build("ccc")
 ROUNDS = Rounds(
-    Matching(CCC, ALIGNERS.build("rotate_translate_flip:maxshift=4"), CCC, ALIGNERS.build("refine"), CCC),
+    Comparison(CCC, ALIGNERS.build("rotate_translate_flip:maxshift=4"), CCC, ALIGNERS.build("refine"), CCC),
     AVERAGERS.build("mean"),
     keep=1.0,
     normproc=PROCESSORS.build("normalize.edgemean"),
@@ -46,7 +48,7 @@ def scene():
     volume = states(NX, 1, np.random.default_rng(8))[0]
     image = standard(volume, rotation_from_eman([40.0], [60.0], [0.0]), None, APIX)[0]
     image /= image.std()
-    spectrum = transform(image)
+    spectrum = exact_spectrum(image)
     radius = np.hypot(np.fft.fftfreq(NX)[:, None], np.fft.rfftfreq(NX))
     blurred = np.fft.irfft2(spectrum * np.exp(-((radius / 0.15) ** 2)), s=image.shape).astype(np.float32)
     return image, blurred
@@ -55,7 +57,7 @@ def scene():
 def members(image, rng, count, noise=1.0, ctfs=None):
     """Moved noisy copies and what takes them back."""
     poses = Alignment.of(rng.uniform(-180, 180, count), *rng.uniform(-2, 2, (2, count)), rng.random(count) < 0.5)
-    images = moved(image[None], poses)
+    images = move_images(image[None], poses)
     if ctfs is not None:
         images = np.stack([seen_through(one, ctf) for one, ctf in zip(images, ctfs)])
     images = images + noise * rng.standard_normal(images.shape).astype(np.float32)
@@ -65,7 +67,7 @@ def members(image, rng, count, noise=1.0, ctfs=None):
 
 
 def seen_through(image, ctf):
-    from mpirefine.maths.eman2.ctf import image as of
+    from mpirefine.maths.eman2.ctf import ctf_image as of
 
     return np.fft.irfft2(np.fft.rfft2(image) * of(ctf, "AMP", NX), s=image.shape).astype(np.float32)
 
@@ -95,7 +97,11 @@ def test_the_image_comes_back(scene, rng, how):
     made = average_class(own, reference, how, ABOUT)
     # each particle has as much noise as signal within the molecule and far more at its edge; the blurred reference
     # lacks the fine part
-    assert likeness(made.image, image) > 0.97 > likeness(own.images[0], moved(image[None], true.inverse().take([0]))[0])
+    assert (
+        likeness(made.image, image)
+        > 0.97
+        > likeness(own.images[0], move_images(image[None], true.inverse().take([0]))[0])
+    )
     assert likeness(made.image, image) > likeness(reference, image) - 0.02
     assert made.used.all() and (made.alignment.mirror == true.mirror).all()
     angle = (made.alignment.alpha - true.alpha + 180) % 360 - 180
@@ -127,16 +133,16 @@ def test_bad_particles_are_left_out(scene, rng):
 def test_the_share_that_is_kept(keep, wanted):
     """EMAN2's threshold is the int(n · keep)-th quality counted from 0, and what equals it stays."""
     quality = np.array([5.0, 1, 3, 2, 9, 4, 7, 6, 8, 0])
-    found = kept(quality, keep, False)
+    found = best_particles(quality, keep, False)
     assert found.sum() == wanted and (quality[found] < wanted).all()
 
 
 def test_the_sigma_that_is_kept():
     quality = np.array([0.0, 0, 0, 0, 0, 0, 0, 0, 0, 10])
-    assert kept(quality, 1.0, True).tolist() == [True] * 9 + [False]  # mean 1, sigma 3
-    assert kept(quality, 3.0, True).all()
-    assert kept(quality, -5.0, True).tolist() == [True] * 9 + [False]  # all are out: the best return
-    assert kept(np.array([2.0]), 0.5, False).tolist() == [True]
+    assert best_particles(quality, 1.0, True).tolist() == [True] * 9 + [False]  # mean 1, sigma 3
+    assert best_particles(quality, 3.0, True).all()
+    assert best_particles(quality, -5.0, True).tolist() == [True] * 9 + [False]  # all are out: the best return
+    assert best_particles(np.array([2.0]), 0.5, False).tolist() == [True]
 
 
 def test_one_particle(scene, rng):
@@ -155,7 +161,7 @@ def test_halves_are_of_their_own_particles(scene, rng):
     own = replace(own, half=np.array([0] * 5 + [1] * 8))
     plain = replace(ROUNDS, normproc=None, keep=0.8)
     made = average_class(own, reference, plain, ABOUT)
-    placed = moved(own.images, made.alignment)
+    placed = move_images(own.images, made.alignment)
     for half in (0, 1):
         rows = made.used & (own.half == half)
         assert np.corrcoef(made.halves[half].ravel(), placed[rows].mean(axis=0).ravel())[0, 1] > 0.99999
@@ -179,7 +185,7 @@ def test_the_structure_factor_of_the_reference(scene, rng):
     image, reference = scene
     own, _ = members(image, rng, 12)
     power = [
-        radial_power(transform(a), a.shape)[2:6]
+        radial_mean(np.abs(exact_spectrum(a)) ** 2)[2:6]
         for a in (average_class(own, reference, replace(ROUNDS, refsf=True), ABOUT).image, reference)
     ]
     np.testing.assert_allclose(power[0], power[1], rtol=0.25)  # rings fall to a quarter from one to the next
@@ -211,14 +217,14 @@ def test_an_average_that_drifts_is_brought_back_to_the_projection(scene, rng):
     calls = []
 
     def drifting(*args):
-        found = ROUNDS.matching.align(*args)
+        found = ROUNDS.comparison.align(*args)
         calls.append(len(args[0]))
         matrix = found.matrix()
         matrix[:, 0, 2] += 2.0 * (len(calls) == 2)
         return Alignment.from_matrix(matrix)
 
-    matching = Matching(CCC, Component("drifting", drifting), CCC)
-    made = average_class(own, reference, replace(ROUNDS, matching=matching, iterations=2), ABOUT)
+    matching = Comparison(CCC, Component("drifting", drifting), CCC)
+    made = average_class(own, reference, replace(ROUNDS, comparison=matching, iterations=2), ABOUT)
     assert calls == [12, 12, 12, 1]
     assert (
         np.median(np.hypot(made.alignment.tx - true.tx, made.alignment.ty - true.ty)) < 0.8
@@ -232,11 +238,11 @@ def test_filtered_twins_are_aligned_and_the_originals_averaged(scene, rng):
     """
     image, reference = scene
     own, true = members(image, rng, 10, noise=4.0)
-    twins = moved(image[None], true.inverse()) + 0.2 * rng.standard_normal(own.images.shape).astype(np.float32)
+    twins = move_images(image[None], true.inverse()) + 0.2 * rng.standard_normal(own.images.shape).astype(np.float32)
     made = average_class(replace(own, scored=twins), reference, replace(ROUNDS, normproc=None, iterations=0), ABOUT)
     angle = (made.alignment.alpha - true.alpha + 180) % 360 - 180
     assert (made.alignment.mirror == true.mirror).all() and np.abs(angle).max() < 3
-    assert np.corrcoef(made.image.ravel(), moved(own.images, made.alignment).mean(axis=0).ravel())[0, 1] > 0.99999
+    assert np.corrcoef(made.image.ravel(), move_images(own.images, made.alignment).mean(axis=0).ravel())[0, 1] > 0.99999
 
 
 def ctfs_of(rng, count):
@@ -255,7 +261,9 @@ def test_the_ctf_is_corrected(scene, rng, raligncmp, cmp):
     image, reference = scene
     ctfs = ctfs_of(rng, 12)
     own, _ = members(image, rng, 12, noise=0.3, ctfs=ctfs)
-    matching = Matching(CMPS.build(cmp), ROUNDS.matching.align, CCC, ROUNDS.matching.ralign, CMPS.build(raligncmp))
+    matching = Comparison(
+        CMPS.build(cmp), ROUNDS.comparison.align, CCC, ROUNDS.comparison.ralign, CMPS.build(raligncmp)
+    )
     about = About.of(ctfs, NX, APIX)
     plain, corrected = (
         average_class(

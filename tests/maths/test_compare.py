@@ -6,9 +6,10 @@ from scipy import ndimage
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
-from mpirefine.maths.eman2.comparators.rings import band
-from mpirefine.maths.eman2.radial import independent, profile, spread
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
+from mpirefine.maths.eman2.comparators.fourier import band
+from mpirefine.maths.eman2.radial import independent, radial_means, spread_curve
 
 ABOUT = About(2.0)
 BETTER_WITH_LESS_NOISE = [
@@ -139,7 +140,7 @@ def test_rings(nx):
     places, starts = independent(nx)
     assert len(np.unique(places)) == len(places) and np.all(np.diff(starts) > 0)
     ones = np.ones((2, nx, nx // 2 + 1))
-    np.testing.assert_allclose(profile(ones), 1)
-    np.testing.assert_allclose(spread(np.ones((3, nx // 2)), nx), 1)
-    line = spread(np.arange(nx // 2, dtype=float)[None], nx)[0]
+    np.testing.assert_allclose(radial_means(ones), 1)
+    np.testing.assert_allclose(spread_curve(np.ones((3, nx // 2)), ones.shape[1:]), 1)
+    line = spread_curve(np.arange(nx // 2, dtype=float), ones.shape[1:])
     assert line[0, 0] == 0 and line[1, 0] == pytest.approx(1) and line[2, 0] == pytest.approx(2)

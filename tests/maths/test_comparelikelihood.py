@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
 
 NX, APIX = 32, 3.0
 

@@ -7,7 +7,7 @@ import pytest
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import FormatError, ParameterError
-from mpirefine.maths.eman2.ctf import amplitude_phase, curve, from_params, image, phase_flip, ring_curve, to_params
+from mpirefine.maths.eman2.ctf import amplitude_phase, ctf_image, curve, from_params, phase_flip, ring_curve, to_params
 from mpirefine.maths.image.ctf import contrast_transfer
 
 CTF = EmanCTF(1.5, 0.2, 30, 100, 10, 300, 2.7, 2.5, 0.01, (2.0, 1.0), (1.0, 0.5, 0.25))
@@ -64,12 +64,12 @@ def test_phase_plates():
 
 
 def test_images_have_the_axis_of_astigmatism():
-    one = image(replace(CTF, dfang=0), "AMP", 64)
-    np.testing.assert_allclose(one[0], image(EmanCTF(1.6, 0, 0, 100, 10, 300, 2.7, 2.5), "AMP", 64)[0], atol=1e-12)
+    one = ctf_image(replace(CTF, dfang=0), "AMP", 64)
+    np.testing.assert_allclose(one[0], ctf_image(EmanCTF(1.6, 0, 0, 100, 10, 300, 2.7, 2.5), "AMP", 64)[0], atol=1e-12)
     np.testing.assert_allclose(
-        one[:, 0], image(EmanCTF(1.4, 0, 0, 100, 10, 300, 2.7, 2.5), "AMP", 64)[:, 0], atol=1e-12
+        one[:, 0], ctf_image(EmanCTF(1.4, 0, 0, 100, 10, 300, 2.7, 2.5), "AMP", 64)[:, 0], atol=1e-12
     )
-    assert image(CTF, "SNR", 64)[0, 0] == 0
+    assert ctf_image(CTF, "SNR", 64)[0, 0] == 0
 
 
 def test_flipping_twice_is_nothing(rng):
@@ -91,7 +91,7 @@ def test_the_programs_own_model_has_the_same_curve():
     fy, fx = np.fft.fftfreq(48, 2.5)[:, None], np.fft.rfftfreq(48, 2.5)[None]
     found = contrast_transfer(params, fx, fy)
     for i, ctf in enumerate(ctfs):
-        np.testing.assert_allclose(found[i], image(ctf, "AMP", 48), atol=3e-3)  # EMAN2's wavelength is 4e-5 shorter
+        np.testing.assert_allclose(found[i], ctf_image(ctf, "AMP", 48), atol=3e-3)  # EMAN2's wavelength is 4e-5 shorter
     back = from_params(params, 2.5)
     for ctf, again in zip(ctfs, back):
         np.testing.assert_allclose(

@@ -8,29 +8,31 @@ import pytest
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
-from mpirefine.maths.eman2.processors.spectrum import radial_power, transform
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
+from mpirefine.maths.eman2.poses import Alignment, move_images
+from mpirefine.maths.eman2.processors.curves import exact_spectrum
 from mpirefine.maths.eman2.projectors import standard
+from mpirefine.maths.eman2.radial import radial_mean
 from mpirefine.maths.eman2.similarity import (
     FAILED,
     LEAST_BOX,
     NOT_COMPUTED,
-    Matching,
+    Comparison,
     ReferenceStack,
     Search,
-    matched,
+    match_spectra,
     reach,
-    shrunk,
-    shrunk_box,
+    shrink_box,
+    shrink_images,
 )
-from mpirefine.maths.eman2.transforms import Alignment, moved
 from mpirefine.maths.image.phantom import states
 from mpirefine.registry import Component
 
 NX, APIX = 32, 4.0
 ABOUT = About(APIX)
 FLIP, CCC, REFINE = ALIGNERS.build("rotate_translate_flip:maxshift=4"), CMPS.build("ccc"), ALIGNERS.build("refine")
-TWO_STEPS = Matching(CCC, FLIP, CCC, REFINE, CCC)
+TWO_STEPS = Comparison(CCC, FLIP, CCC, REFINE, CCC)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def particles(references, rng, count=8, noise=0.5, shift=2.0):
     poses = Alignment.of(
         rng.uniform(-180, 180, count), *rng.uniform(-shift, shift, (2, count)), rng.random(count) < 0.5
     )
-    images = moved(references[which], poses)
+    images = move_images(references[which], poses)
     return images + noise * rng.standard_normal(images.shape).astype(np.float32), which, poses.inverse()
 
 
@@ -69,7 +71,7 @@ def mask(radius=12):
         Search(TWO_STEPS, first=2, kept=4),
         Search(TWO_STEPS, first=1, kept=4, shrink=1.5),
         Search(TWO_STEPS, prefilt=True),
-        Search(Matching(CMPS.build("frc:maxres=12"), FLIP, CCC)),
+        Search(Comparison(CMPS.build("frc:maxres=12"), FLIP, CCC)),
     ],
     ids=[
         "all",
@@ -94,7 +96,7 @@ def test_the_right_reference_wins_and_its_pose_comes_back(references, rng, searc
         assert (
             np.hypot(pose.tx[0] - tx, pose.ty[0] - ty) < 0.7
         )  # whole pixels of the file, however coarsely it was scored
-        back = moved(image[None], pose)[0]
+        back = move_images(image[None], pose)[0]
         assert np.corrcoef((back * mask()).ravel(), (references[right] * mask()).ravel())[0, 1] > 0.75
     assert all(won)
 
@@ -104,18 +106,18 @@ def test_the_score_is_that_of_the_moved_reference_within_the_mask(references, rn
     for search in (
         Search(TWO_STEPS),
         Search(TWO_STEPS, mask=mask(9)),
-        Search(Matching(CMPS.build("sqeuclidean:normto=1"), FLIP, CCC), mask=mask(9)),
+        Search(Comparison(CMPS.build("sqeuclidean:normto=1"), FLIP, CCC), mask=mask(9)),
     ):
         found = ReferenceStack(references, search).scores(images[0], ABOUT)
-        placed, particle = moved(references, found.alignment.inverse()), images[0]
+        placed, particle = move_images(references, found.alignment.inverse()), images[0]
         if search.mask is not None:
             placed, particle = placed * search.mask, particle * search.mask
-        np.testing.assert_allclose(found.score, search.matching.cmp(particle, placed, ABOUT), atol=1e-5)
+        np.testing.assert_allclose(found.score, search.comparison.cmp(particle, placed, ABOUT), atol=1e-5)
 
 
 def test_a_second_aligner_only_improves(references, rng):
     images, _, _ = particles(references, rng, 3)
-    plain, better = (ReferenceStack(references, Search(m)) for m in (Matching(CCC, FLIP, CCC), TWO_STEPS))
+    plain, better = (ReferenceStack(references, Search(m)) for m in (Comparison(CCC, FLIP, CCC), TWO_STEPS))
     for image in images:
         first, second = plain.scores(image, ABOUT).score, better.scores(image, ABOUT).score
         assert (second <= first + 1e-9).all() and second.min() < first.min()
@@ -157,7 +159,9 @@ def test_what_cannot_be_compared_is_the_worst(references, rng):
         return np.where(np.arange(len(reference)) % 2, np.nan, -1.0)
 
     images, _, _ = particles(references, rng, 1)
-    found = ReferenceStack(references, Search(Matching(Component("never", never), FLIP, CCC))).scores(images[0], ABOUT)
+    found = ReferenceStack(references, Search(Comparison(Component("never", never), FLIP, CCC))).scores(
+        images[0], ABOUT
+    )
     assert (found.score[1::2] == FAILED).all() and (found.score[::2] == -1).all()
 
 
@@ -167,7 +171,7 @@ def test_what_is_known_of_the_particle_fits_the_shrunk_box(references, rng, cmp)
     snr = tuple(np.exp(-np.arange(17.0) / 4))
     ctf = EmanCTF(1.2, apix=APIX, dsbg=1 / (APIX * NX), background=(1.0,) * 17, snr=snr)
     images, which, _ = particles(references, rng, 4)
-    matching, about = Matching(CMPS.build(cmp), FLIP, CCC, REFINE, CCC), About.of([ctf], NX, APIX)
+    matching, about = Comparison(CMPS.build(cmp), FLIP, CCC, REFINE, CCC), About.of([ctf], NX, APIX)
     for shrink in (1, 2):
         made = ReferenceStack(references, Search(matching, shrink=shrink))
         found = [made.scores(image, about).score for image in images]
@@ -180,8 +184,8 @@ def test_shrinking_keeps_mean_and_centre(rng):
     y, x = np.mgrid[:NX, :NX] - NX // 2
     blob = (np.exp(-(x * x + y * y) / 18.0) + 0.25).astype(np.float32)
     for factor in (1, 1.4, 2, 2.6, 5):
-        small = shrunk(blob[None], factor)[0]
-        box = shrunk_box(NX, factor)
+        small = shrink_images(blob[None], factor)[0]
+        box = shrink_box(NX, factor)
         assert small.shape == (box, box) and box % 2 == 0 and box >= LEAST_BOX
         assert small.mean() == pytest.approx(blob.mean(), rel=1e-5)
         assert np.unravel_index(small.argmax(), small.shape) == (box // 2, box // 2)
@@ -192,9 +196,9 @@ def test_a_matched_reference_has_the_power_of_the_particle(references, rng):
     """Within its own support: what lies outside of it stays 0."""
     disc = references * mask(11)
     particle = rng.standard_normal((NX, NX)).astype(np.float32)
-    found = matched(disc, particle, APIX)
+    found = match_spectra(disc, particle, APIX)
     assert (found[disc == 0] == 0).all()
-    power = [radial_power(transform(image), image.shape)[2:10].mean() for image in (found[0], disc[0], particle)]
+    power = [radial_mean(np.abs(exact_spectrum(image)) ** 2)[2:10].mean() for image in (found[0], disc[0], particle)]
     assert 0.3 < power[0] / power[2] < 1.1 and not 0.3 < power[1] / power[2] < 1.1
 
 

@@ -8,8 +8,9 @@ from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.orientgens import eman
 from mpirefine.maths.geometry.asymmetric_unit import in_asym_unit, unit_limits
-from mpirefine.maths.geometry.directions import angular_distance, domain_centre, nearest_cells, projection_directions
+from mpirefine.maths.geometry.directions import domain_centre, nearest_cells, projection_directions
 from mpirefine.maths.geometry.symmetry import operations, parse
+from tests.tools import angular_distance
 
 GROUPS = ["c1", "c3", "c4", "d2", "d5", "tet", "oct", "icos"]
 

@@ -10,8 +10,9 @@ from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.orientgens import ORIENTGENS, eman, even, opt, rand, saff, single
 from mpirefine.maths.geometry.asymmetric_unit import in_asym_unit, unit_angles
-from mpirefine.maths.geometry.directions import angular_distance, nearest_cells
+from mpirefine.maths.geometry.directions import nearest_cells
 from mpirefine.maths.geometry.symmetry import operations
+from tests.tools import angular_distance
 
 DELTA = 8.0
 

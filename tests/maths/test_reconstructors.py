@@ -8,7 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.projectors import gauss_fft, standard
-from mpirefine.maths.eman2.reconstructors import KERNELS, RECONSTRUCTORS, fourier, merged, wiener_fourier
+from mpirefine.maths.eman2.reconstructors.agreement import measure_agreement
+from mpirefine.maths.eman2.reconstructors.catalogue import RECONSTRUCTORS, fourier, wiener_fourier
+from mpirefine.maths.eman2.reconstructors.kernels import KERNELS
+from mpirefine.maths.eman2.reconstructors.spectra import merge_mates
 from mpirefine.maths.geometry.symmetry import operations
 
 BOX = 24
@@ -145,7 +148,7 @@ def test_an_image_is_left_out_exactly(symmetry, views, images):
     whole.insert(noisy, views[:20], weights)
     others.insert(noisy[1:], views[1:20], weights[1:])
     out = [
-        np.concatenate(maker.agreement(noisy[:1], views[:1], weight, 4.0))
+        np.concatenate(measure_agreement(maker, noisy[:1], views[:1], weight, 4.0))
         for maker, weight in ((whole, weights[:1]), (others, np.zeros(1)))
     ]
     np.testing.assert_allclose(out[0], out[1], rtol=1e-6)
@@ -156,15 +159,15 @@ def test_noise_agrees_only_with_itself():
     noise, views = rng.standard_normal((40, BOX, BOX)), Rotation.random(40, random_state=5).as_matrix()
     maker = fourier(BOX, "c1")
     maker.insert(noise, views, np.ones(40))
-    assert np.abs(maker.agreement(noise, views, np.ones(40), 4.0).quality.mean()) < 0.03
-    assert maker.agreement(noise, views, np.ones(40), 4.0, leave_out=False).quality.mean() > 0.2
+    assert np.abs(measure_agreement(maker, noise, views, np.ones(40), 4.0).quality.mean()) < 0.03
+    assert measure_agreement(maker, noise, views, np.ones(40), 4.0, leave_out=False).quality.mean() > 0.2
 
 
 def test_a_scaled_image_is_told(views, images):
     maker = fourier(BOX, "c1")
     scaled = images[:100] * np.where(np.arange(100) == 3, 0.5, 1.0)[:, None, None]
     maker.insert(scaled, views[:100], np.ones(100))
-    norm = maker.agreement(scaled, views[:100], np.ones(100), 4.0).norm
+    norm = measure_agreement(maker, scaled, views[:100], np.ones(100), 4.0).norm
     assert norm[3] / np.median(norm) == pytest.approx(2, rel=0.1)
 
 
@@ -173,11 +176,11 @@ def test_planes_get_what_their_mates_have():
     spectrum = np.fft.rfftn(rng.standard_normal((6, 6, 6)))
     half = spectrum.copy()
     half[:, :, [0, -1]] /= 2
-    np.testing.assert_allclose(merged(half), spectrum, atol=1e-12)
+    np.testing.assert_allclose(merge_mates(half), spectrum, atol=1e-12)
     odd = np.fft.rfftn(rng.standard_normal((5, 5, 5)))
     half = odd.copy()
     half[:, :, 0] /= 2
-    np.testing.assert_allclose(merged(half), odd, atol=1e-12)
+    np.testing.assert_allclose(merge_mates(half), odd, atol=1e-12)
 
 
 def test_unknown_modes_are_told():
@@ -188,4 +191,4 @@ def test_unknown_modes_are_told():
 def test_all_explain_themselves():
     for name in RECONSTRUCTORS:
         text = inspect.getdoc(RECONSTRUCTORS.function(name))
-        assert "EMAN2's" in text and all(f"{key}:" in text for key in RECONSTRUCTORS.parameters(name)), name
+        assert "EMAN2's" in text and all(f"`{key}`:" in text for key in RECONSTRUCTORS.parameters(name)), name

@@ -252,7 +252,7 @@ def test_band_limit_keeps_the_correlation(rng):
     reference_matrices(half, matrices)
     particle_matrices(half[0], grid.shift_ramp(np.zeros((1, 2))), columns)
     limited, whole = Correlator(grid, 8, 10), Correlator(grid, 10 * NX, 10)
-    assert sum((b.stop - b.start) * b.rings for b in limited.bands) < 0.9 * grid.n_angles * 12
+    assert sum((b.stop - b.start) * b.n_rings for b in limited.bands) < 0.9 * grid.n_angles * 12
     expected = whole.correlate(columns, matrices).copy()
     np.testing.assert_allclose(limited.correlate(columns, matrices), expected, atol=1e-3 * np.abs(expected).max())
 
@@ -261,7 +261,7 @@ def test_bands_cover_every_order_once():
     grid = PolarGrid(64, 20, 128)
     runs = bands(grid, 25)
     assert [b.start for b in runs[1:]] == [b.stop for b in runs[:-1]] and runs[0].start == 0 and runs[-1].stop == 128
-    assert runs[0].rings == 20 and min(b.rings for b in runs) < 20
+    assert runs[0].n_rings == 20 and min(b.n_rings for b in runs) < 20
 
 
 def test_coefficients_round_trip(rng):

@@ -6,8 +6,9 @@ from scipy.spatial.transform import Rotation
 
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
-from mpirefine.maths.geometry.directions import angular_distance, nearest_cells, projection_directions
+from mpirefine.maths.geometry.directions import nearest_cells, projection_directions
 from mpirefine.maths.geometry.symmetry import SYMMETRIES, elements, helix, operations
+from tests.tools import angular_distance
 
 ORDER = {
     "c1": 1,

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mpirefine.maths.eman2.transforms import Alignment, Mover, moved
+from mpirefine.maths.eman2.poses import Alignment, move_images
+from mpirefine.maths.image.interpolation import ImageMover
 
 
 def random_poses(rng, count, scale=True):
@@ -39,7 +40,7 @@ def by_definition(image, pose):
 @pytest.mark.parametrize("shape", [(12, 12), (13, 13), (10, 15)])
 def test_moved_by_definition(rng, shape):
     images, poses = rng.standard_normal((5, *shape)).astype(np.float32), random_poses(rng, 5)
-    found = moved(images, poses)
+    found = move_images(images, poses)
     assert found.dtype == np.float32
     for i in range(5):
         wanted = by_definition(images[i], poses.take([i]))
@@ -50,28 +51,28 @@ def test_moved_by_definition(rng, shape):
 def test_quarter_turns_and_whole_shifts_move_pixels(rng):
     odd = rng.standard_normal((1, 9, 9)).astype(np.float32)
     # alpha turns x towards -y of the array's y, which points down: rot90 the other way round
-    np.testing.assert_array_equal(moved(odd, Alignment.of(90.0))[0], np.rot90(odd[0], 1))
-    np.testing.assert_array_equal(moved(odd, Alignment.of(180.0))[0], odd[0, ::-1, ::-1])
-    np.testing.assert_array_equal(moved(odd, Alignment.of(0.0, mirror=True))[0], odd[0, :, ::-1])
-    shifted = moved(odd, Alignment.of(0.0, 2, -1))[0]
+    np.testing.assert_array_equal(move_images(odd, Alignment.of(90.0))[0], np.rot90(odd[0], 1))
+    np.testing.assert_array_equal(move_images(odd, Alignment.of(180.0))[0], odd[0, ::-1, ::-1])
+    np.testing.assert_array_equal(move_images(odd, Alignment.of(0.0, mirror=True))[0], odd[0, :, ::-1])
+    shifted = move_images(odd, Alignment.of(0.0, 2, -1))[0]
     np.testing.assert_array_equal(shifted[:-1, 2:], odd[0, 1:, :-2])
     assert not shifted[-1].any() and not shifted[:, :2].any()
-    assert np.array_equal(moved(odd, Alignment.of(0.0))[0], odd[0])
+    assert np.array_equal(move_images(odd, Alignment.of(0.0))[0], odd[0])
 
 
 def test_the_edge_rule():
     """Between the last pixel and the box's end the last pixel counts; before the first pixel nothing does."""
     row = np.arange(1.0, 6.0, dtype=np.float32)[None, None].repeat(5, axis=1)
-    np.testing.assert_allclose(moved(row, Alignment.of(0.0, -0.5))[0, 2], [1.5, 2.5, 3.5, 4.5, 5.0])
-    np.testing.assert_allclose(moved(row, Alignment.of(0.0, 0.5))[0, 2], [0, 1.5, 2.5, 3.5, 4.5])
+    np.testing.assert_allclose(move_images(row, Alignment.of(0.0, -0.5))[0, 2], [1.5, 2.5, 3.5, 4.5, 5.0])
+    np.testing.assert_allclose(move_images(row, Alignment.of(0.0, 0.5))[0, 2], [0, 1.5, 2.5, 3.5, 4.5])
 
 
 def test_a_mover_takes_any_image_any_time(rng):
     images, poses = rng.standard_normal((3, 32, 32)).astype(np.float32), random_poses(rng, 70)
     which = rng.integers(0, 3, 70)
-    mover = Mover(images)
-    np.testing.assert_array_equal(mover(poses, which), moved(images[which], poses))
-    np.testing.assert_array_equal(Mover(images[:1])(poses), mover(poses, np.zeros(70, int)))
+    mover = ImageMover(images)
+    np.testing.assert_array_equal(mover(poses.matrix(), which), move_images(images[which], poses))
+    np.testing.assert_array_equal(ImageMover(images[:1])(poses.matrix()), mover(poses.matrix(), np.zeros(70, int)))
 
 
 def test_transforms_are_a_group(rng):

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS, Alignment
-from mpirefine.maths.eman2.comparators.catalogue import CMPS, About
-from mpirefine.maths.eman2.transforms import moved
+from mpirefine.maths.eman2.aligners.catalogue import ALIGNERS
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.catalogue import CMPS
+from mpirefine.maths.eman2.poses import Alignment, move_images
 
 ABOUT = About(2.0)
 # how much worse than EMAN2's value by chance of interpolation; frc without limits rests on rings of noise
@@ -103,7 +104,7 @@ def test_searches(name, cases):
         cases, lambda c: c["aligner"] == name and "then" not in c
     ):
         tried += 1
-        value = comparator(moved(image[None], found), reference, ABOUT)[0]
+        value = comparator(move_images(image[None], found), reference, ABOUT)[0]
         if (name, case["cmp"], pair["pair"]) not in DIFFERENT:
             assert value <= result["cmp"] + SLACK[case["cmp"]], (
                 case["params"],
@@ -125,7 +126,7 @@ def test_refine(cases):
     for case, pair, result, image, reference, comparator, found in runs(cases, lambda c: c["aligner"] == "refine"):
         tried += 1
         value, first = (
-            comparator(moved(image[None], pose), reference, ABOUT)[0]
+            comparator(move_images(image[None], pose), reference, ABOUT)[0]
             for pose in (found, Alignment.of(**pair["refine_start"]))
         )
         assert value <= first
@@ -154,5 +155,7 @@ def test_chains(cases):
             found = ALIGNERS.build(case["then"]["aligner"])(
                 image[None], reference, CMPS.build(case["then"]["cmp"]), ABOUT, found
             )
-        value = built(CMPS, case["score_cmp"], case["score_params"])(reference, moved(image[None], found), ABOUT)[0]
+        value = built(CMPS, case["score_cmp"], case["score_params"])(reference, move_images(image[None], found), ABOUT)[
+            0
+        ]
         assert value <= result["cmp"] + (0.03 if case["score_cmp"] == "frc" else 0.005), (case, pair["pair"], value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpirefine.data.emanctf import EmanCTF
-from mpirefine.maths.eman2.ctf import curve, image, phase_flip
+from mpirefine.maths.eman2.ctf import ctf_image, curve, phase_flip
 
 # relative to the largest value of a curve; EMAN2 sums frequencies and phases in float32
 TOLERANCE = {"SNR_SMOOTH": 1e-4, "AMP": 2e-5, "ABS": 2e-5, "INTEN": 2e-5, "TOTAL": 2e-5, "NOISERATIO": 2e-5}
@@ -60,8 +60,8 @@ def test_images(cases, arrays):
     for number, case in enumerate(cases):
         for kind, name in case["curves_2d"].items():
             kind, ctf = kind.removeprefix("CTF_"), ctf_of(case)
-            found, wanted = image(ctf, kind, case["box"]), arrays[name]
-            used = np.abs(image(ctf, "AMP", case["box"])) > (NEAR_ZERO if kind == "SIGN" else -1)
+            found, wanted = ctf_image(ctf, kind, case["box"]), arrays[name]
+            used = np.abs(ctf_image(ctf, "AMP", case["box"])) > (NEAR_ZERO if kind == "SIGN" else -1)
             assert np.abs(found - wanted)[used].max() <= 2e-5, (number, kind)
 
 

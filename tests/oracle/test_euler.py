@@ -1,4 +1,4 @@
-"""Angles and transforms of the types EMAN2 knows, against its own."""
+"""Euler angles of EMAN2 and Spider (RELION) against EMAN2's own."""
 
 import json
 
@@ -6,30 +6,17 @@ import numpy as np
 import pytest
 
 from mpirefine.data.rotations import (
-    KINDS,
-    Placement,
-    angles_from_rotation,
-    compose,
     eman_from_rotation,
-    inverse,
-    rotation_from_angles,
+    euler_from_rotation,
     rotation_from_eman,
+    rotation_from_euler,
+    spin_from_rotation,
 )
 
 ANGLES = 1e-3
-# where only a sum of angles is defined EMAN2 shares it out otherwise, or wrongly: case (az, alt, phi), EMAN2's xtilt,
-# ytilt, ztilt, ours
-DIFFERENT = {
-    (30, 180, 40): (
-        (-180.0, 0.0, 325.0),
-        (180.0, 0.0, 10.0),
-        "EMAN2's angles give another matrix than it printed: ztilt should be 10",
-    ),
-    (90, 90, 90): (
-        (-90.0, 90.0, 270.0),
-        (0.0, 90.0, 180.0),
-        "ytilt is 90: only ztilt + xtilt, 180, is defined; ours has xtilt 0",
-    ),
+KINDS = {
+    "eman": (("az", "alt", "phi"), eman_from_rotation, rotation_from_eman),
+    "spider": (("phi", "theta", "psi"), euler_from_rotation, rotation_from_euler),
 }
 
 
@@ -49,55 +36,30 @@ def test_matrices(oracle):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_type_is_eman2s_and_gives_the_matrix_back(oracle, kind):
+def test_angles_are_eman2s_and_give_the_matrix_back(oracle, kind):
     found, rotations = given(oracle)
-    ours = angles_from_rotation(kind, rotations)
-    np.testing.assert_allclose(rotation_from_angles(kind, **ours), rotations, atol=1e-9)
+    names, angles, matrix = KINDS[kind]
+    ours = angles(rotations)
+    np.testing.assert_allclose(matrix(*ours), rotations, atol=1e-9)
     for i, case in enumerate(found):
-        known = DIFFERENT.get((case["az"], case["alt"], case["phi"])) if kind == "xyz" else None
-        theirs = known[1] if known else [case[kind][name] for name in KINDS[kind]]
-        if known:
-            assert [case[kind][name] for name in KINDS[kind]] == pytest.approx(known[0], abs=ANGLES)
-        for name, value in zip(KINDS[kind], theirs):
-            component = name[0] in "en" and kind in ("quaternion", "spin", "sgirot")
-            apart = ours[name][i] - value
-            assert abs(apart if component else (apart + 180) % 360 - 180) < (1e-6 if component else ANGLES), (
-                kind,
-                name,
-                case,
-            )
-        if not known:
-            np.testing.assert_allclose(rotation_from_angles(kind, **case[kind]), case["matrix"], atol=2e-6)
+        for name, values in zip(names, ours):
+            assert abs((values[i] - case[kind][name] + 180) % 360 - 180) < ANGLES, (kind, name, case)
+        np.testing.assert_allclose(matrix(*(case[kind][name] for name in names)), case["matrix"], atol=2e-6)
 
 
-def placement(numbers):
-    shift = [numbers[key] for key in ("tx", "ty", "tz")]
-    return Placement(
-        rotation_from_eman(numbers["az"], numbers["alt"], numbers["phi"]),
-        np.array(shift),
-        np.array(bool(numbers["mirror"])),
-        np.array(numbers["scale"]),
-    ).matrix()
+def test_turns_about_an_axis(oracle):
+    found, rotations = given(oracle)
+    omega, axis = spin_from_rotation(rotations)
+    for i, case in enumerate(found):
+        assert abs((omega[i] - case["spin"]["omega"] + 180) % 360 - 180) < ANGLES
+        np.testing.assert_allclose(axis[i], [case["spin"][name] for name in ("n1", "n2", "n3")], atol=1e-6)
 
 
-def test_products_inverses_and_points(oracle):
-    pairs = rows(oracle, "pairs")
-    for pair in pairs:
-        a, b = placement(pair["a"]), placement(pair["b"])
-        np.testing.assert_allclose(a, pair["A"], atol=1e-6)
-        np.testing.assert_allclose(b, pair["B"], atol=1e-6)
-        np.testing.assert_allclose(compose(a, b), pair["A_times_B"], atol=2e-6)
-        np.testing.assert_allclose(inverse(a), pair["A_inverse"], atol=2e-6)
-        point = pair["A_transform_point"]
-        np.testing.assert_allclose(a @ [*point["p"], 1], point["q"], atol=2e-6)
-    assert any(pair["a"]["mirror"] for pair in pairs) and any(pair["b"]["mirror"] for pair in pairs)
-
-
-def test_what_is_read_back_of_a_product(oracle):
+def test_matrices_with_shift_scale_and_mirror(oracle):
+    """EMAN2's x' = mirror(scale · R x + t), as the processor xform applies it."""
     for pair in rows(oracle, "pairs"):
-        theirs, ours = pair["AB_params"], Placement.of_matrix(compose(placement(pair["a"]), placement(pair["b"])))
-        assert bool(ours.mirror) == bool(theirs["mirror"]) and ours.scale == pytest.approx(theirs["scale"], abs=1e-6)
-        np.testing.assert_allclose(ours.shift, [theirs[key] for key in ("tx", "ty", "tz")], atol=2e-6)
-        np.testing.assert_allclose(
-            eman_from_rotation(ours.rotation), [theirs[key] for key in ("az", "alt", "phi")], atol=ANGLES
-        )
+        for numbers, matrix in ((pair["a"], pair["A"]), (pair["b"], pair["B"])):
+            ours = numbers["scale"] * rotation_from_eman(numbers["az"], numbers["alt"], numbers["phi"])
+            ours = np.column_stack([ours, [numbers[key] for key in ("tx", "ty", "tz")]])
+            ours[0] *= -1 if numbers["mirror"] else 1
+            np.testing.assert_allclose(ours, matrix, atol=1e-6)

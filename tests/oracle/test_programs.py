@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mpirefine.maths.eman2.class_averaging import class_quality
-from mpirefine.maths.eman2.transforms import Alignment, moved
+from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.eman2.hdf_writer import statistics
 from mpirefine.storage.images import write_images
@@ -75,9 +75,9 @@ def test_scores_are_not_worse_than_those_of_eman2(project):
     references, particles = read("projections.hdf")[0], read("particles/p.hdf")[0]
     row, best = np.arange(60), ours[0].argmin(axis=1)
     found = alignment_of([plane[row, best] for plane in ours[1:]])
-    scored = [-alike(a, b) for a, b in zip(particles, moved(references[best], found.inverse()))]
+    scored = [-alike(a, b) for a, b in zip(particles, move_images(references[best], found.inverse()))]
     np.testing.assert_allclose(scored, ours[0][row, best], atol=1e-3)
-    assert min(alike(a, b) for a, b in zip(moved(particles, found), references[best])) > 0.6
+    assert min(alike(a, b) for a, b in zip(move_images(particles, found), references[best])) > 0.6
 
 
 def test_scores_with_matched_power_spectra(project):
@@ -137,7 +137,7 @@ def test_class_averages_of_eman2(project):
         place = [(row, list(matrix[0][row]).index(number)) for row in inside.astype(int)]
         at = tuple(np.array(place).T)
         assert (results[1][at] == 1).all()
-        mean = moved(particles[at[0]], alignment_of([plane[at] for plane in results[2:]])).mean(axis=0)
+        mean = move_images(particles[at[0]], alignment_of([plane[at] for plane in results[2:]])).mean(axis=0)
         assert alike(mean, ours[number]) > 0.999
     qualities = np.array([[one["class_qual"] for one in heads], [one["class_qual"] for one in told]])
     assert np.abs(qualities.mean(axis=1) @ [1, -1]) < 0.15

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mpirefine.data.rotations import rotation_from_eman
-from mpirefine.maths.eman2.reconstructors import RECONSTRUCTORS
+from mpirefine.maths.eman2.reconstructors.agreement import measure_agreement
+from mpirefine.maths.eman2.reconstructors.catalogue import RECONSTRUCTORS
 
 SIGMA = 1e-3
 STEP = 3  # every third plane of a map is kept
@@ -81,7 +82,7 @@ def test_agreement_with_the_slice_in_the_map(numbers):
     for case, images, rotations, weights, values, apix in agreement_cases(numbers, 0):
         maker = built("fourier", {"mode": case["mode"]})(images.shape[1], case["sym"])
         maker.insert(images, rotations, weights)
-        ours = np.stack(maker.agreement(images, rotations, weights, apix, leave_out=False), axis=1)
+        ours = np.stack(measure_agreement(maker, images, rotations, weights, apix, leave_out=False), axis=1)
         np.testing.assert_allclose(ours, values, rtol=1e-3, err_msg=f"{case['sym']} {case['mode']}")
         tested += 1
     assert tested
@@ -102,13 +103,15 @@ def test_subtraction_in_eman2_adds_the_slice_again(numbers):
             for more in ({}, {"usessnr": 1})
         )
         plain.insert(images, rotations, weights)
-        honest = plain.agreement(images, rotations, weights, apix)
+        honest = measure_agreement(plain, images, rotations, weights, apix)
         by_ssnr.numerator, by_ssnr.weight = plain.sums
         found = []
         for one in (slice(i, i + 1) for i in range(len(images))):
             by_ssnr.insert(images[one], rotations[one], weights[one], snr=2 * np.exp(-(rings[None] ** 2) / 40))
             found.append(
-                np.concatenate(plain.agreement(images[one], rotations[one], weights[one], apix, leave_out=False))
+                np.concatenate(
+                    measure_agreement(plain, images[one], rotations[one], weights[one], apix, leave_out=False)
+                )
             )
             plain.insert(images[one], rotations[one], weights[one])
         np.testing.assert_allclose(found, values, rtol=1e-3)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mpirefine.maths.eman2.transforms import Alignment
+from mpirefine.maths.eman2.poses import Alignment
 
 # DIFFERENT ON PURPOSE: read back from a scaled, mirrored matrix EMAN2 may return alpha 180 (quirk 3 of the oracle);
 # ours is the angle of the matrix

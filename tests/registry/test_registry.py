@@ -97,3 +97,15 @@ def test_help():
         "make.square  A square of `size` pixels.",
     ]
     assert "make.square:size=<int>:soft=False:width=<float>:to=<file>:name=x" in things.describe(verbose=True)
+
+
+def test_traits_are_declared_and_may_depend_on_a_parameter():
+    registry = Registry("thing")
+
+    @registry.register("turn", moves=True, mirrors="flip", scales=False)
+    def turn(image, *, flip: bool = True):
+        return image, flip
+
+    assert registry.build("turn").traits == {"moves", "mirrors"}
+    assert registry.build("turn:flip=0").traits == {"moves"}
+    assert registry.build("turn").value("flip") is True and registry.build("turn").value("size") is None

@@ -12,9 +12,9 @@ from mpirefine.data.poses import Assignments, Orientations
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.distribution.window import Window
 from mpirefine.maths.eman2.class_averaging import Rounds
-from mpirefine.maths.eman2.poses import as_pose, to_reference
+from mpirefine.maths.eman2.poses import Alignment, from_eman, to_eman_columns
 from mpirefine.maths.eman2.projectors import standard
-from mpirefine.maths.eman2.similarity import Matching, Search
+from mpirefine.maths.eman2.similarity import Comparison, Search
 from mpirefine.maths.geometry.align_maps import Move
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.image.phantom import random_rotations, states
@@ -37,7 +37,7 @@ from mpirefine.steps.likelihood.classify import hard_poses
 from tests.steps.small import GRID, context, simulate
 
 CCC, ALIGN = build("cmps", "ccc"), build("aligners", "rotate_translate_flip:maxshift=3")
-MATCHING = Matching(CCC, ALIGN, CCC, build("aligners", "refine"), CCC)
+MATCHING = Comparison(CCC, ALIGN, CCC, build("aligners", "refine"), CCC)
 VIEWS = Views(
     build("projectors", "standard"),
     build("orientgens", "eman:delta=30:inc_mirror=0:perturb=0"),
@@ -137,9 +137,9 @@ def test_poses_of_candidates_and_of_eman2_are_inverse(rng):
     alpha, tx, ty, mirror = rng.uniform(0, 360, n), rng.uniform(-9, 9, n), rng.uniform(-9, 9, n), rng.random(n) < 0.5
     found = empty_candidates(n, 1, 1)
     found.reference[:] = 0
-    angle, shift = as_pose(alpha, tx, ty, mirror)
-    found.angle[:, 0], found.shift[:, 0], found.mirror[:, 0] = angle, shift, mirror
-    back = to_reference(found)
+    poses = from_eman(Alignment.of(alpha, tx, ty, mirror))
+    found.angle[:, 0], found.shift[:, 0], found.mirror[:, 0] = poses.angle, poses.shift, poses.mirror
+    back = to_eman_columns(found)
     for name, wanted in (("dx", tx), ("dy", ty), ("mirror", mirror)):
         np.testing.assert_allclose(back[f"candidates/{name}"][:, 0], wanted, atol=1e-5)
     assert np.abs((back["candidates/dalpha"][:, 0] - alpha + 180) % 360 - 180).max() < 1e-3

@@ -14,7 +14,7 @@ from mpirefine.maths.likelihood.held_out_test import (
     bins,
     floored,
     pair_p_value,
-    power,
+    power_of_test,
     ring_sets,
     strata,
     supported,
@@ -220,7 +220,7 @@ def test_power_is_how_often_two_states_are_found(rng):
         drawn = [evidence(rng, apart, one) for one in (state, 0 * state) * 150]
         kind = np.arange(80) % 6
         passed = np.mean([pair_p_value(two, one, kind) < 0.05 for two, one in zip(drawn[::2], drawn[1::2])])
-        told = np.mean([power(two, one, kind, 0.05, rng) for two, one in zip(drawn[:40:2], drawn[1:40:2])])
+        told = np.mean([power_of_test(two, one, kind, 0.05, rng) for two, one in zip(drawn[:40:2], drawn[1:40:2])])
         assert told == pytest.approx(passed, abs=0.15)
         found.append(told)
     assert found[0] > 0.95 and found[2] < 0.2

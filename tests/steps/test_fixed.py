@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mpirefine.distribution import reduce
-from mpirefine.maths.geometry.directions import angular_distance
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.likelihood.central_slices import in_plane
 from mpirefine.steps.likelihood.classify import Classify, hard_poses
@@ -14,6 +13,7 @@ from mpirefine.steps.likelihood.fixed_poses import nearest, pixels_of_rings
 from mpirefine.steps.likelihood.project import Project
 from mpirefine.steps.likelihood.simmx import Simmx, match
 from tests.steps.small import GRID, context, simulate
+from tests.tools import angular_distance
 
 
 def given(team, **options):

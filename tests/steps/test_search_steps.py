@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mpirefine.distribution import reduce
-from mpirefine.maths.geometry.directions import angular_distance
 from mpirefine.maths.image.ctf import contrast_transfer
 from mpirefine.maths.likelihood.central_slices import in_plane, slices
 from mpirefine.maths.likelihood.posterior import log_sum_exp
@@ -17,7 +16,7 @@ from mpirefine.steps.likelihood.project import Project
 from mpirefine.steps.likelihood.simmx import LocalMatcher, Simmx, match, survivors
 from mpirefine.steps.shared.particles import OwnParticles
 from tests.steps.small import GRID, Memory, context, simulate
-from tests.tools import load_tool
+from tests.tools import angular_distance, load_tool
 
 
 def searched(team, **options):

@@ -2,6 +2,8 @@
 
 An averager is f(images, ctfs, apix, *, parameters) -> Averaged: images (n, y, x), their CTF or None, Å per pixel. Those
 that correct the CTF take images with flipped phases and correct its absolute value.
+
+Traits: `corrects_ctf`; `gives_snr`, the result has an SNR curve.
 """
 
 from __future__ import annotations
@@ -12,14 +14,15 @@ import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.ctf import image as ctf_image
-from mpirefine.maths.eman2.radial import correlation, profile, radius
+from mpirefine.maths.eman2.ctf import ctf_image
+from mpirefine.maths.eman2.processors.base import single
+from mpirefine.maths.eman2.radial import folded, radial_mean, radius, ring_correlations
 from mpirefine.registry import Registry
 
 AVERAGERS = Registry("averager")
-LEAST_SNR, LEAST_CTF, LEAST_TOTAL = 0.001, 0.05, 0.05
+LEAST_SNR, LEAST_CTF, LEAST_TOTAL = 0.001, 0.05, 0.05  # what divisors and weights are at least, as in EMAN2
 SHARPENING = 100.0  # Å², the B-factor that ctfw.auto undoes
-START = 0.1  # of a half's ΣCTF² in ctf.weight.autofilt
+START = 0.1  # added to a half's ΣCTF² in ctf.weight.autofilt
 LEAST_FRC, MOST_FRC = 0.001, 0.9999
 
 
@@ -34,13 +37,10 @@ class Averaged:
     norm: np.ndarray | None = None  # (y, x) images that count in each pixel
 
 
-def single(values: np.ndarray) -> np.ndarray:
-    """float32."""
-    return np.asarray(values, np.float32)
-
-
-def counted(images: np.ndarray, ignore0: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and deviation (of n) of each pixel, and how many images count there: all, or those that are not 0."""
+def pixel_statistics(images: np.ndarray, ignore0: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation (with n) of each pixel, and how many images count there: all, or, with `ignore0`,
+    those that are not 0. Three arrays (y, x).
+    """
     used = images != 0 if ignore0 else np.ones(images.shape, bool)
     count = used.sum(axis=0)
     divisor = np.maximum(count, 1)
@@ -61,14 +61,15 @@ def mean(
 ) -> Averaged:
     """Mean.
 
-    EMAN2's mean: Σx / n. `ignore0`: of the images that are not 0 in a pixel. `sigma`: the deviation √(Σ(x − mean)² / n)
-    too; `normimage`: how many
-    images count in each pixel too (as in EMAN2 0 without `ignore0`).
+    EMAN2's mean: Σx / n. `ignore0`: of the images that are not 0 in a pixel. `sigma`: also the deviation √(Σ(x − mean)²
+    / n); `normimage`: also how many images count in each pixel (as in EMAN2 0 without `ignore0`).
     """
-    average, deviation, count = counted(images, ignore0)
+    average, deviation, count = pixel_statistics(images, ignore0)
     norm = count if ignore0 else np.zeros_like(count)
     return Averaged(
-        single(average), sigma=single(deviation) if sigma else None, norm=single(norm) if normimage else None
+        single(average),
+        sigma=single(deviation) if sigma else None,
+        norm=single(norm) if normimage else None,
     )
 
 
@@ -78,7 +79,7 @@ def deviation(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float, *, ig
 
     EMAN2's sigma: √(Σ(x − mean)² / n) of each pixel. `ignore0`: of the images that are not 0 there.
     """
-    return Averaged(single(counted(images, ignore0)[1]))
+    return Averaged(single(pixel_statistics(images, ignore0)[1]))
 
 
 @AVERAGERS.register("median")
@@ -103,16 +104,15 @@ def minmax(
     """Lowest or highest value.
 
     EMAN2's minmax: of each pixel the lowest value, or with `max` the highest; with `abs` that of the lowest or highest
-    absolute value. `owner`
-    (an image) changes nothing.
+    absolute value. `owner` (an image) changes nothing.
     """
     size = np.abs(images) if abs else images
     which = (size.argmax if max else size.argmin)(axis=0)
     return Averaged(single(np.take_along_axis(images, which[None], axis=0)[0]))
 
 
-def needed(name: str, images: np.ndarray, ctfs: list[EmanCTF] | None) -> list[EmanCTF]:
-    """One CTF for each image; ParameterError otherwise."""
+def require_ctfs(name: str, images: np.ndarray, ctfs: list[EmanCTF] | None) -> list[EmanCTF]:
+    """The CTFs, one for each image. Raises ParameterError unless there are as many; `name` is the averager's."""
     if ctfs is None or len(ctfs) != len(images):
         raise ParameterError(
             f"{name} needs a CTF in the header of every particle: {len(images)} images, {len(ctfs or [])} CTF"
@@ -120,8 +120,10 @@ def needed(name: str, images: np.ndarray, ctfs: list[EmanCTF] | None) -> list[Em
     return ctfs
 
 
-def seen(values: np.ndarray) -> np.ndarray:
-    """CTF images (n, y, x) as EMAN2 has them: in odd boxes its loops leave out the middle row, which stays 1."""
+def skip_middle_row(values: np.ndarray) -> np.ndarray:
+    """CTF images (n, y, x // 2 + 1) with 1 in the middle row of odd boxes, changed in place: EMAN2's loops leave it
+    out.
+    """
     nx = values.shape[-2]
     if nx % 2:
         values[..., nx // 2, :] = 1
@@ -131,60 +133,59 @@ def seen(values: np.ndarray) -> np.ndarray:
 def weighted_by_snr(
     images: np.ndarray, ctfs: list[EmanCTF], *, bfactor: float, at_zero: float, base: float
 ) -> Averaged:
-    """Σ F SNR / |CTF| over `base` + Σ SNR, with the CTF of another B-factor; `at_zero` is the SNR where it is 0, and
-    corners become 0.
+    """Σ F SNR / |CTF| over `base` + Σ SNR, F the transforms, the CTF with another B-factor (Å²).
+
+    `at_zero` stands for an SNR of 0; coefficients beyond ring n / 2 − 1 become 0.
     """
     from scipy import fft
 
     nx = images.shape[-2]
     top, total = np.zeros((nx, nx // 2 + 1), complex), np.full((nx, nx // 2 + 1), base)
     for image, ctf in zip(images, ctfs):
-        snr = seen(ctf_image(ctf, "SNR", nx))
+        snr = skip_middle_row(ctf_image(ctf, "SNR", nx))
         snr = np.where(snr < 0, LEAST_SNR, np.where(snr == 0, at_zero, snr))
-        size = np.maximum(seen(ctf_image(replace(ctf, bfactor=bfactor), "ABS", nx)), LEAST_CTF)
+        size = np.maximum(skip_middle_row(ctf_image(replace(ctf, bfactor=bfactor), "ABS", nx)), LEAST_CTF)
         top += fft.rfft2(image.astype(np.float64)) * (snr / size)
         total += snr
-    k = np.arange(nx)
-    inside = np.where(k < nx // 2, k, nx - k)[:, None] ** 2 + np.arange(nx // 2 + 1) ** 2 <= (nx - 2) ** 2 // 4
+    inside = folded(nx)[:, None] ** 2 + np.arange(nx // 2 + 1) ** 2 <= (nx - 2) ** 2 // 4
     spectrum = np.where(inside, top / np.maximum(total, LEAST_TOTAL), 0)
-    return Averaged(single(fft.irfft2(spectrum, s=images.shape[1:])), profile(total[None])[0], base > 0)
+    return Averaged(single(fft.irfft2(spectrum, s=images.shape[1:])), radial_mean(total)[: nx // 2], base > 0)
 
 
-@AVERAGERS.register("ctf.auto")
+@AVERAGERS.register("ctf.auto", corrects_ctf=True, gives_snr=True)
 def ctf_auto(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
     """CTF-corrected mean, weighted by SNR.
 
     EMAN2's ctf.auto: Σ F SNR / max(|CTF|, 0.05) over max(Σ SNR, 0.05), F the transforms, SNR the curve of each header
-    (0 or less: 0.001), CTF without
-    B-factor; beyond ring ny/2 − 1 it is 0. ParameterError without CTF.
+    (0 or less: 0.001), CTF without B-factor; beyond ring ny/2 − 1 it is 0. ParameterError without CTF.
     """
-    return weighted_by_snr(images, needed("ctf.auto", images, ctfs), bfactor=0, at_zero=LEAST_SNR, base=0.0)
+    return weighted_by_snr(images, require_ctfs("ctf.auto", images, ctfs), bfactor=0, at_zero=LEAST_SNR, base=0.0)
 
 
-@AVERAGERS.register("ctfw.auto")
+@AVERAGERS.register("ctfw.auto", corrects_ctf=True, gives_snr=True)
 def ctfw_auto(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
     """CTF-corrected mean, weighted by SNR, Wiener-filtered.
 
     EMAN2's ctfw.auto: Σ F SNR / max(|CTF|, 0.05) over 1 + Σ SNR, CTF with B-factor 100 Å²; otherwise as ctf.auto (an
     SNR of 0 stays 0).
     """
-    return weighted_by_snr(images, needed("ctfw.auto", images, ctfs), bfactor=SHARPENING, at_zero=0.0, base=1.0)
+    return weighted_by_snr(images, require_ctfs("ctfw.auto", images, ctfs), bfactor=SHARPENING, at_zero=0.0, base=1.0)
 
 
 def weighted_sums(images: np.ndarray, ctfs: list[EmanCTF] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Σ F CTF² and Σ CTF², without B-factor; CTF 1 when there is none."""
+    """Σ F CTF² and Σ CTF² of images (n, y, x), two half-spectra; the CTF without B-factor, 1 without CTFs."""
     from scipy import fft
 
     nx = images.shape[-2]
     top, total = np.zeros((nx, nx // 2 + 1), complex), np.zeros((nx, nx // 2 + 1))
     for number, image in enumerate(images):
-        weight = 1.0 if ctfs is None else seen(ctf_image(replace(ctfs[number], bfactor=0), "INTEN", nx))
+        weight = 1.0 if ctfs is None else skip_middle_row(ctf_image(replace(ctfs[number], bfactor=0), "INTEN", nx))
         top += fft.rfft2(image.astype(np.float64)) * weight
         total += weight
     return top, total
 
 
-@AVERAGERS.register("ctf.weight")
+@AVERAGERS.register("ctf.weight", corrects_ctf=True)
 def ctf_weight(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
     """Mean, weighted by CTF².
 
@@ -192,13 +193,13 @@ def ctf_weight(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> A
     """
     from scipy import fft
 
-    top, total = weighted_sums(images, needed("ctf.weight", images, ctfs))
+    top, total = weighted_sums(images, require_ctfs("ctf.weight", images, ctfs))
     return Averaged(single(fft.irfft2(top / np.where(total > 0, total, 1), s=images.shape[1:])), wiener_filtered=False)
 
 
 def as_applied(factor: np.ndarray, odd: bool) -> np.ndarray:
-    """A filter as EMAN2 applies it over both signs of y: squared on the first and the last column, and 1 on the middle
-    row of odd boxes.
+    """A filter (y, x // 2 + 1) as EMAN2 applies it, over both signs of y: squared on the first and the last column, and
+    1 in the middle row of odd boxes.
     """
     middle = len(factor) // 2
     out = factor.copy()
@@ -210,15 +211,14 @@ def as_applied(factor: np.ndarray, odd: bool) -> np.ndarray:
     return out
 
 
-@AVERAGERS.register("ctf.weight.autofilt")
+@AVERAGERS.register("ctf.weight.autofilt", corrects_ctf=True)
 def ctf_weight_filtered(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
     """Mean, weighted by CTF², filtered by the agreement of halves.
 
-    EMAN2's ctf.weight.autofilt: Σ F CTF² / (0.1 + Σ CTF²) of every other image, both added and multiplied by 2f / (1 +
-    f), f the Fourier ring
-    correlation of the two (0.001 to 0.9999), 0 beyond Nyquist. As in EMAN2 the filter counts twice on the first and
-    last column of the transform; the
-    sum of both halves is twice their mean; and one image is multiplied by CTF² only. Without CTF it is taken for 1.
+    EMAN2's ctf.weight.autofilt: Σ F CTF² / (0.1 + Σ CTF²) of every second image and of the rest, both added and
+    multiplied by 2f / (1 + f), f the Fourier ring correlation of the two (0.001 to 0.9999), 0 beyond Nyquist. As in
+    EMAN2 the filter counts twice on the first and last column of the transform; the sum of both halves is twice their
+    mean; and a single image is only multiplied by CTF². Without CTF it is taken to be 1.
     """
     from scipy import fft
 
@@ -227,7 +227,7 @@ def ctf_weight_filtered(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: fl
     if len(images) == 1:
         return Averaged(single(fft.irfft2(halves[0][0], s=images.shape[1:])))
     first, second = (top / (START + total) for top, total in halves)
-    agreement = correlation(first[None], second[None])[0]
+    agreement = ring_correlations(first[None], second[None])[0]
     f = np.clip(np.where(np.isfinite(agreement), agreement, 0), LEAST_FRC, MOST_FRC)
     ring = radius(nx).astype(int)
     factor = np.where(ring < len(f), (2 * f / (1 + f))[np.minimum(ring, len(f) - 1)], 0)

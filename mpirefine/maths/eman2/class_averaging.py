@@ -1,5 +1,5 @@
-"""Class averages as e2classaverage makes them: rounds of alignment to the running average, of which the best particles
-are kept.
+"""Class averages as e2classaverage calculates them: rounds of alignment to the running average, each of which keeps the
+best particles.
 """
 
 from __future__ import annotations
@@ -10,30 +10,35 @@ import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.maths.eman2.averagers import Averaged
-from mpirefine.maths.eman2.comparators.pairs import About, transform
-from mpirefine.maths.eman2.comparators.rings import ring_correlation
+from mpirefine.maths.eman2.comparators.base import About, half_spectra
+from mpirefine.maths.eman2.comparators.fourier import ring_correlation
+from mpirefine.maths.eman2.poses import Alignment, move_images
+from mpirefine.maths.eman2.processors.automask import auto2d
 from mpirefine.maths.eman2.processors.catalogue import apply
-from mpirefine.maths.eman2.processors.masks import auto2d, gaussian
+from mpirefine.maths.eman2.processors.masks import gaussian
 from mpirefine.maths.eman2.processors.normalize import by_circle_mean, edge_mean, to_image
 from mpirefine.maths.eman2.processors.spectrum import match_to
-from mpirefine.maths.eman2.radial import correlation
-from mpirefine.maths.eman2.similarity import Matching
-from mpirefine.maths.eman2.transforms import Alignment, moved
+from mpirefine.maths.eman2.radial import ring_correlations
+from mpirefine.maths.eman2.similarity import Comparison
 from mpirefine.registry import Component
 
-MASK_SHARE, LEAST_MASK = 12, 5  # the soft edge between rounds: this part of the box, at least so many pixels
-AUTOMASK_SEEDS, AUTOMASK_SIGMA = 10, 0.2
-SSNR_WINDOW = 9
+MASK_SHARE, LEAST_MASK = 12, 5  # width of the mask's soft edge between rounds: 1/12 of the box, at least 5 pixels
+AUTOMASK_SEEDS, AUTOMASK_SIGMA = 10, 0.2  # of mask.auto2d between rounds
+SSNR_WINDOW = 9  # rings that the correlation is smoothed over
 QUALITY_BANDS = (100.0, 30.0, 10.0)  # Å: FRC at 30-10 over FRC at 100-30
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """How a class is averaged. `keep` is a share, or with `keep_sigma` how many standard deviations above the mean
-    quality is still kept.
+    """How a class is averaged.
+
+    `keep` is the share of particles that is kept, or with `keep_sigma` how many standard deviations above the mean a
+    quality is still kept. `normproc` normalises particles; `automask` masks the average between rounds by its own
+    density; `refsf` gives the average the structure factor of its reference; `prefilt`: what particles are aligned to
+    gets their power spectrum.
     """
 
-    matching: Matching
+    comparison: Comparison
     averager: Component
     iterations: int = 1
     keep: float = 0.9
@@ -46,7 +51,7 @@ class Rounds:
 
 @dataclass(frozen=True)
 class ClassAverage:
-    """A class average (y, x), those of its halves (2, y, x), and what became of each particle."""
+    """A class average (y, x), those of its two halves (2, y, x), and what is known of each particle."""
 
     image: np.ndarray
     halves: np.ndarray
@@ -63,8 +68,8 @@ class ClassAverage:
 
 @dataclass(frozen=True)
 class ClassMembers:
-    """The particles of a class: images (n, y, x), what is scored in their place (or the same array), CTFs, half-set
-    (n,).
+    """The particles of a class: images (n, y, x), the images that are scored instead (or the same array), CTFs,
+    half-set (n,).
     """
 
     images: np.ndarray
@@ -73,9 +78,9 @@ class ClassMembers:
     half: np.ndarray
 
 
-def kept(quality: np.ndarray, keep: float, sigma: bool) -> np.ndarray:
-    """(n,) bool, as EMAN2: the int(n·keep)-th best quality, or mean + keep·sigma, is the worst that is kept; the best
-    one always is.
+def best_particles(quality: np.ndarray, keep: float, sigma: bool) -> np.ndarray:
+    """Which particles (n,) are kept, EMAN2's rule: those not worse than the int(n·keep)-th best quality, or than mean +
+    keep·sigma, and always the best one.
     """
     order = np.sort(quality)
     if sigma:
@@ -88,31 +93,31 @@ def kept(quality: np.ndarray, keep: float, sigma: bool) -> np.ndarray:
 
 
 def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, about: About) -> ClassAverage:
-    """Average at least one particle. `reference` (y, x) is the projection; `about` holds one row for each particle.
+    """Average at least one particle. `reference` (y, x) is the projection; `about` has one row for each particle.
 
     EMAN2's order: align to the reference, average; then `iterations` rounds of align to the average, keep the best,
-    average; at the end the
-    average is aligned to the projection, and the particles are moved once, from where they were.
+    average; at the end the average is aligned to the projection, and the particles are moved once, from their original
+    images.
     """
-    images, scored = normalised(members.images, how, about), members.scored
-    scored = images if scored is members.images else normalised(scored, how, about)
+    images, scored = normalise_all(members.images, how, about), members.scored
+    scored = images if scored is members.images else normalise_all(scored, how, about)
     target, used = reference, np.ones(len(images), bool)
     for number in range(how.iterations + 1):
-        found = how.matching.aligned(scored, like_particles(target, scored, about) if how.prefilt else target, about)
-        quality = how.matching.cmp(moved(scored, found), target, about)
+        found = how.comparison.align_to(scored, like_particles(target, scored, about) if how.prefilt else target, about)
+        quality = how.comparison.cmp(move_images(scored, found), target, about)
         if number < how.iterations:
             ctfs = [c for c, use in zip(members.ctfs, used) if use] if members.ctfs is not None else None
             target = next_target(
-                how.averager(moved(scored[used], found.take(used)), ctfs, about.apix).image, how, about
+                how.averager(move_images(scored[used], found.take(used)), ctfs, about.apix).image, how, about
             )
             about = replace(about, count=float(used.sum()))
-        used = kept(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
+        used = best_particles(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
     if how.iterations:
-        towards = how.matching.aligned(target[None], reference, of_average(about, used))
+        towards = how.comparison.align_to(target[None], reference, about_average(about, used))
         found = Alignment.from_matrix(towards.matrix() @ found.matrix())
-    placed = moved(images, found)
+    placed = move_images(images, found)
     whole, halves = averages(placed, members, used, how, about)
-    curve = np.nan_to_num(correlation(transform(whole.image[None]), transform(reference[None]))[0])
+    curve = np.nan_to_num(ring_correlations(half_spectra(whole.image[None]), half_spectra(reference[None]))[0])
     good = class_quality(whole.image, reference, about.apix)
     finish = like_reference(whole.image, reference, how, about)
     pair = np.stack([like_reference(half.image, reference, how, about) for half in halves])
@@ -132,28 +137,29 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
     )
 
 
-def of_average(about: About, used: np.ndarray) -> About:
-    """What is known of the average of the particles used: their SNR adds up, their contrast transfer evens out."""
-    some, count = about.take(used), float(used.sum())
+def about_average(about: About, used: np.ndarray) -> About:
+    """What is known of the average of the particles used: their SNRs are added, their CTF² averaged."""
+    some, count, intensity = about.take(used), float(used.sum()), None
     total = None if some.snr is None else count * np.mean(np.atleast_2d(some.snr), axis=0)
-    intensity = some.intensity if np.ndim(some.intensity) < 3 else np.mean(some.intensity, axis=0)
+    if some.intensity is not None:
+        intensity = some.intensity if some.intensity.ndim < 3 else np.mean(some.intensity, axis=0)
     return About(about.apix, total, intensity, count)
 
 
 def like_particles(target: np.ndarray, images: np.ndarray, about: About) -> np.ndarray:
-    """(n, y, x) the target with the power spectrum of each image."""
+    """The target (y, x) with the power spectrum of each image, (n, y, x)."""
     return np.stack([match_to(target, about.apix, to=image) for image in images])
 
 
-def normalised(images: np.ndarray, how: Rounds, about: About) -> np.ndarray:
-    """Every image by the processor asked for."""
+def normalise_all(images: np.ndarray, how: Rounds, about: About) -> np.ndarray:
+    """Every image after the processor `normproc`, if there is one."""
     return images if how.normproc is None else np.stack([apply(how.normproc, image, about.apix)[0] for image in images])
 
 
 def averages(
     placed: np.ndarray, members: ClassMembers, used: np.ndarray, how: Rounds, about: About
 ) -> tuple[Averaged, list[Averaged]]:
-    """The average of the particles used, and those of its halves; a half without particles is blank."""
+    """The average of the particles used, and those of its two halves; a half without particles is blank."""
 
     def of(rows: np.ndarray) -> Averaged:
         ctfs = None if members.ctfs is None else [members.ctfs[i] for i in np.flatnonzero(rows)]
@@ -169,7 +175,7 @@ def averages(
 
 
 def next_target(average: np.ndarray, how: Rounds, about: About) -> np.ndarray:
-    """The running average as the next round aligns to it: its circle mean 0, its surroundings masked."""
+    """The running average as the next round aligns to it: mean 0 on a circle, masked with a soft edge."""
     nx = len(average)
     edge = max(LEAST_MASK, nx // MASK_SHARE)
     average = by_circle_mean(average, about.apix)
@@ -181,8 +187,8 @@ def next_target(average: np.ndarray, how: Rounds, about: About) -> np.ndarray:
 
 
 def like_reference(average: np.ndarray, reference: np.ndarray, how: Rounds, about: About) -> np.ndarray:
-    """The average on the grey scale of its reference, or with `refsf` with its structure factor and no mean at the
-    edge.
+    """The average on the grey scale of its reference, or with `refsf` with its structure factor and the mean of the
+    border 0.
     """
     if not average.any():
         return average
@@ -200,8 +206,8 @@ def ssnr(curve: np.ndarray) -> np.ndarray:
 
 
 def class_quality(average: np.ndarray, reference: np.ndarray, apix: float) -> float:
-    """EMAN2's class_qual: the comparator frc with the reference from 30 to 10 Å, as a share of that from 100 to 30 Å; 0
-    where that is not good.
+    """EMAN2's class_qual: the comparator frc with the reference from 30 to 10 Å, divided by that from 100 to 30 Å; 0
+    where the latter is not positive.
     """
     low, middle, high = QUALITY_BANDS
     bands = ((low, middle), (middle, high))

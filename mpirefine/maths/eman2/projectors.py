@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mpirefine.errors import ParameterError
+from mpirefine.maths.image.interpolation import Trilinear
 from mpirefine.registry import Registry
 
 PROJECTORS = Registry("projector")
@@ -20,7 +21,6 @@ BORDER = 1e-5  # pixels; samples on the box's border belong to it, so that no pl
 EXACT = 1e-6  # elements of rotations below this are 0
 BLOCK = 1 << 14  # samples taken at once: all their arrays fit into the cache
 POINTS = 1 << 20  # Fourier coefficients interpolated at once
-CORNERS = tuple(np.ndindex(2, 2, 2))
 # of gauss_fft: neighbours on each axis, whether they are counted from the nearest pixel, width of their Gaussian and of
 # the real-space correction
 KERNELS: dict[int, tuple[tuple[int, ...], bool, float, float]] = {
@@ -66,9 +66,8 @@ def pawel(
 ) -> np.ndarray:
     """Line integral within a sphere. EMAN2's pawel.
 
-    As `standard`, of the samples with |(x, y, z) - t| <= radius from the origin.
-    radius: of the sphere (pixels, n // 2 - 1). origin_x, origin_y, origin_z: its centre, about which the map turns
-    (pixel, n // 2).
+    As `standard`, of the samples with |(x, y, z) - t| <= radius from the origin. radius: of the sphere (pixels, n // 2
+    - 1). origin_x, origin_y, origin_z: its centre, about which the map turns (pixel, n // 2).
     """
     half = len(volume) // 2
     origin = [half if value is None else value for value in (origin_x, origin_y, origin_z)]
@@ -85,49 +84,30 @@ def _views(
 ) -> np.ndarray:
     n = len(volume)
     out = np.zeros((len(rotations), n * n), np.float32)
-    flat = np.ascontiguousarray(volume, np.float32).reshape(-1)
+    density = Trilinear(volume)
     centre = np.full(3, n // 2) if origin is None else origin
     for view, rotation in enumerate(rotations):
         shift = np.zeros(2) if shifts is None else shifts[view]
-        for samples in _samples(flat, n, rotation, shift, centre, radius):
+        for samples in _samples(density, n, rotation, shift, centre, radius):
             reduce(out[view], reduce.reduce(samples, axis=0), out=out[view])
     return out.reshape(-1, n, n)
 
 
 def _samples(
-    flat: np.ndarray, n: int, rotation: np.ndarray, shift: np.ndarray, centre: np.ndarray, radius: float | None
+    density: Trilinear, n: int, rotation: np.ndarray, shift: np.ndarray, centre: np.ndarray, radius: float | None
 ) -> Iterator[np.ndarray]:
     """A few image planes (k, pixels) at a time of a map seen at `rotation`, 0 outside the box and the sphere."""
     back = np.linalg.inv(np.where(np.abs(rotation) < EXACT, 0, rotation))
     x, y, z = (np.arange(n) - c - t for c, t in zip(centre, (*shift, 0)))
     plane = (back[:, 0, None, None] * x + back[:, 1, None, None] * y[:, None]).reshape(3, 1, -1).astype(np.float32)
     along = (back[:, 2, None] * z + centre[:, None]).astype(np.float32)
-    neighbours = [flat[(dz * n + dy) * n + dx :] for dz, dy, dx in CORNERS]
     step = max(1, BLOCK // n**2)
     for start in range(0, n, step):
         where = plane + along[:, start : start + step, None]
         inside = np.logical_and.reduce((where >= -BORDER) & (where <= n - 1 + BORDER))
         if radius is not None:
             inside &= (x**2 + y[:, None] ** 2).reshape(-1) + z[start : start + step, None] ** 2 <= radius**2
-        yield _trilinear(neighbours, n, where) * inside
-
-
-def _trilinear(neighbours: list[np.ndarray], n: int, where: np.ndarray) -> np.ndarray:
-    """The map at positions x, y, z (3, ...) in pixels, those outside the box moved to its border; `where` is
-    overwritten.
-    """
-    np.clip(where, 0, n - 1, out=where)
-    low = np.minimum(np.floor(where), n - 2)
-    where -= low
-    x, y, z = low.astype(np.int32)
-    first = ((z * np.int32(n) + y) * np.int32(n) + x).astype(np.intp)
-    values = [of.take(first) for of in neighbours]
-    for axis, stride in enumerate((1, 2, 4)):
-        for i in range(0, 8, 2 * stride):
-            values[i + stride] -= values[i]
-            values[i + stride] *= where[axis]
-            values[i] += values[i + stride]
-    return values[0]
+        yield density(where) * inside
 
 
 @PROJECTORS.register("gauss_fft")
@@ -143,11 +123,11 @@ def gauss_fft(
     """Fourier slice: the map's transform on a plane, interpolated, transformed back and divided by the kernel's
     fall-off. EMAN2's gauss_fft.
 
-    Slice(u, v) = F(R^T (u, v, 0)) for |(u, v)| < n / 2 - 1, else 0; the image is divided by exp(-r^2 w / n^2).
-    mode: 0 trilinear, w = 1; 1 nearest coefficient, w = 1; 2, 3, 4, 6 Gaussian exp(-d^2 / w) of 2, 3, 4, 5 neighbours
-    on each axis, w = 4, 6.4, 8.8,
-    10.4 / pi^2, normalised but in mode 2, where EMAN2 divides only the last of the eight by the sum of the weights.
-    returnfft: give the transforms (n, y, x // 2 + 1), complex, origin at the corner, instead of the images.
+    Slice(u, v) = F(R^T (u, v, 0)) for |(u, v)| < n / 2 - 1, else 0; the image is divided by exp(-r^2 w / n^2). mode: 0
+    trilinear, w = 1; 1 nearest coefficient, w = 1; 2, 3, 4, 6 Gaussian exp(-d^2 / w) of 2, 3, 4, 5 neighbours on each
+    axis, w = 4, 6.4, 8.8, 10.4 / pi^2, normalised but in mode 2, where EMAN2 divides only the last of the eight by the
+    sum of the weights. returnfft: give the transforms (n, y, x // 2 + 1), complex, origin at the corner, instead of the
+    images.
     """
     if mode not in KERNELS:
         raise ParameterError(

@@ -1,30 +1,28 @@
-"""Two images brought together and compared by named components, as e2simmx and e2classaverage do it."""
+"""Two images aligned and compared by named components, as e2simmx and e2classaverage do it."""
 
 from __future__ import annotations
 
-import inspect
-import threading
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpirefine.maths.eman2.aligners.catalogue import limited, search_of
-from mpirefine.maths.eman2.aligners.exhaustive import Search as PoseSearch
-from mpirefine.maths.eman2.comparators.pairs import About
+from mpirefine.maths.eman2.aligners.base import limit_shift, own_search
+from mpirefine.maths.eman2.aligners.exhaustive import PoseSearch
+from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.geometry import fft_resample
 from mpirefine.maths.eman2.processors.spectrum import match_to
-from mpirefine.maths.eman2.transforms import Alignment, moved
 from mpirefine.registry import Component
 
-NOT_COMPUTED = 1e-4  # above the worst score of a row: what EMAN2 gives cells that were left out
-FAILED = 1e24  # EMAN2's score of a pair that cannot be compared
-LEAST_BOX = 12  # pixels that are left of shrunk images
+NOT_COMPUTED = 1e-4  # above the worst score of a row: what EMAN2 gives references that were left out
+FAILED = 1e24  # EMAN2's score of two images that cannot be compared
+LEAST_BOX = 12  # pixels; images are not shrunk further
 
 
 @dataclass(frozen=True)
-class Matching:
-    """How: an aligner with its comparator, possibly a second one that refines its result, and the comparator of the
-    score.
+class Comparison:
+    """How images are aligned and compared: an aligner with its comparator, possibly a second aligner that refines the
+    result, and the comparator of the score.
     """
 
     cmp: Component
@@ -33,8 +31,8 @@ class Matching:
     ralign: Component | None = None
     raligncmp: Component | None = None
 
-    def aligned(self, images: np.ndarray, target: np.ndarray, about: About) -> Alignment:
-        """What takes each image (n, y, x) onto the target, (y, x) or one each."""
+    def align_to(self, images: np.ndarray, target: np.ndarray, about: About) -> Alignment:
+        """The transforms that take images (n, y, x) onto the target, (y, x) or one each."""
         found = self.align(images, target, self.aligncmp, about)
         return (
             found if self.ralign is None else self.ralign(images, target, self.raligncmp or self.aligncmp, about, found)
@@ -43,11 +41,14 @@ class Matching:
 
 @dataclass(frozen=True)
 class Search:
-    """How particles are scored against projections. `shrink` is the factor of both (1: none), `first` that of a search
-    before, which keeps
-    the best `kept` projections of each particle for the full alignment (0: all get it)."""
+    """How particles are scored against projections.
 
-    matching: Matching
+    `shrink` is the factor by which both are shrunk (1: none), `first` that of a coarse search before, which leaves the
+    best `kept` projections of each particle to the full alignment (0: all are aligned). `prefilt`: projections get the
+    power spectrum of the particle.
+    """
+
+    comparison: Comparison
     mask: np.ndarray | None = None  # (y, x)
     prefilt: bool = False
     shrink: float = 1.0
@@ -57,31 +58,31 @@ class Search:
 
 @dataclass(frozen=True)
 class Scores:
-    """One row of a similarity matrix: score (r,), smaller is better, and what takes the particle onto each
-    reference.
+    """One row of a similarity matrix: scores (r,), smaller is better, and the transforms that take the particle onto
+    each reference.
     """
 
     score: np.ndarray
     alignment: Alignment
 
 
-def shrunk_box(nx: int, factor: float) -> int:
-    """The box of shrunk images: even, so that pixel n // 2 of the one lies on that of the other."""
+def shrink_box(nx: int, factor: float) -> int:
+    """The box of shrunk images: even, so that pixel n // 2 stays the centre."""
     return nx if factor <= 1 else min(nx, max(LEAST_BOX, 2 * round(nx / factor / 2)))
 
 
-def shrunk(images: np.ndarray, factor: float) -> np.ndarray:
+def shrink_images(images: np.ndarray, factor: float) -> np.ndarray:
     """Images (n, y, x) resampled in Fourier space to about 1 / factor of their box; their mean grey value is kept."""
     nx = images.shape[-1]
-    exact = nx / shrunk_box(nx, factor)
+    exact = nx / shrink_box(nx, factor)
     if exact == 1:
         return images
     return np.stack([fft_resample(image, 1.0, n=exact)[0] for image in images]) / np.float32(exact**2)
 
 
-def about_shrunk(about: About, nx: int, box: int) -> About:
-    """What is known of images of nx pixels, for the same ones in a smaller box: the rings and coefficients that are
-    left.
+def shrink_about(about: About, nx: int, box: int) -> About:
+    """What is known of images of nx pixels, for the same images shrunk to `box` pixels: the remaining rings and
+    coefficients.
     """
     if box == nx:
         return about
@@ -96,35 +97,27 @@ def about_shrunk(about: About, nx: int, box: int) -> About:
 
 
 def reach(aligner: Component, nx: int) -> tuple[float, bool]:
-    """The largest shift in pixels of a box of nx, and whether mirrored poses are tried, of an aligner."""
-    defaults = {
-        name: p.default
-        for name, p in inspect.signature(aligner.function).parameters.items()
-        if p.kind is p.KEYWORD_ONLY
-    }
-    known = {**defaults, **aligner.parameters}
-    name = aligner.name
-    flip = "flip" in name or name.startswith("rtf") or (name == "rotate_translate_tree" and bool(known["flip"]))
-    moves = "translat" in name or name.startswith(("rtf", "refine"))
-    return limited(known.get("maxshift") or -1, nx // 4, nx) if moves else 0.0, flip
+    """Which poses an aligner tries on images of nx pixels: the largest shift in pixels, and whether mirrored ones."""
+    maxshift = limit_shift(aligner.value("maxshift") or -1, nx // 4, nx) if "shifts" in aligner.traits else 0.0
+    return maxshift, "mirrors" in aligner.traits
 
 
 class ReferenceStack:
-    """Projections (r, y, x) ready to be matched to one particle after another."""
+    """Projections (r, y, x), prepared to be compared with one particle after another."""
 
     def __init__(self, images_ryx: np.ndarray, search: Search):
         self.search, self._nx = search, images_ryx.shape[-1]
         self._coarsest = max(search.first, search.shrink)
-        self.full = shrunk(images_ryx, search.shrink)
-        self.small = shrunk(images_ryx, self._coarsest) if search.first > search.shrink else self.full
-        self.mask = None if search.mask is None else shrunk(search.mask[None], search.shrink)[0]
+        self.full = shrink_images(images_ryx, search.shrink)
+        self.small = shrink_images(images_ryx, self._coarsest) if search.first > search.shrink else self.full
+        self.mask = None if search.mask is None else shrink_images(search.mask[None], search.shrink)[0]
         self._prepared = self._first_search().prepared(self.small) if search.first > 0 else np.zeros(0, np.float32)
         self.norm = np.maximum(self.small.std(axis=(1, 2)), 1e-30)
         self.empty = (images_ryx == images_ryx[:, :1, :1]).all(axis=(1, 2))
 
     def scores(self, particle: np.ndarray, about: About) -> Scores:
-        """Of one particle (y, x) against all references; constant references and those the first search leaves out get
-        a score above the worst.
+        """Scores of one particle (y, x) against all references. Constant references and those that the coarse search
+        leaves out get a score above the worst.
         """
         search, rows = self.search, np.flatnonzero(~self.empty)
         score = np.full(len(self.full), np.inf)
@@ -132,10 +125,10 @@ class ReferenceStack:
         if not len(rows):
             return Scores(score, places)
         if search.first > 0 and len(rows) > search.kept:
-            small = shrunk(particle[None], self._coarsest)[0]
-            rows = rows[np.argsort(self._coarse(small, rows), kind="stable")[: search.kept]]
-        image = shrunk(particle[None], search.shrink)[0]
-        found, value = self._full(image, rows, about_shrunk(about, self._nx, image.shape[-1]))
+            small = shrink_images(particle[None], self._coarsest)[0]
+            rows = rows[np.argsort(self._coarse_scores(small, rows), kind="stable")[: search.kept]]
+        image = shrink_images(particle[None], search.shrink)[0]
+        found, value = self._align_and_score(image, rows, shrink_about(about, self._nx, image.shape[-1]))
         score[rows] = np.where(np.isnan(value), FAILED, value)
         score[~np.isin(np.arange(len(score)), rows)] = score[rows].max() + NOT_COMPUTED
         for whole, part in (
@@ -148,30 +141,32 @@ class ReferenceStack:
             whole[rows] = part
         return Scores(score, places)
 
-    def _coarse(self, particle: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """(n,) scores of the first search: minus the best correlation over all in-plane poses."""
+    def _coarse_scores(self, particle: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Scores (n,) of the coarse search: minus the best correlation over all in-plane poses."""
         return -self._first_search().highest(self._prepared[rows], particle) / self.norm[rows]
 
     def _first_search(self) -> PoseSearch:
-        """The search of this thread, with its buffers: over the poses that the aligner can reach."""
-        nx, aligner = self.small.shape[-1], self.search.matching.align
+        """The coarse search of this thread, over the poses that the aligner can reach."""
+        nx, aligner = self.small.shape[-1], self.search.comparison.align
         maxshift, flip = reach(aligner, nx)
-        return search_of(nx, maxshift * nx / self._nx if maxshift else 0.0, flip, threading.get_ident())
+        return own_search(nx, maxshift * nx / self._nx if maxshift else 0.0, flip)
 
-    def _full(self, particle: np.ndarray, rows: np.ndarray, about: About) -> tuple[Alignment, np.ndarray]:
-        """What takes the particle onto each reference, and the scores."""
+    def _align_and_score(self, particle: np.ndarray, rows: np.ndarray, about: About) -> tuple[Alignment, np.ndarray]:
+        """The transforms that take the particle onto references, and their scores."""
         references = self.full[rows]
         if self.search.prefilt:
-            references = matched(references, particle, about.apix)
-        found = self.search.matching.aligned(references, particle, about)
-        placed, against = moved(references, found), particle
+            references = match_spectra(references, particle, about.apix)
+        found = self.search.comparison.align_to(references, particle, about)
+        placed, against = move_images(references, found), particle
         if self.mask is not None:
             placed, against = placed * self.mask, particle * self.mask
         back = found.inverse()
         factor = self._nx / particle.shape[-1]
-        return replace(back, tx=back.tx * factor, ty=back.ty * factor), self.search.matching.cmp(against, placed, about)
+        return replace(back, tx=back.tx * factor, ty=back.ty * factor), self.search.comparison.cmp(
+            against, placed, about
+        )
 
 
-def matched(references: np.ndarray, particle: np.ndarray, apix: float) -> np.ndarray:
-    """References (n, y, x) with the power spectrum of a particle (y, x), 0 where they were: EMAN2's prefilt."""
+def match_spectra(references: np.ndarray, particle: np.ndarray, apix: float) -> np.ndarray:
+    """References (n, y, x) with the power spectrum of a particle (y, x), 0 where they were 0: EMAN2's prefilt."""
     return np.stack([match_to(image, apix, to=particle) for image in references]) * (references != 0)

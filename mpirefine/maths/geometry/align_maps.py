@@ -8,8 +8,9 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.rotations import rotation_from_eman
-from mpirefine.maths.eman2.orientgens import eman
+from mpirefine.maths.geometry.even_views import even_views
 from mpirefine.maths.geometry.symmetry import parse
+from mpirefine.maths.image.interpolation import Trilinear
 
 LOWPASS = 20.0  # Å; e2refinemulti aligns copies low-passed to it
 GRID_BOX, SEARCH_BOX, MOST_BOX = (
@@ -67,8 +68,8 @@ STILL = Move(np.eye(3), np.zeros(3))
 
 def freedom(symmetry: str, other: str) -> str:
     """What a map may be moved by: "all" for c1 onto c1; "z", a turn about z and a shift, of cyclic or mixed symmetry,
-    as e2refinemulti decides;
-    "none" of dihedral, platonic or helical symmetry, whose axes would leave their places."""
+    as e2refinemulti decides; "none" of dihedral, platonic or helical symmetry, whose axes would leave their places.
+    """
     (family, n), (other_family, other_n) = parse(symmetry), parse(other)
     if family != "c":
         return "none"
@@ -90,15 +91,15 @@ def onto(volume: np.ndarray, target: np.ndarray, grid: Grid, symmetry: str, othe
         min(box, nx)
         for box in (GRID_BOX, SEARCH_BOX, max(SEARCH_BOX, min(MOST_BOX, int(grid.length / FINE_VOXEL) // 2 * 2)))
     ]
-    fine = Scorer(volume, target, grid, boxes[2])
+    fine = MapScorer(volume, target, grid, boxes[2])
     start, x, hand = fine(np.zeros(6), False), np.zeros(6), False
     if start < SAME_FRAME:
-        coarse, middle = (Scorer(volume, target, grid, box) for box in boxes[:2])
-        starts = searched(coarse, kind, free, boxes[1])
-        found = [(*refined(middle, x, hand, free, EVALUATIONS * len(free)), hand) for x, hand in starts]
+        coarse, middle = (MapScorer(volume, target, grid, box) for box in boxes[:2])
+        starts = search_starts(coarse, kind, free, boxes[1])
+        found = [(*refine_move(middle, x, hand, free, EVALUATIONS * len(free)), hand) for x, hand in starts]
         _, x, hand = max(found, key=lambda one: one[0])
         x = x * np.repeat([1, boxes[2] / boxes[1]], 3)
-    value, x = refined(fine, x, hand, free, LAST)
+    value, x = refine_move(fine, x, hand, free, LAST)
     if value < start + GAIN:
         return STILL
     return Move(matrix_of(x), x[3:] * grid.nx / boxes[2], hand)
@@ -118,34 +119,27 @@ def cropped(volume: np.ndarray, grid: Grid, box: int, lowpass: float = LOWPASS) 
     return (small - small.mean()).astype(np.float32)
 
 
-class Trilinear:
-    """A map (z, y, x) between its voxels, 0 outside."""
+class PaddedMap:
+    """A map (z, y, x) between its voxels, falling to 0 within one voxel outside the box."""
 
     def __init__(self, volume: np.ndarray):
-        self.box, self._flat = len(volume), np.pad(volume, 1).ravel()
+        self.box, self._map = len(volume), Trilinear(np.pad(volume, 1))
 
     def __call__(self, points: np.ndarray, back: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        """(m,) the map at `back` @ points (3, m) − shift, x, y, z from the centre."""
+        """The map (m,) at `back` @ points − shift; points (3, m) and shift (3,) are x, y, z voxels from the centre."""
         where = back.astype(np.float32) @ points + (self.box // 2 + 1 - shift).astype(np.float32)[:, None]
         np.clip(where, 0, self.box + 0.999, out=where)
-        low = where.astype(np.int32)
-        x, y, z = where - low
-        n = self.box + 2
-        place = (low[2] * n + low[1]) * n + low[0]
-        corner = [self._flat.take(place + (dz * n + dy) * n + dx) for dz, dy, dx in np.ndindex(2, 2, 2)]
-        lines = [first + (second - first) * x for first, second in zip(corner[::2], corner[1::2])]
-        planes = [first + (second - first) * y for first, second in zip(lines[::2], lines[1::2])]
-        return planes[0] + (planes[1] - planes[0]) * z
+        return self._map(where)
 
 
-class Scorer:
+class MapScorer:
     """Correlation of a moved map with a fixed one, in small boxes, within the sphere that fits in."""
 
     def __init__(self, volume: np.ndarray, target: np.ndarray, grid: Grid, box: int):
         from scipy import fft
 
         self.box, moving, fixed = box, cropped(volume, grid, box), cropped(target, grid, box)
-        self._moving = Trilinear(moving)
+        self._moving = PaddedMap(moving)
         self._spectrum = fft.rfftn(fixed).conj()
         self._points = np.indices(fixed.shape, np.float32)[::-1].reshape(3, -1) - box // 2
         inside = (self._points**2).sum(axis=0) < (box / 2) ** 2
@@ -177,13 +171,13 @@ def matrix_of(x: np.ndarray) -> np.ndarray:
     return rotation_from_eman(*np.degrees(x[:3]))
 
 
-def searched(scorer: Scorer, kind: str, free: list[int], box: int) -> list[tuple[np.ndarray, bool]]:
-    """The best starts of either hand from a grid over all rotations, what is free of their shifts in voxels of a
-    box.
+def search_starts(scorer: MapScorer, kind: str, free: list[int], box: int) -> list[tuple[np.ndarray, bool]]:
+    """The best starts of either hand from a grid over all rotations, what is free of their shifts in voxels of
+    a box.
     """
     turns = np.arange(0, 360, SEARCH_STEP)
     if kind == "all":
-        angles = [(az, alt, phi) for az, alt, _ in eman("c1", delta=SEARCH_STEP, inc_mirror=True) for phi in turns]
+        angles = [(az, alt, phi) for az, alt, _ in even_views("c1", SEARCH_STEP, mirror=True) for phi in turns]
     else:
         angles = [(az, 0.0, 0.0) for az in np.arange(0, 360, SEARCH_STEP / 4)]
     grid, starts = np.radians(angles), []
@@ -194,7 +188,7 @@ def searched(scorer: Scorer, kind: str, free: list[int], box: int) -> list[tuple
     return starts
 
 
-def refined(scorer: Scorer, x: np.ndarray, hand: bool, free: list[int], most: int) -> tuple[float, np.ndarray]:
+def refine_move(scorer: MapScorer, x: np.ndarray, hand: bool, free: list[int], most: int) -> tuple[float, np.ndarray]:
     """The best correlation near a pose in at most so many trials, and its pose."""
     from scipy.optimize import minimize
 

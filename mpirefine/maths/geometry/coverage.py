@@ -21,8 +21,7 @@ def fourier_coverage(views: np.ndarray, weight: np.ndarray, copies: np.ndarray) 
     """Share of Fourier directions that get at least a tenth of what evenly spread views would give them.
 
     A projection along a view fills the plane across it. `views` (n, 3) unit vectors in the map's frame, `weight` (n,)
-    particles of each,
-    `copies` (o, 3, 3) symmetry operations. 0 without particles.
+    particles of each, `copies` (o, 3, 3) symmetry operations. 0 without particles.
     """
     if not weight.sum():
         return 0.0

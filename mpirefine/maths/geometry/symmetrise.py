@@ -14,7 +14,7 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.rotations import spin_from_rotation
-from mpirefine.maths.geometry.align_maps import MOST_BOX, STILL, Move, Trilinear, cropped
+from mpirefine.maths.geometry.align_maps import MOST_BOX, STILL, Move, PaddedMap, cropped
 from mpirefine.maths.geometry.coverage import half_sphere
 from mpirefine.maths.geometry.symmetry import operations, parse
 
@@ -54,10 +54,12 @@ def best_turn(volume: np.ndarray, grid: Grid, symmetry: str, radius: float, reso
     near, fine = (Scene(volume, grid, radius, resolution, points) for points in (POINTS, None))
     few = group[np.unique(np.linspace(0, len(group) - 1, FEW + 1).round().astype(int))]
     free, still = moving(group), (np.eye(3), np.zeros(3))
-    found = [refined(coarse, few, free, start[0], start[1], EVALUATIONS) for start in searched(coarse, group, few)]
+    found = [
+        refine_turn(coarse, few, free, start[0], start[1], EVALUATIONS) for start in search_turns(coarse, group, few)
+    ]
     _, rotation, centre = max(found, key=lambda one: one[0])
     found = [
-        refined(near, few, free, start[0], start[1], LAST)
+        refine_turn(near, few, free, start[0], start[1], LAST)
         for start in ((rotation, centre * near.box / coarse.box), still)
     ]
     _, rotation, centre = max(found, key=lambda one: one[0])
@@ -80,7 +82,7 @@ class Scene:
         self.box = min(nx, MOST_BOX, max(LEAST_BOX, int(np.ceil(VOXELS * grid.length / resolution)) // 2 * 2))
         voxel = grid.length / self.box
         small = cropped(volume, grid, self.box, max(resolution, VOXELS * voxel if self.box < nx else 0))
-        self._map = Trilinear(small)
+        self._map = PaddedMap(small)
         at = np.indices(small.shape, np.float32)[::-1].reshape(3, -1) - self.box // 2
         inside = (at**2).sum(axis=0) <= min(radius / voxel, self.box / 2 - 1) ** 2
         at = at[:, inside]
@@ -110,7 +112,7 @@ class Scene:
         return values - (np.bincount(self._shell, values) / self._count)[self._shell]
 
 
-def searched(scene: Scene, group: np.ndarray, few: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def search_turns(scene: Scene, group: np.ndarray, few: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rotations and centres that a refinement may start from."""
     order, axis, about = main_axis(group)
     ring = np.stack([np.eye(3), about[0], about[(order - 1) // 2]] if order > 3 else [np.eye(3), about[0]])
@@ -165,7 +167,7 @@ def moving(group: np.ndarray) -> np.ndarray:
     return still[1][:, still[0] < 0.5]
 
 
-def refined(
+def refine_turn(
     scene: Scene, group: np.ndarray, free: np.ndarray, rotation: np.ndarray, centre: np.ndarray, most: int
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """The best agreement near a rotation and a centre in at most so many trials, that rotation and that centre."""

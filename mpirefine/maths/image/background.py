@@ -81,8 +81,7 @@ def outside_circle(nx: int, radius: float) -> np.ndarray:
 
 def padding_and_steps(pixels_pn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(p,) the value that so many pixels of an image have that they were never recorded, nan for none; and (p,) the
-    step between values, as of
-    counts, 0 where nearly all differ.
+    step between values, as of counts, 0 where nearly all differ.
     """
     padding, steps = np.full(len(pixels_pn), np.nan), np.zeros(len(pixels_pn))
     for row, pixels in enumerate(pixels_pn):

@@ -20,8 +20,7 @@ def contrast_transfer(params: CTFParams, fx: np.ndarray, fy: np.ndarray) -> np.n
     """CTF (p, ...) float32 at frequencies `fx`, `fy` in 1/Å (broadcast together), RELION's sign with protein bright.
 
     √(1−w²) sin γ + w cos γ, γ = π λ Δf(θ) s² − ½ π Cs λ³ s⁴ + phase shift, times exp(−B s²/4) and the scale: positive
-    at low frequency for
-    underfocus (Mindell & Grigorieff 2003; RELION's conventions).
+    at low frequency for underfocus (Mindell & Grigorieff 2003; RELION's conventions).
     """
     fx, fy = np.broadcast_arrays(np.asarray(fx, np.float64), np.asarray(fy, np.float64))
     s2 = fx * fx + fy * fy

@@ -13,8 +13,8 @@ def mass_level(map_zyx: np.ndarray, apix: float, mass: float) -> float:
     """The level at and above which voxels of `apix` Å weigh `mass` kDa, found by EMAN2's steps.
 
     From mean + sigma / 2 up by steps of sigma / 5 until it weighs no more, down by a quarter of that until it weighs no
-    less, four times, each step a
-    quarter of the one before: within 1e-5 sigma below the voxel that completes the mass, and not below all voxels.
+    less, four times, each step a quarter of the one before: within 1e-5 sigma below the voxel that completes the mass,
+    and not below all voxels.
     """
     ordered = np.sort(map_zyx.ravel())
     mean, sigma = float(ordered.mean(dtype=np.float64)), float(ordered.std(ddof=1, dtype=np.float64))

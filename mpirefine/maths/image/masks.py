@@ -96,8 +96,7 @@ def auto3d(
     """EMAN2's mask.auto3d, float32 0..1: flood from seeds through what is above `threshold`, dilate, soften.
 
     Seeds are voxels at or above the threshold within `radius` voxels of the centre, and the `nmaxseed` highest ones.
-    The flood goes over faces;
-    it and the shells leave out the outermost voxels of the box.
+    The flood goes over faces; it and the shells leave out the outermost voxels of the box.
     """
     seeds = (map_zyx >= threshold) & ball(map_zyx.shape, radius) | highest(map_zyx, nmaxseed)
     return softened(flood(map_zyx, seeds, threshold), nshells, nshellsgauss)

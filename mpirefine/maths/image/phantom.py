@@ -82,8 +82,7 @@ def simulate_particles(
     they were made from.
 
     `snr` is signal variance over noise variance; shifts (px) and defocus (Å) are uniform. Returns images, label,
-    rotation, shift, ctf (whose
-    B-factor is not told, as in real life: it is 0).
+    rotation, shift, ctf (whose B-factor is not told, as in real life: it is 0).
     """
     share = np.full(len(maps), 1 / len(maps)) if fractions is None else np.asarray(fractions) / np.sum(fractions)
     label, rotation, shift = (

@@ -15,8 +15,7 @@ def slices(map_zyx: np.ndarray, rotations: np.ndarray, points: np.ndarray, threa
     """Transform of a map (origin at voxel n // 2) on planes through its origin.
 
     `rotations` (d, 3, 3) take map to image coordinates; `points` (..., 2) are x, y in Fourier pixels. Returns (d, ...)
-    complex64,
-    not scaled: the transform of the projection as the sum of voxels along the image's z.
+    complex64, not scaled: the transform of the projection as the sum of voxels along the image's z.
     """
     import finufft
 

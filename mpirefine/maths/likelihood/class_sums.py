@@ -7,12 +7,13 @@ before the sums enter the volume.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
+from mpirefine.data.poses import InPlanePoses
 from mpirefine.maths.fourier.polar import PolarGrid, angular_band, angular_coefficients, half_circle
 from mpirefine.maths.image.ctf import contrast_transfer
 
@@ -33,24 +34,12 @@ def sparse_rings(polar: PolarGrid, radius: float, full_radius: float) -> np.ndar
     return keep
 
 
-@dataclass(frozen=True)
-class Placing:
-    """How n particles lie on their projections: in-plane angle (radians), mirror, shift (n, 2) in pixels."""
-
-    angle: np.ndarray
-    mirror: np.ndarray
-    shift: np.ndarray
-
-    def take(self, rows) -> Placing:
-        return Placing(self.angle[rows], self.mirror[rows], self.shift[rows])
-
-
-def to_projection(samples_nkt: np.ndarray, placing: Placing, grid: PolarGrid, orders: int) -> np.ndarray:
+def to_projection(samples_nkt: np.ndarray, poses: InPlanePoses, grid: PolarGrid, orders: int) -> np.ndarray:
     """Half-circle samples (n, k, t) complex64 of particles moved back to the frame of their projection; angular orders
     below `orders` are kept.
     """
     x, y = grid.points[..., 0].astype(np.float32), grid.points[..., 1].astype(np.float32)
-    move = (placing.shift * (2 * np.pi / grid.nx)).astype(np.float32)[:, :, None, None]
+    move = (poses.shift * (2 * np.pi / grid.nx)).astype(np.float32)[:, :, None, None]
     phase = move[:, 0] * x + move[:, 1] * y
     ramp = np.empty(phase.shape, np.complex64)
     np.cos(phase, out=ramp.real)
@@ -58,19 +47,19 @@ def to_projection(samples_nkt: np.ndarray, placing: Placing, grid: PolarGrid, or
     ramp *= samples_nkt
     coefficients = angular_coefficients(ramp, axis=2)[..., :orders]
     order = np.arange(orders)
-    turn = np.exp(-1j * order * placing.angle[:, None]).astype(np.complex64)
+    turn = np.exp(-1j * order * poses.angle[:, None]).astype(np.complex64)
     coefficients *= turn[:, None]
-    mirrored = np.flatnonzero(placing.mirror)
+    mirrored = np.flatnonzero(poses.mirror)
     coefficients[mirrored] = ((-1.0) ** order).astype(np.float32) * coefficients[mirrored].conj()
     return half_circle(coefficients, 2, grid.n_angles)
 
 
-def transfer_power_in_projection(ctf: CTFParams, placing: Placing, polar: PolarGrid, grid: Grid) -> np.ndarray:
+def transfer_power_in_projection(ctf: CTFParams, poses: InPlanePoses, polar: PolarGrid, grid: Grid) -> np.ndarray:
     """c² (n, k, t) float32 on the half circle of the projection's frame: the axes of astigmatism turn with the
     particle.
     """
-    turned = ctf.defocus_angle + np.degrees(placing.angle)
-    turned = np.where(placing.mirror, -turned, turned)
+    turned = ctf.defocus_angle + np.degrees(poses.angle)
+    turned = np.where(poses.mirror, -turned, turned)
     points = polar.points.reshape(-1, 2) / grid.length
     curve = contrast_transfer(replace(ctf, defocus_angle=turned), points[:, 0], points[:, 1])
     return (curve * curve).reshape(len(ctf), *polar.half_shape)

@@ -22,10 +22,9 @@ def relative_scales(evidence_pm: np.ndarray, cross_pm: np.ndarray, power_pm: np.
     """(m,) float64: by how much each map must be multiplied to be as strong as the particles that show it have it.
 
     `evidence_pm` is the log-evidence of the maps as they are, `cross_pm` = Σ Re(X P*)/σ² and `power_pm` = Σ |P|²/σ² on
-    average over likely poses, so
-    that r times a map has the log-evidence evidence + (r − 1) cross − (r² − 1) power / 2. Maximum likelihood over the
-    scales, by expectation
-    maximisation: particles count for a map by its share of their posterior. Ones without particles.
+    average over likely poses, so that r times a map has the log-evidence evidence + (r − 1) cross − (r² − 1) power / 2.
+    Maximum likelihood over the scales, by expectation maximisation: particles count for a map by its share of their
+    posterior. Ones without particles.
     """
     scale = np.ones(evidence_pm.shape[1])
     if not len(evidence_pm):
@@ -42,10 +41,8 @@ def relative_scales(evidence_pm: np.ndarray, cross_pm: np.ndarray, power_pm: np.
 @dataclass(frozen=True)
 class Signs:
     """`score` (g, m): mean gain in log-evidence of the particles of a group with their own sign over the other one, in
-    standard errors; 0 where
-    that is not clear. `gain` (g, m): the mean gain itself; `count` (g,) particles. `group`, `map` (g,), (m,): 1, or -1
-    for what must be turned so
-    that all agree.
+    standard errors; 0 where that is not clear. `gain` (g, m): the mean gain itself; `count` (g,) particles. `group`,
+    `map` (g,), (m,): 1, or -1 for what must be turned so that all agree.
     """
 
     score: np.ndarray
@@ -64,8 +61,8 @@ def signs(gain_pm: np.ndarray, group: np.ndarray, groups: int, own_m: np.ndarray
     """Which groups of particles, and which maps, have their contrast turned against the others.
 
     `gain_pm`: log-evidence of each particle and map with the particle as it is, less that with its sign turned;
-    `own_m`: 1 for a map that is bright
-    by itself, -1 for a dark one, 0 where that cannot be told. It decides when all particles disagree with all maps.
+    `own_m`: 1 for a map that is bright by itself, -1 for a dark one, 0 where that cannot be told. It decides when all
+    particles disagree with all maps.
     """
     maps = gain_pm.shape[1]
     score, mean, count = np.zeros((groups, maps)), np.zeros((groups, maps)), np.bincount(group, minlength=groups)

@@ -33,8 +33,8 @@ class AngularOrder:
     twiddle factors.
 
     Good's prime-factor map (Good 1958): row (i, j) holds the angular order (2^n i + odd j) mod T, and after the
-    transform the angle t with
-    t = i mod odd, t = j mod 2^n. FFTW is 1.5 to 3 times faster on the two axes than on one of length T.
+    transform the angle t with t = i mod odd, t = j mod 2^n. FFTW is 1.5 to 3 times faster on the two axes than on one
+    of length T.
     """
 
     n_angles: int
@@ -75,9 +75,8 @@ def reference_matrices(half_rkt: np.ndarray, out_rtk: np.ndarray) -> np.ndarray:
     """Prepare projections for `correlate`.
 
     `half_rkt` (r, k, T/2) complex64 half-circle samples; `out_rtk` (r, T, k) float32 is filled, rings outermost first,
-    T as in `AngularOrder`
-    and possibly fewer angles than sampled. Returns the mean power on each ring, (r, k) float32 with rings innermost
-    first.
+    T as in `AngularOrder` and possibly fewer angles than sampled. Returns the mean power on each ring, (r, k) float32
+    with rings innermost first.
     """
     b = angular_coefficients(half_rkt, axis=2)
     orders = out_rtk.shape[1] // 2
@@ -122,8 +121,8 @@ def particle_matrices(samples_kt: np.ndarray, ramp_kts: np.ndarray, out_tks: np.
     """Prepare one particle at several shifts for `correlate`.
 
     `samples_kt` (k, t) complex64 half-circle samples with all weights of the score, `ramp_kts` (k, t, s); fills
-    `out_tks` (T, k, s) complex64,
-    rings outermost first, T as in `AngularOrder`: possibly fewer angles than sampled, or more.
+    `out_tks` (T, k, s) complex64, rings outermost first, T as in `AngularOrder`: possibly fewer angles than sampled, or
+    more.
     """
     a = angular_coefficients(samples_kt[:, :, None] * ramp_kts, axis=1)
     orders = len(out_tks) // 2
@@ -140,7 +139,7 @@ class Band:
 
     start: int
     stop: int
-    rings: int
+    n_rings: int
 
 
 def bands(grid: PolarGrid, radius: float) -> tuple[Band, ...]:
@@ -161,9 +160,8 @@ class Correlator:
     """Products and FFT of blocks of at most `max_pairs` (reference, particle at a shift) pairs, in buffers made once.
 
     `correlate` returns a view (T, r, s, 2) float32 of the block: the real part is the correlation with the projection
-    turned by
-    φ = −2πt/T (EMAN's sign), the imaginary part that with its mirror image, t in the order of `rows`. It is valid until
-    the next call.
+    turned by φ = −2πt/T (EMAN's sign), the imaginary part that with its mirror image, t in the order of `rows`. It is
+    valid until the next call.
     """
 
     def __init__(self, grid: PolarGrid, radius: float, max_pairs: int):
@@ -175,7 +173,7 @@ class Correlator:
         self._buffer = pyfftw.empty_aligned((grid.n_angles * (max_pairs + PLAN_STEP + ROW_PADDING),), np.complex64)
         self._plans: dict[int, tuple] = {}
         self.flop = 0.0  # of products and transforms done so far
-        orders = sum((band.stop - band.start) * band.rings for band in self.bands)
+        orders = sum((band.stop - band.start) * band.n_rings for band in self.bands)
         self.flop_per_pair = 4 * orders + 5 * grid.n_angles * np.log2(grid.n_angles)
 
     @property
@@ -223,7 +221,7 @@ class Correlator:
         left, right = references_rtk.transpose(1, 0, 2), particles_tks.view(np.float32)
         for band in self.bands:
             span = slice(band.start, band.stop)
-            np.matmul(left[span, :, : band.rings], right[span, : band.rings], out=product[span])
+            np.matmul(left[span, :, : band.n_rings], right[span, : band.n_rings], out=product[span])
         if norm is not None:
             uneven = norm[1].transpose(1, 0, 2) @ norm[0].view(np.float32).reshape(*norm[0].shape, 2)
             view.reshape(self.grid.n_angles, count, columns)[self.norm_rows] -= uneven.view(np.complex64)

@@ -69,9 +69,8 @@ def agreement(evidence: np.ndarray, stratum: np.ndarray) -> np.ndarray:
     """(p,) how far both sets of rings prefer the same of two maps, above what is usual in the particle's strata.
 
     `evidence` (2, p, 2): finite log-evidence of the two maps by the first set of rings and by both. The product of both
-    preferences, which are
-    probabilities brought to −1 .. 1, so that no single particle decides. `stratum` (p,), or (k, p) of several kinds,
-    whose effects add up.
+    preferences, which are probabilities brought to −1 .. 1, so that no single particle decides. `stratum` (p,), or (k,
+    p) of several kinds, whose effects add up.
     """
     first, both = evidence
     preferences = []
@@ -101,15 +100,14 @@ def pair_p_value(observed: np.ndarray, imagined: np.ndarray, stratum: np.ndarray
     """How likely the sets of rings would agree so well for particles of one structure; nan with too few particles.
 
     Both (2, p, 2) as in `agreement`, of the particles and of imagined ones of one structure. Welch's test, one-sided:
-    small for two states, uniform
-    for one.
+    small for two states, uniform for one.
     """
     if observed.shape[1] < LEAST_PARTICLES:
         return float("nan")
     return float(welch(agreement(observed, stratum), agreement(imagined, stratum)))
 
 
-def power(
+def power_of_test(
     two: np.ndarray, one: np.ndarray, stratum: np.ndarray, significance: float, rng: np.random.Generator
 ) -> float:
     """How often as many particles of two structures would pass the test: share of trials, in which imagined particles

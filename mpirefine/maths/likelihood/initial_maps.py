@@ -15,8 +15,7 @@ def noise_seeds(
     """n maps (z, y, x) float32: the map plus noise inside the particle, low-passed to `resolution` (Å).
 
     The noise has `strength` times the map's standard deviation within the particle's radius, and no mean over the n
-    maps: together the seeds
-    are the map.
+    maps: together the seeds are the map.
     """
     mask = soft_sphere(grid.nx, estimate_radius(map_zyx, grid) / grid.apix, 4.0, 3)
     noise = np.stack(
@@ -35,8 +34,7 @@ def fragment_seeds(map_zyx: np.ndarray, n: int, *, threshold: float, rng: np.ran
     """n maps (z, y, x) float32: the map itself, then the map without one part after another.
 
     The parts are n + 2 clusters (k-means) of the voxels above `threshold`, as e2refinemulti's --mapfragment makes them;
-    what is below belongs to
-    the nearest part.
+    what is below belongs to the nearest part.
     """
     from scipy.cluster.vq import kmeans2
     from scipy.spatial import cKDTree

@@ -45,12 +45,12 @@ def premultiplied(ctf: CTFParams | None, values: np.ndarray, others: np.ndarray 
     return np.where(ctf.premultiplied.reshape(-1, *(1,) * (values.ndim - 1)), values, others)
 
 
-def held(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
+def signal_transfer(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
     """What images hold of their projection, given their curve: c, or c² where they were multiplied by it."""
     return premultiplied(ctf, curve_phk * curve_phk, curve_phk)
 
 
-def matching(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
+def ctf_filter(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
     """What images are multiplied by to be matched, given their curve: c, or 1 where that was done."""
     return premultiplied(ctf, np.ones_like(curve_phk), curve_phk)
 
@@ -75,7 +75,7 @@ def weighted_images(
     from scipy import fft
 
     spectrum = fft.rfft2(images_pyx)
-    spectrum *= matching(transfer(ctf, grid), ctf)
+    spectrum *= ctf_filter(transfer(ctf, grid), ctf)
     spectrum *= on_shells(weight_pk.astype(np.float32), grid).astype(np.float32)
     return fft.irfft2(spectrum, s=images_pyx.shape[1:], overwrite_x=True) * mask_yx
 

@@ -109,8 +109,7 @@ def rescore(
     """One particle's matrices at many shifts against some references, each in a window of shifts of its own.
 
     `rows` (n,) of the references, `place` (n,) which window each is looked at in. Returns the best log-likelihood (n,)
-    float32 and its shift
-    (n,). References that share a window are one dense block.
+    float32 and its shift (n,). References that share a window are one dense block.
     """
     value, shift = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
     for group in np.unique(place):
@@ -221,8 +220,7 @@ def _evidence(
     block: np.ndarray, rows: np.ndarray, value: np.ndarray, norm: np.ndarray, temperature: float, means: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over angles, and with `means` the
-    mean log-likelihood
-    under those weights. Relative to the best pose in float32.
+    mean log-likelihood under those weights. Relative to the best pose in float32.
     """
     loss = block[:, rows]
     loss -= (value + norm).astype(np.float32)[:, None, None]

@@ -21,8 +21,7 @@ def assign(candidates: Candidates, model_r: np.ndarray, *, sep: int, soft: bool,
     most `sep`.
 
     Every projection of a map has the same prior and every map has the same, however many projections it needs: maps of
-    low symmetry win
-    nothing by their number of projections.
+    low symmetry win nothing by their number of projections.
     """
     models = candidates.model_evidence.shape[1]
     counts = np.bincount(model_r, minlength=models)

@@ -19,24 +19,24 @@ def contingency(first: np.ndarray, second: np.ndarray, classes: int) -> np.ndarr
 
 
 def adjusted_rand_index(counts: np.ndarray) -> float:
-    """Agreement of two classifications from their contingency table: 1 the same, 0 as by chance (Hubert & Arabie
-    1985).
+    """Agreement of two classifications from their contingency table: 1 the same, 0 as by chance (Hubert &
+    Arabie 1985).
     """
 
-    def pairs(n: np.ndarray) -> float:
+    def count_pairs(n: np.ndarray) -> float:
         return float((n * (n - 1) / 2).sum())
 
     same, rows, columns, every = (
-        pairs(counts),
-        pairs(counts.sum(axis=1)),
-        pairs(counts.sum(axis=0)),
-        pairs(counts.sum(keepdims=True)),
+        count_pairs(counts),
+        count_pairs(counts.sum(axis=1)),
+        count_pairs(counts.sum(axis=0)),
+        count_pairs(counts.sum(keepdims=True)),
     )
     expected, most = rows * columns / max(every, 1.0), (rows + columns) / 2
     return 1.0 if most == expected else (same - expected) / (most - expected)
 
 
-def matched(counts: np.ndarray) -> np.ndarray:
+def match_classes(counts: np.ndarray) -> np.ndarray:
     """(classes,) the class of the first classification that each of the second's is, one to one, so that most particles
     agree.
     """
@@ -51,9 +51,8 @@ class Consensus:
     """What n classifications of p particles say together.
 
     `ari` (n, n); `central`: the one that agrees best with the others, whose numbering the rest takes; `numbering` (n,
-    classes): its class that
-    each class is; `label` (p,): what more than half of them say, −1 where undecided; `votes` (p,): share of them for
-    the most frequent answer.
+    classes): its class that each class is; `label` (p,): what more than half of them say, −1 where undecided; `votes`
+    (p,): share of them for the most frequent answer.
     """
 
     ari: np.ndarray
@@ -69,7 +68,7 @@ def consensus(labels: Sequence[np.ndarray], classes: int) -> Consensus:
     tables = [[contingency(a, b, classes) for b in labels] for a in labels]
     ari = np.array([[adjusted_rand_index(counts) for counts in row] for row in tables])
     central = int(np.argmax(ari.sum(axis=1)))
-    numbering = np.stack([matched(tables[central][run]) for run in range(runs)])
+    numbering = np.stack([match_classes(tables[central][run]) for run in range(runs)])
     ballots = np.zeros((len(labels[0]), classes))
     for own, names in zip(labels, numbering):
         known = np.flatnonzero(own >= 0)

@@ -12,8 +12,8 @@ from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.eman2.class_averaging import Rounds
-from mpirefine.maths.eman2.similarity import Matching, Search
-from mpirefine.program.catalogue import build, build_optional, load, registry
+from mpirefine.maths.eman2.similarity import Comparison, Search
+from mpirefine.program.catalogue import build, build_optional, load
 from mpirefine.program.eman2 import presets
 from mpirefine.program.eman2.trial_calls import complaints
 from mpirefine.program.options import Options, flag_of
@@ -45,7 +45,9 @@ COMPONENTS = {
 REQUIRED = ("projector", "orientgen", "simcmp", "simalign", "classalign", "classcmp", "recon")
 
 
-def choose_components(resolved: Resolved, grid: Grid, ctf: CTFParams | None, typed: Options) -> tuple[Resolved, Choices]:
+def choose_components(
+    resolved: Resolved, grid: Grid, ctf: CTFParams | None, typed: Options
+) -> tuple[Resolved, Choices]:
     """On rank 0. The choices and components of scores by comparators and class averages, which some option asks for.
 
     `ctf` are the particles' parameters, `typed` the options before anything was chosen. InputError with every complaint.
@@ -86,9 +88,9 @@ class Built:
         assert component is not None, name
         return component
 
-    def components_of(self, kind: str) -> Matching:
+    def components_of(self, kind: str) -> Comparison:
         """How images are brought together: `kind` is sim for scores, class for class averages."""
-        return Matching(
+        return Comparison(
             self.required(f"{kind}cmp"),
             self.required(f"{kind}align"),
             self[f"{kind}aligncmp"] or build("cmps", presets.CCC),
@@ -110,11 +112,7 @@ def build_components(options: Options, grid: Grid, ctf: bool) -> Built:
         f"{flag_of(name)} none: this one is needed" for name in REQUIRED if name in built and built[name] is None
     ]
     orientgen = built.get("orientgen")
-    if (
-        options.breaksym
-        and orientgen is not None
-        and "breaksym" not in registry("orientgens").parameters(orientgen.name)
-    ):
+    if options.breaksym and orientgen is not None and "copies" not in orientgen.traits:
         problems.append(f"--breaksym: --orientgen {orientgen.name} gives no copies of views: use eman")
     problems += without_snr(built, ctf)
     if not problems:
@@ -206,13 +204,9 @@ def without_snr(built: Mapping[str, Component | None], ctf: bool) -> list[str]:
         if not ctf and any(one.parameters.get(key) for key in ("snrweight", "ctfweight"))
     ]
     averager, recon = known.get("classaverager"), known.get("recon")
-    if averager is not None and averager.name.startswith("ctf") and not ctf:
+    if averager is not None and "corrects_ctf" in averager.traits and not ctf:
         problems.append(f"--classaverager {averager.name}: the particles have no CTF: use mean")
-    if (
-        recon is not None
-        and (recon.name == "wiener_fourier" or recon.parameters.get("usessnr"))
-        and (averager is None or averager.name not in ("ctf.auto", "ctfw.auto"))
-    ):
+    if recon is not None and "needs_snr" in recon.traits and (averager is None or "gives_snr" not in averager.traits):
         problems.append(
             f"--recon {recon.name}: needs the SNR of class averages: use --classaverager ctf.auto or ctfw.auto"
         )

@@ -16,7 +16,7 @@ from mpirefine.data.poses import Orientations
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
-from mpirefine.maths.eman2.similarity import Matching
+from mpirefine.maths.eman2.similarity import Comparison
 from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.start.own_particles import read_own
 from mpirefine.steps.eman2.scores import FlippedParticles
@@ -37,9 +37,9 @@ def add_matching(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raligncmp", default=CCC, help="its comparator (default ccc)")
 
 
-def components_of(args: argparse.Namespace) -> Matching:
+def components_of(args: argparse.Namespace) -> Comparison:
     """The components of these options."""
-    return Matching(
+    return Comparison(
         build("cmps", args.cmp),
         build("aligners", args.align),
         build("cmps", args.aligncmp),

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import InputError, ParameterError
-from mpirefine.maths.eman2.comparators.pairs import About
+from mpirefine.maths.eman2.comparators.base import About
 from mpirefine.maths.eman2.processors.catalogue import apply
 from mpirefine.registry import Component
 from mpirefine.steps.eman2.scores import with_flat_snr

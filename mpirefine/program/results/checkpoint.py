@@ -10,7 +10,7 @@ import numpy as np
 
 from mpirefine.data.poses import Assignments, HardPoses, Orientations
 from mpirefine.errors import FormatError
-from mpirefine.maths.eman2.poses import as_stored, from_reference, to_reference
+from mpirefine.maths.eman2.poses import from_eman_columns, round_as_stored, to_eman_columns
 from mpirefine.program.results import wholeness
 from mpirefine.steps.shared.split_merge import Phase
 from mpirefine.steps.state import AnyState, Context, Noise, State
@@ -38,7 +38,7 @@ def write(writer: IterationWriter, state: AnyState, ctx: Context) -> AnyState:
         "map_headers": json.dumps([plain_header(header) for header in state.map_headers]),
     }
     writer.attrs(attributes)
-    return replace(state, candidates=as_stored(state.candidates))
+    return replace(state, candidates=round_as_stored(state.candidates))
 
 
 def rows_of(state: State, ctx: Context) -> dict[str, np.ndarray]:
@@ -49,7 +49,7 @@ def rows_of(state: State, ctx: Context) -> dict[str, np.ndarray]:
         "candidates/score": found.score,
         "candidates/class": found.reference,
         "candidates/evidence": found.evidence,
-        **to_reference(found),
+        **to_eman_columns(found),
         "assignments/weight": assignments.weight,
         "assignments/posterior": assignments.posterior,
         "assignments/model": assignments.model,
@@ -113,7 +113,7 @@ def read(run: RunFile, iteration: int, state: AnyState, ctx: Context) -> AnyStat
         half=rows["half"],
         trust=rows["trust"],
         grey=rows["grey"],
-        candidates=from_reference(
+        candidates=from_eman_columns(
             rows["candidates/class"], rows["candidates/score"], rows["candidates/evidence"], rows, ctx.models
         ),
         assignments=Assignments(*(rows[f"assignments/{name}"] for name in ("weight", "posterior", "model", "best"))),

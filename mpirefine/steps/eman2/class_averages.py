@@ -12,7 +12,7 @@ from mpirefine.data.partition import Block, Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.maths.eman2.class_averaging import ClassAverage, ClassMembers, Rounds, average_class
-from mpirefine.maths.eman2.comparators.pairs import About
+from mpirefine.maths.eman2.comparators.base import About
 from mpirefine.steps.eman2.scores import FlippedParticles
 from mpirefine.steps.eman2.views import Projections
 

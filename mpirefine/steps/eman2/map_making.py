@@ -13,7 +13,8 @@ from mpirefine.distribution.team import Team
 from mpirefine.maths.eman2.processors.catalogue import apply
 from mpirefine.maths.eman2.processors.normalize import edge_mean
 from mpirefine.maths.eman2.processors.spectrum import set_structure_factor
-from mpirefine.maths.eman2.reconstructors import Reconstructor
+from mpirefine.maths.eman2.reconstructors.agreement import measure_agreement
+from mpirefine.maths.eman2.reconstructors.reconstructor import Reconstructor
 from mpirefine.maths.fourier.filters import in_box
 from mpirefine.steps.eman2.choices import MapMaking
 
@@ -113,8 +114,8 @@ def judge(
     inside = weights[at] > 0
     norm, quality = np.ones(len(at)), np.zeros(len(at))
     for own, part in ((True, at[inside]), (False, at[~inside])):
-        found = made.agreement(
-            images[part], slices.rotation[part], weights[part], apix, leave_out=own, **extras(slices, part)
+        found = measure_agreement(
+            made, images[part], slices.rotation[part], weights[part], apix, leave_out=own, **extras(slices, part)
         )
         norm[inside == own], quality[inside == own] = found.norm, found.quality
     new_scale, keep = scale.copy(), np.zeros(len(scale), bool)

@@ -41,7 +41,7 @@ class Eman2:
         """The search, in words."""
         search = self.choices.search
         first = f"all projections by correlation first, the best {search.kept} by " if search.first else ""
-        return f"search: {first}{search.matching.align.name} and {search.matching.cmp.name}"
+        return f"search: {first}{search.comparison.align.name} and {search.comparison.cmp.name}"
 
     def first(self, state: Eman2State, ctx: Context) -> Eman2State:
         """Collective. Of the pilot only what it says of contrast and half-sets is used.

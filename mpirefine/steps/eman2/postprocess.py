@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.distribution import reduce
-from mpirefine.maths.eman2.processors.spectrum import wiener_by_fsc
+from mpirefine.maths.eman2.processors.fitted_filters import wiener_by_fsc
 from mpirefine.maths.fourier.fsc import resolution_at
 from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC, supported
 from mpirefine.maths.geometry.align_maps import onto

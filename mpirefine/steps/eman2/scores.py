@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
-from mpirefine.maths.eman2.comparators.pairs import About
+from mpirefine.maths.eman2.comparators.base import About
 from mpirefine.maths.eman2.ctf import curve, from_params, phase_flip
 from mpirefine.maths.eman2.similarity import ReferenceStack, Scores
 from mpirefine.steps.shared.particles import OwnParticles

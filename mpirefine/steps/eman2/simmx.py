@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.data.poses import Candidates
-from mpirefine.maths.eman2.poses import as_pose
+from mpirefine.maths.eman2.poses import from_eman
 from mpirefine.maths.eman2.similarity import ReferenceStack, Scores, Search
 from mpirefine.steps.eman2.scores import FlippedParticles, score_rows
 from mpirefine.steps.eman2.state import Eman2State
@@ -50,9 +50,12 @@ def keep_best(found: Candidates, row: int, scores: Scores, model: np.ndarray) ->
     best = np.argsort(scores.score, kind="stable")[: found.reference.shape[1]]
     best = best[np.isfinite(scores.score[best])]
     places = slice(0, len(best))
-    pose = scores.alignment.take(best)
-    angle, shift = as_pose(pose.alpha, pose.tx, pose.ty, pose.mirror)
+    poses = from_eman(scores.alignment.take(best))
     score = scores.score[best]
     found.reference[row, places], found.score[row, places], found.evidence[row, places] = best, score, -score
-    found.angle[row, places], found.shift[row, places], found.mirror[row, places] = angle, shift, pose.mirror
+    found.angle[row, places], found.shift[row, places], found.mirror[row, places] = (
+        poses.angle,
+        poses.shift,
+        poses.mirror,
+    )
     np.maximum.at(found.model_evidence[row], model, -scores.score)

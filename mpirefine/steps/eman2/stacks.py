@@ -11,8 +11,7 @@ import numpy as np
 from mpirefine.data.poses import Orientations
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
-from mpirefine.maths.eman2.poses import to_reference
-from mpirefine.maths.eman2.transforms import Alignment
+from mpirefine.maths.eman2.poses import Alignment, to_eman_columns
 from mpirefine.steps.eman2.class_averages import ClassResult
 from mpirefine.steps.eman2.map_making import MadeMap
 from mpirefine.steps.eman2.state import Eman2State
@@ -160,7 +159,7 @@ def matrix(state: Eman2State, ctx: Context) -> np.ndarray | None:
     scale.
     """
     found = state.candidates
-    pose = to_reference(found)
+    pose = to_eman_columns(found)
     columns = (
         found.reference,
         state.assignments.weight,

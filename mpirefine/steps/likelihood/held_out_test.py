@@ -16,7 +16,7 @@ from mpirefine.maths.likelihood.held_out_test import (
     bins,
     floored,
     pair_p_value,
-    power,
+    power_of_test,
     ring_sets,
     strata,
     supported,
@@ -96,7 +96,7 @@ def compare_pair(
     if p >= significance and team.from_root(have_both_halves, state, pair):
         double = evidence_of(1 + own[1].argmax(axis=1))
         rng = np.random.default_rng([ctx.settings.seed, *pair])
-        chance = team.from_root(power, double, single, stratum, significance, rng)
+        chance = team.from_root(power_of_test, double, single, stratum, significance, rng)
     return Difference(*pair, p, chance, len(views), int(sizes.min()))
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpirefine.data.partition import Block
+from mpirefine.data.poses import InPlanePoses
 from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform
 from mpirefine.maths.image.masks import soft_sphere
-from mpirefine.maths.likelihood.class_sums import ClassSums, Placing, to_projection, transfer_power_in_projection
+from mpirefine.maths.likelihood.class_sums import ClassSums, to_projection, transfer_power_in_projection
 from mpirefine.steps.likelihood.search.spectra import weighted
 from mpirefine.steps.state import Context, State, amplitude
 
@@ -63,7 +64,9 @@ class Turner:
             rows, again = np.unique(particle, return_inverse=True)
             images = weighted(self.ctx, self.state, rows, self.ctx.particles.images(rows), self.mask)
             samples = self.transform(images)[again]
-            placing = Placing(found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place])
+            placing = InPlanePoses(
+                found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place]
+            )
             samples = to_projection(samples, placing, self.polar, self.orders)
             strength = amplitude(self.state, self.ctx, particle)[:, None] ** 2
             power = (strength * self.precision[table.group[particle]]).astype(np.float32)[:, :, None]

@@ -9,13 +9,12 @@ Each image keeps the best few poses, apart from each other, between the points o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
 
-from mpirefine.maths.eman2.aligners.refine import downhill
-from mpirefine.maths.eman2.transforms import Alignment
+from mpirefine.maths.eman2.aligners.quadratic import downhill
+from mpirefine.maths.eman2.poses import Alignment
 from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform, angular_band, good_length
 from mpirefine.maths.likelihood.correlation import Correlator, particle_matrices, reference_matrices
 
@@ -57,33 +56,7 @@ def reduced(images_nyx: np.ndarray) -> np.ndarray:
     return fft.irfft2(spectra[:, kept, : small // 2 + 1] * rows * columns, s=(small, small)).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Poses:
-    """The best poses of n images, (n, m) arrays: what takes each image onto the reference, and the correlation
-    there.
-    """
-
-    alpha: np.ndarray
-    tx: np.ndarray
-    ty: np.ndarray
-    mirror: np.ndarray
-    value: np.ndarray
-
-    @classmethod
-    def joined(cls, parts: list[Poses]) -> Poses:
-        """One after the other."""
-        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
-
-    def take(self, rows) -> Poses:
-        """The given images (slice, indices or mask)."""
-        return Poses(*(getattr(self, f.name)[rows] for f in fields(self)))
-
-    def flat(self) -> Alignment:
-        """All of them, the poses of an image one after the other."""
-        return Alignment.of(self.alpha.ravel(), self.tx.ravel(), self.ty.ravel(), self.mirror.ravel())
-
-
-class Search:
+class PoseSearch:
     """Poses within `maxshift` pixels on either axis; `flip`: mirrored ones too."""
 
     def __init__(self, nx: int, maxshift: float, flip: bool):
@@ -120,10 +93,10 @@ class Search:
             reference_matrices(self._samples(np.asarray(images_nyx[part])), out[part])
         return out
 
-    def __call__(self, images_nyx: np.ndarray, reference_yx: np.ndarray) -> Poses:
+    def __call__(self, images_nyx: np.ndarray, reference_yx: np.ndarray) -> Alignment:
         """The best poses of images on one reference."""
         matrices, images = self.expanded(np.asarray(reference_yx)), self.prepared(images_nyx)
-        return Poses.joined([self._best(block) for block in self._blocks(matrices, images)])
+        return Alignment.concatenate([self._best(block) for block in self._blocks(matrices, images)])
 
     def highest(self, prepared: np.ndarray, reference_yx: np.ndarray) -> np.ndarray:
         """(n,) the highest correlation over all poses of prepared images on one reference, on the grid."""
@@ -136,7 +109,7 @@ class Search:
         for start in range(0, len(images), IMAGES_AT_ONCE):
             yield self._correlator.correlate(matrices, images[start : start + IMAGES_AT_ONCE])
 
-    def _best(self, block: np.ndarray) -> Poses:
+    def _best(self, block: np.ndarray) -> Alignment:
         """Of correlations (T, r, s, 2): the best shift of each hand with its two best angles, and the best other shift
         with its best angle.
         """
@@ -160,7 +133,8 @@ class Search:
         poses = self._between(block, np.repeat(image, 3), angles.ravel(), shift.ravel(), np.repeat(hand, 3))
         columns = [column.reshape(count * hands, -1) for column in poses]
         order = np.argsort(-columns[-1], axis=1, kind="stable")[:, : KEPT[self.flip]]
-        return Poses(*(np.take_along_axis(column, order, axis=1).reshape(count, -1) for column in columns))
+        alpha, tx, ty, mirror = (np.take_along_axis(c, order, axis=1).reshape(count, -1) for c in columns[:-1])
+        return Alignment(alpha, tx, ty, mirror, np.ones(alpha.shape))
 
     def _profile(self, block: np.ndarray, image: np.ndarray, shift: np.ndarray, hand: np.ndarray) -> np.ndarray:
         """(rows, T) correlations over all angles."""

@@ -1,168 +1,91 @@
-"""Poses of many pairs of images scored by a comparator, and improved by it."""
+"""EMAN2's aligners that improve given poses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-
 import numpy as np
 
-from mpirefine.maths.eman2.comparators.pairs import About, stack
-from mpirefine.maths.eman2.transforms import Alignment, Mover
+from mpirefine.maths.eman2.aligners.base import ALIGNERS, limit_shift, with_angles_wrapped
+from mpirefine.maths.eman2.aligners.quadratic import Comparator, PoseScorer, improve, in_parts
+from mpirefine.maths.eman2.comparators.base import About, stack
+from mpirefine.maths.eman2.poses import Alignment
 
-Comparator = Callable[[np.ndarray, np.ndarray, About], np.ndarray]
-PAIRS_AT_ONCE, POSES_AT_ONCE = 64, 32  # what is looked up, and what is computed, at a time: both stay in the cache
-SHRINK, LARGEST_MOVE = 0.3, 1.5  # of the steps from round to round; in steps
-LEAST_BEND = 0.05  # of the largest curvature: what is taken for flat
-
-
-class Scorer:
-    """A comparator of images moved (and then multiplied by `mask`) with references, one for all or one each, like
-    EMAN2's aligners: the moved
-    image comes first."""
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        reference: np.ndarray,
-        comparator: Comparator,
-        about: About,
-        mask: np.ndarray | None = None,
-    ):
-        self._mover, self._references = Mover(images), stack(np.asarray(reference))
-        self._comparator, self._about, self._mask = comparator, about, mask
-
-    def __call__(self, poses: Alignment, which: np.ndarray) -> np.ndarray:
-        """(m,) values of poses for the pairs `which`."""
-        out = np.empty(len(poses))
-        for start in range(0, len(poses), POSES_AT_ONCE):
-            part = slice(start, start + POSES_AT_ONCE)
-            rows = which[part]
-            images = self._mover(poses.take(part), rows)
-            if self._mask is not None:
-                images *= self._mask
-            references = self._references if len(self._references) == 1 else self._references[rows]
-            out[part] = self._comparator(images, references, self._about.take(rows))
-        return np.where(np.isnan(out), np.inf, out)
+STEPS_PER_ROUND = 7  # EMAN2's simplex steps that cost what a round of `improve` costs
 
 
-def in_parts(
-    images: np.ndarray, reference: np.ndarray, about: About
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray, About]]:
-    """Slices of at most PAIRS_AT_ONCE pairs, with the images, references and knowledge that belong to them."""
-    references = stack(np.asarray(reference))
-    for start in range(0, len(images), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
-        yield part, images[part], references if len(references) == 1 else references[part], about.take(part)
-
-
-class Poses:
-    """Poses of n pairs as rows of numbers: x, y, angle and, where it is searched, scale; shifts are kept within
-    limits.
-    """
-
-    def __init__(self, start: Alignment, limit: np.ndarray, with_scale: bool):
-        self._start, self._limit = start, limit
-        columns = (start.tx, start.ty, start.alpha, start.scale)[: 4 if with_scale else 3]
-        self.rows = np.stack(columns, axis=1)
-
-    def bounded(self, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """Rows within the limits: shifts of the pair, scale from 0.7 to 1.3."""
-        rows = rows.copy()
-        rows[:, :2] = np.clip(rows[:, :2], -self._limit[which, None], self._limit[which, None])
-        rows[:, 3:] = np.clip(rows[:, 3:], 0.7, 1.3)
-        return rows
-
-    def alignment(self, rows: np.ndarray, which: np.ndarray) -> Alignment:
-        """As transforms; what is not searched is that of the start."""
-        whole = self._start.take(which)
-        return replace(
-            whole,
-            tx=rows[:, 0],
-            ty=rows[:, 1],
-            alpha=rows[:, 2],
-            **({"scale": rows[:, 3]} if rows.shape[1] > 3 else {}),
-        )
-
-
-def improved(
-    scorer: Scorer, start: Alignment, limit: np.ndarray, steps: tuple[float, ...], precision: float, rounds: int
+@ALIGNERS.register("refine", shifts=True)
+def refine(
+    image: np.ndarray,
+    reference: np.ndarray,
+    comparator: Comparator,
+    about: About,
+    start: Alignment | None = None,
+    *,
+    stepx: float = 1.0,
+    stepy: float = 1.0,
+    stepaz: float = 5.0,
+    stepscale: float = 0.0,
+    precision: float = 0.04,
+    maxiter: int = 28,
+    maxshift: int = -1,
+    mode: int = 0,
+    mask: np.ndarray | None = None,
+    snr: np.ndarray | None = None,
+    verbose: int = 0,
 ) -> Alignment:
-    """Poses of all pairs with a value not worse than that of `start`.
+    """Better shift and angle, from a start.
 
-    Every round puts a quadratic surface through points one step apart on all axes (the first round on their diagonals
-    too; its mixed terms are
-    kept), goes to its minimum if that is better than the best of the points, and takes smaller steps. A pair is done
-    when its steps and its last
-    move are below `precision` (pixels, degrees).
+    EMAN2's refine: the comparator of the moved image (times `mask`) with the reference, minimised over shift, angle
+    and, if `stepscale` is not 0, scale (0.7 to 1.3), from `start` (default: no change), mirrored as there. First steps
+    are `stepx`, `stepy` (pixels), `stepaz` (degrees) and `stepscale`; it ends when steps and moves are below
+    `precision` (pixels, degrees) or after `maxiter` / 7 rounds of quadratic models, each about 7 of EMAN2's simplex
+    steps. Shifts stay within `maxshift` pixels on either axis (0 or less: n/4), or that of the start. Never worse than
+    the start. `mode`, `snr` and `verbose` change nothing: EMAN2's fast dot product (mode 2) ends far from the best
+    pose.
     """
-    poses = Poses(start, limit, len(steps) > 3)
-    every, step, d = np.arange(len(start)), np.array(steps, np.float64), len(steps)
-    centre = poses.bounded(poses.rows, every)
-    value = scorer(poses.alignment(centre, every), every)
-    size, mixed, todo = np.ones(len(start)), np.zeros((len(start), d, d)), every
-    for number in range(rounds):
-        if not len(todo):
-            break
-        offsets = survey(d, number == 0)
-        scale = (size[todo, None] * step)[:, None]
-        rows, values = tried(scorer, poses, centre[todo, None] + offsets * scale, todo)
-        slope, bend = surface(values, value[todo], mixed[todo] * size[todo, None, None] ** 2)
-        mixed[todo] = bend / size[todo, None, None] ** 2
-        move = downhill(slope, bend)
-        goal, there = tried(scorer, poses, centre[todo, None] + move[:, None] * scale, todo)
-        rows = np.concatenate([centre[todo, None], rows, goal], axis=1)
-        values = np.concatenate([value[todo, None], values, there], axis=1)
-        best = values.argmin(axis=1)
-        moved = np.abs(rows[every[: len(todo)], best] - centre[todo]).max(axis=1)
-        # far from the minimum the steps stay as they are
-        far = (best == values.shape[1] - 1) & (np.abs(move).max(axis=1) >= LARGEST_MOVE)
-        centre[todo], value[todo] = rows[every[: len(todo)], best], values[every[: len(todo)], best]
-        size[todo] *= np.where(far, 1, SHRINK)
-        todo = todo[(size[todo] * step.max() > precision) | (moved > precision)]
-    return poses.alignment(centre, every)
+    images, out = stack(np.asarray(image)), []
+    steps = (stepx, stepy, stepaz, stepscale)[: 4 if stepscale else 3]
+    rounds, reach = -(-maxiter // STEPS_PER_ROUND), limit_shift(maxshift, images.shape[-1] // 4, images.shape[-1])
+    beginning = Alignment.of(np.zeros(len(images))) if start is None else start
+    for part, some, references, known in in_parts(images, reference, about):
+        first, scorer = beginning.take(part), PoseScorer(some, references, comparator, known, mask)
+        limit = np.maximum(reach, np.maximum(np.abs(first.tx), np.abs(first.ty)))
+        out.append(improve(scorer, first, limit, steps, precision, rounds))
+    return with_angles_wrapped(Alignment.concatenate(out))
 
 
-def survey(d: int, diagonals: bool) -> np.ndarray:
-    """Points (m, d) round a centre, in steps: +1 on each axis, −1 on each axis, and +1 on pairs of axes."""
-    unit = np.eye(d)
-    first, second = np.triu_indices(d, 1)
-    return np.concatenate([unit, -unit, *([unit[first] + unit[second]] if diagonals else [])])
+@ALIGNERS.register("refinecg", shifts=True)
+def refinecg(
+    image: np.ndarray,
+    reference: np.ndarray,
+    comparator: Comparator,
+    about: About,
+    start: Alignment | None = None,
+    *,
+    step: float = 0.1,
+    stepscale: float = 0.0,
+    precision: float = 0.02,
+    maxiter: int = 12,
+    maxshift: int = -1,
+    mode: int = 0,
+    mask: np.ndarray | None = None,
+    snr: np.ndarray | None = None,
+    verbose: int = 0,
+) -> Alignment:
+    """Better shift and angle, from a start, as refine.
 
-
-def tried(scorer: Scorer, poses: Poses, points: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, m, d) within the limits, and their values (n, m); those of a pair follow each other, so that its image
-    stays in the cache.
+    EMAN2's refinecg, which follows slopes taken over `step`; here it is refine with its default first steps, with
+    `stepscale`, `precision` (pixels, degrees), `maxshift` (pixels) and `mask` as given, and at most `maxiter` rounds.
+    `step`, `mode`, `snr` and `verbose` change nothing.
     """
-    count, each, d = points.shape
-    repeated = np.repeat(which, each)
-    rows = poses.bounded(points.reshape(-1, d), repeated)
-    return rows.reshape(points.shape), scorer(poses.alignment(rows, repeated), repeated).reshape(count, each)
-
-
-def surface(values: np.ndarray, here: np.ndarray, mixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (n, d) and curvatures (n, d, d) in steps, from the values at `survey`'s points; without diagonals the
-    mixed terms are `mixed`.
-    """
-    d = mixed.shape[1]
-    ahead, behind, both = values[:, :d], values[:, d : 2 * d], values[:, 2 * d :]
-    bend = mixed.copy()
-    first, second = np.triu_indices(d, 1)
-    if both.shape[1]:
-        bend[:, first, second] = bend[:, second, first] = both - ahead[:, first] - ahead[:, second] + here[:, None]
-    axis = np.arange(d)
-    bend[:, axis, axis] = ahead - 2 * here[:, None] + behind
-    return (ahead - behind) / 2, bend
-
-
-def downhill(slope: np.ndarray, bend: np.ndarray) -> np.ndarray:
-    """(n, d) steps to the minimum of quadratic surfaces, at most LARGEST_MOVE; curvatures count as positive and not too
-    small.
-    """
-    usable = np.isfinite(bend).all(axis=(1, 2)) & np.isfinite(slope).all(axis=1)
-    values, axes = np.linalg.eigh(np.where(usable[:, None, None], bend, np.eye(bend.shape[1])))
-    values = np.abs(values)
-    values = np.maximum(values, np.maximum(LEAST_BEND * values.max(axis=1, keepdims=True), np.finfo(float).tiny))
-    along = np.einsum("nij,ni->nj", axes, np.where(usable[:, None], slope, 0)) / values
-    move = -np.einsum("nij,nj->ni", axes, along)
-    return move / np.maximum(1, np.abs(move).max(axis=1, keepdims=True) / LARGEST_MOVE)
+    return refine(
+        image,
+        reference,
+        comparator,
+        about,
+        start,
+        stepscale=stepscale,
+        precision=precision,
+        maxiter=STEPS_PER_ROUND * maxiter,
+        maxshift=maxshift,
+        mask=mask,
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.masks import auto2d, auto3d, gaussian
+from mpirefine.maths.eman2.processors.automask import auto2d, auto3d
+from mpirefine.maths.eman2.processors.base import PROCESSORS, mean_and_sigma, offsets, single
+from mpirefine.maths.eman2.processors.masks import gaussian
 from mpirefine.maths.eman2.processors.normalize import by_circle_mean
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, mean_and_sigma, offsets, single
 from mpirefine.maths.eman2.processors.threshold import below_to_zero, binary
-from mpirefine.maths.eman2.processors.transform import moved, shifted
+from mpirefine.maths.eman2.processors.transform import shift_pixels, transform_image
 from mpirefine.maths.fourier.filters import filtered, gauss
 
 LEAST_BOX = 12  # of xform.center, which looks at rings 6 pixels from the border
@@ -28,7 +29,7 @@ def centre_of_mass(image: np.ndarray, threshold: float) -> np.ndarray | None:
 def towards_centre(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Shifted back by so many whole pixels, x, y, z order; unchanged when that leaves the box."""
     far = np.abs(pixels) >= np.array(image.shape[::-1]) - 1
-    return single(image) if far.any() else shifted(image, [-int(p) for p in pixels])
+    return single(image) if far.any() else shift_pixels(image, [-int(p) for p in pixels])
 
 
 @PROCESSORS.register("xform.centerofmass")
@@ -38,14 +39,17 @@ def center_of_mass(
     """The centre of mass comes to pixel n // 2.
 
     EMAN2's xform.centerofmass: Σ v x / Σ v over the pixels with v ≥ `threshold` (above the maximum: mean + sigma
-    instead). By whole pixels, or,
-    when `int_shift_only` is off, by linear interpolation; what enters is 0.
+    instead). By whole pixels, or, when `int_shift_only` is off, by linear interpolation; what enters is 0.
     """
     mean, sigma = mean_and_sigma(image)
     place = centre_of_mass(image, threshold if threshold <= image.max() else mean + sigma) if sigma else None
     if place is None:
         return single(image)
-    return towards_centre(image, np.floor(place + 0.5)) if int_shift_only else moved(image, np.eye(image.ndim), -place)
+    return (
+        towards_centre(image, np.floor(place + 0.5))
+        if int_shift_only
+        else transform_image(image, np.eye(image.ndim), -place)
+    )
 
 
 @PROCESSORS.register("xform.centeracf")
@@ -62,7 +66,7 @@ def center_by_self_convolution(image: np.ndarray, pixel: float) -> np.ndarray:
     reach = [min(n // 4, n // 2 - 1) for n in image.shape]
     near = peaks[np.ix_(*[(np.arange(-r, r + 1) + 2 * (n // 2)) % n for r, n in zip(reach, image.shape)])]
     peak = np.array(np.unravel_index(near.argmax(), near.shape)) - reach
-    return shifted(image, [int(np.floor(-p / 2 + 0.5)) for p in peak[::-1]])
+    return shift_pixels(image, [int(np.floor(-p / 2 + 0.5)) for p in peak[::-1]])
 
 
 @PROCESSORS.register("xform.center")
@@ -70,8 +74,7 @@ def center(image: np.ndarray, pixel: float) -> np.ndarray:
     """The bulk of the object comes to pixel n // 2.
 
     EMAN2's xform.center: the image without slow waves, masked, squared and smoothed; the brightest tenth of the box;
-    what of it is connected
-    with the middle or with its peaks; its centre of mass, as whole pixels.
+    what of it is connected with the middle or with its peaks; its centre of mass, as whole pixels.
     """
     if min(image.shape) < LEAST_BOX:
         raise ParameterError(f"xform.center: the box {image.shape} must have {LEAST_BOX} pixels or more")

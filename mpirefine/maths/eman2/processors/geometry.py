@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, only, single
+from mpirefine.maths.eman2.processors.base import PROCESSORS, only, single
 
 AXES = "xyz"
 
@@ -35,8 +35,7 @@ def mean_shrink(image: np.ndarray, pixel: float, *, n: float) -> tuple[np.ndarra
     """Smaller by a whole number (or 1.5): the mean of each block of pixels.
 
     EMAN2's math.meanshrink: the mean of `n` pixels along each axis; rows that fill no block are dropped. `n` = 1.5 is
-    for images: pixels count
-    1 and ½ in turn along each axis, and the new box is even.
+    for images: pixels count 1 and ½ in turn along each axis, and the new box is even.
     """
     if n == 1.5:
         return one_and_a_half(image), pixel * 1.5
@@ -77,8 +76,8 @@ def fft_resample(image: np.ndarray, pixel: float, *, n: float) -> tuple[np.ndarr
     """Another sampling of the same Fourier components.
 
     EMAN2's math.fft.resample: the transform is cut, or padded with zeros, to boxes of round(nx / `n`) pixels and
-    transformed back without scaling, so
-    that values grow by n^dimensions. The pixel size is multiplied by nx / round(nx / n).
+    transformed back without scaling, so that values grow by n^dimensions. The pixel size is multiplied by nx / round(nx
+    / n).
     """
     from scipy import fft
 

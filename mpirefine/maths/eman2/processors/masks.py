@@ -1,17 +1,16 @@
-"""Processors that mask: EMAN2's mask.*."""
+"""Masks of a given shape: EMAN2's mask.sharp, .soft, .gaussian, .ringmean and those of the border."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, mean_and_sigma, offsets, only, single, square_distance
-from mpirefine.maths.image import masks as shapes
+from mpirefine.maths.eman2.processors.base import PROCESSORS, offsets, only, single, square_distance
 
 
 def radii(image: np.ndarray, inner_radius: float | None, outer_radius: float | None) -> tuple[float, float]:
-    """Inner and outer radius in pixels: −1 and infinity when not given; a negative outer one counts from nx // 2 +
-    1.
+    """Inner and outer radius in pixels: −1 and infinity when not given; a negative outer one counts from nx //
+    2 + 1.
     """
     outer = (
         np.inf
@@ -38,8 +37,7 @@ def sharp(
     """A disc or ball, or a shell of it, with a sharp edge.
 
     EMAN2's mask.sharp: x where `inner_radius` ≤ r < `outer_radius`, else `value`; r in pixels from n // 2 + (`dx`,
-    `dy`, `dz`). A negative
-    outer radius counts from nx // 2 + 1; without one there is no outer edge.
+    `dy`, `dz`). A negative outer radius counts from nx // 2 + 1; without one there is no outer edge.
     """
     inner, outer = radii(image, inner_radius, outer_radius)
     r2 = square_distance(image.shape, (dx, dy, dz))
@@ -62,9 +60,8 @@ def soft(
     """A disc or ball, or a shell of it, with a Gaussian edge.
 
     EMAN2's mask.soft: x where `inner_radius` ≤ r ≤ `outer_radius`; outside value + (x − value) exp(−(d/w)²), d pixels
-    beyond the radius,
-    w = `width`, `value` what it falls to. r in pixels from n // 2 + (`dx`, `dy`, `dz`); a negative outer radius counts
-    from nx // 2 + 1.
+    beyond the radius, w = `width`, `value` what it falls to. r in pixels from n // 2 + (`dx`, `dy`, `dz`); a negative
+    outer radius counts from nx // 2 + 1.
     """
     inner, outer = radii(image, inner_radius, outer_radius)
     r = np.sqrt(square_distance(image.shape, (dx, dy, dz)))
@@ -87,8 +84,7 @@ def gaussian(
     """A Gaussian.
 
     EMAN2's mask.gaussian: x · exp(−((r − i)/o)^e) beyond `inner_radius` i (0: from the centre), o = `outer_radius` the
-    distance to 1/e, e =
-    `exponent`; r in pixels from n // 2 + (`dx`, `dy`, `dz`).
+    distance to 1/e, e = `exponent`; r in pixels from n // 2 + (`dx`, `dy`, `dz`).
     """
     inner, outer = radii(image, inner_radius, outer_radius)
     r = np.sqrt(square_distance(image.shape, (dx, dy, dz)))
@@ -108,8 +104,7 @@ def gaussian_nonuniform(
     """An ellipse or ellipsoid with a Gaussian edge.
 
     EMAN2's mask.gaussian.nonuniform: x · exp(−((ρ − 1)/w)²) where ρ > 1, ρ² = (x/`radius_x`)² + (y/`radius_y`)² +
-    (z/`radius_z`)² from n // 2 in
-    pixels, w = `gauss_width`.
+    (z/`radius_z`)² from n // 2 in pixels, w = `gauss_width`.
     """
     axes = offsets(image.shape)
     rho = np.sqrt(sum((a / r) ** 2 for a, r in zip(axes, (radius_x, radius_y, radius_z)[: image.ndim][::-1])))
@@ -131,8 +126,7 @@ def ring_mean(
     """A disc or ball, with the mean of its rim around it.
 
     EMAN2's mask.ringmean: mask.sharp (`inner_radius`, `outer_radius`, `dx`, `dy`, `dz`) whose value outside is the mean
-    of the pixels with
-    outer_radius − w < r ≤ outer_radius + w, w = `ring_width`.
+    of the pixels with outer_radius − w < r ≤ outer_radius + w, w = `ring_width`.
     """
     _, outer = radii(image, inner_radius, outer_radius)
     r = np.sqrt(square_distance(image.shape, (dx, dy, dz)))
@@ -197,141 +191,3 @@ def zero_edge_3d(
     """
     only(3, image, "mask.zeroedge3d")
     return zero_edge(image, [(x0, x1), (y0, y1), (z0, z1)])
-
-
-@PROCESSORS.register("mask.onlypeaks")
-def only_peaks(image: np.ndarray, pixel: float, *, npeaks: int = 0) -> np.ndarray:
-    """Local maxima, zero elsewhere.
-
-    EMAN2's mask.onlypeaks: a pixel becomes 0 if more than `npeaks` (0 is 1) pixels of its neighbourhood, 3 a side,
-    itself included, are not
-    lower. The outermost pixels are kept.
-    """
-    lower = np.zeros(image.shape, int)
-    for step in np.ndindex((3,) * image.ndim):
-        lower += np.roll(image, [s - 1 for s in step], range(image.ndim)) >= image
-    return single(np.where(shapes.interior(image.shape) & (lower > (npeaks or 1)), 0, image))
-
-
-@PROCESSORS.register("mask.addshells")
-def add_shells(image: np.ndarray, pixel: float, *, nshells: int = 1) -> np.ndarray:
-    """A mask grown by shells.
-
-    EMAN2's mask.addshells: 1 where the image is not 0 and in `nshells` shells of neighbours over faces; the outermost
-    pixels are not entered.
-    """
-    return single(shapes.grown(image != 0, nshells))
-
-
-@PROCESSORS.register("mask.addshells.gauss")
-def add_shells_gauss(image: np.ndarray, pixel: float, *, val1: int = 0, val2: int = 0) -> np.ndarray:
-    """A mask grown by shells with a Gaussian edge.
-
-    EMAN2's mask.addshells.gauss: 1 where the image is not 0 and in `val1` shells of neighbours over faces; then `val2`
-    shells more, shell i from 0
-    exp(−(2i/val2)²). The outermost pixels are not entered.
-    """
-    mask = shapes.grown(image != 0, val1)
-    out = mask.astype(np.float32)
-    for i in range(val2):
-        wider = shapes.grown(mask, 1)
-        out[wider & ~mask] = np.exp(-((2 * i / val2) ** 2))
-        mask = wider
-    return out
-
-
-def level(image: np.ndarray, threshold: float | None, sigma: float | None) -> float:
-    """The threshold of a flood: as given, or mean + sigma standard deviations, which goes before it."""
-    if sigma is None:
-        return 0.0 if threshold is None else float(np.float32(threshold))
-    mean, deviation = mean_and_sigma(image)
-    return mean + sigma * deviation
-
-
-def masked(image: np.ndarray, mask: np.ndarray, return_mask: bool) -> np.ndarray:
-    """The mask, or the image under it."""
-    return single(mask if return_mask else image * mask)
-
-
-@PROCESSORS.register("mask.auto3d")
-def auto3d(
-    image: np.ndarray,
-    pixel: float,
-    *,
-    threshold: float | None = None,
-    sigma: float | None = None,
-    radius: int = 0,
-    nmaxseed: int = 0,
-    nshells: int = 0,
-    nshellsgauss: int = 0,
-    return_mask: bool = False,
-    verbose: int = 0,
-) -> np.ndarray:
-    """What is connected above a level in a map, with a soft edge.
-
-    EMAN2's mask.auto3d: from the voxels at or above `threshold` (or mean + `sigma` standard deviations) within `radius`
-    voxels of the centre and
-    the `nmaxseed` highest ones a flood goes over faces through what is above it; `nshells` + `nshellsgauss` / 2 shells
-    are added; a Gaussian
-    low-pass with 1/e at 1 / nshellsgauss per voxel follows, and a cut below 0.002. `return_mask`: the mask itself.
-    `verbose` says nothing here.
-    """
-    only(3, image, "mask.auto3d")
-    mask = shapes.auto3d(image, level(image, threshold, sigma), radius, nshells, nshellsgauss, nmaxseed)
-    return masked(image, mask, return_mask)
-
-
-@PROCESSORS.register("mask.auto3d.thresh")
-def auto3d_thresh(
-    image: np.ndarray,
-    pixel: float,
-    *,
-    threshold1: float,
-    threshold2: float,
-    nshells: int = 0,
-    nshellsgauss: int = 0,
-    return_mask: bool = False,
-    verbose: int = 0,
-) -> np.ndarray:
-    """What is connected above a low level with something above a high one.
-
-    EMAN2's mask.auto3d.thresh: mask.auto3d (`nshells`, `nshellsgauss`, `return_mask`) whose seeds are all voxels at or
-    above `threshold1` and whose
-    flood goes through what is above `threshold2`. `verbose` says nothing here.
-    """
-    only(3, image, "mask.auto3d.thresh")
-    mask = shapes.softened(
-        shapes.flood(image, image >= np.float32(threshold1), float(np.float32(threshold2))), nshells, nshellsgauss
-    )
-    return masked(image, mask, return_mask)
-
-
-@PROCESSORS.register("mask.auto2d")
-def auto2d(
-    image: np.ndarray,
-    pixel: float,
-    *,
-    threshold: float | None = None,
-    sigma: float | None = None,
-    radius: int = 0,
-    nmaxseed: int = 0,
-    nshells: int = 0,
-    nshellsgauss: int = 0,
-    return_mask: bool = False,
-    verbose: int = 0,
-) -> np.ndarray:
-    """What is connected above a level in an image, with a soft edge.
-
-    EMAN2's mask.auto2d: from the pixels at or above `threshold` (or mean + `sigma` standard deviations) within `radius`
-    pixels of the centre and
-    the `nmaxseed` highest local maxima a flood goes over edges through what is above it; mask.addshells.gauss with
-    `nshells` and `nshellsgauss`
-    follows. `return_mask`: the mask itself. `verbose` says nothing here.
-    """
-    only(2, image, "mask.auto2d")
-    edge = level(image, threshold, sigma)
-    peaks = shapes.highest(only_peaks(image, pixel), nmaxseed)
-    peaks[0], peaks[:, 0] = False, False
-    seeds = (image >= edge) & shapes.ball(image.shape, radius) | peaks
-    mask = add_shells_gauss(shapes.flood(image, seeds, edge), pixel, val1=nshells, val2=nshellsgauss)
-    return masked(image, mask, return_mask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, mean_and_sigma, offsets, only, single, square_distance
+from mpirefine.maths.eman2.processors.base import PROCESSORS, mean_and_sigma, offsets, only, single, square_distance
 from mpirefine.maths.image.grey_scale import mass_level
 
 
@@ -48,8 +48,7 @@ def by_circle_mean(image: np.ndarray, pixel: float, *, radius: float | None = No
     """Mean of a ring 0, standard deviation 1.
 
     EMAN2's normalize.circlemean: (x − mean over `radius` ≤ r < radius + `width`) / sigma, in pixels from pixel n // 2;
-    the default radius is
-    ny / 2 − 2, a negative one counts from ny / 2.
+    the default radius is ny / 2 − 2, a negative one counts from ny / 2.
     """
     half = image.shape[-2] // 2
     inner = image.shape[-2] / 2 - 2 if radius is None else half + radius if radius < 0 else radius
@@ -74,8 +73,7 @@ def by_mask(image: np.ndarray, pixel: float, *, mask: np.ndarray, no_sigma: bool
     """Mean under a mask 0.
 
     EMAN2's normalize.mask: x − mean of the pixels where `mask` (an image or map) is above 0.5. Against its name
-    `no_sigma` divides by their standard
-    deviation as well.
+    `no_sigma` divides by their standard deviation as well.
     """
     if mask.shape != image.shape or not (mask > 0.5).any():
         raise ParameterError(
@@ -108,8 +106,7 @@ def max_min(image: np.ndarray, pixel: float) -> np.ndarray:
     """The highest value 1.
 
     EMAN2's normalize.maxmin: (x − (max − min) / 2) / ((max + min) / 2). Difference and sum are exchanged there: the
-    least value is −1 only where
-    it was 0.
+    least value is −1 only where it was 0.
     """
     low, high = float(image.min()), float(image.max())
     return scaled(image, (high - low) / 2, (high + low) / 2)
@@ -168,10 +165,8 @@ def to_image(
     """On the grey scale of another image.
 
     EMAN2's normalize.toimage: a·x + b of the least-squares fit of `to`, pixel by pixel; with `fourieramp` a·x of the
-    fit of its Fourier amplitudes.
-    Left out are values that are 0 in either (`ignore_zero`), where `to` is outside `low_threshold` .. `high_threshold`,
-    and within `ignore_lowsig`
-    standard deviations of the mean of either.
+    fit of its Fourier amplitudes. Left out are values that are 0 in either (`ignore_zero`), where `to` is outside
+    `low_threshold` .. `high_threshold`, and within `ignore_lowsig` standard deviations of the mean of either.
     """
     if to.shape != image.shape:
         raise ParameterError(f"normalize.toimage: shapes {image.shape} and {to.shape} differ")
@@ -202,9 +197,8 @@ def by_mass(
     """A map whose voxels above a level weigh what was asked for.
 
     EMAN2's normalize.bymass: x · `thr` / t, where the voxels at or above t weigh `mass` kDa at 0.81 Da/Å³ (1.35 g/ml).
-    `thr` is the level after,
-    by default mean + sigma; `apix` (Å) stands for the pixel size. Unchanged where t is not positive. `verbose` says
-    nothing here.
+    `thr` is the level after, by default mean + sigma; `apix` (Å) stands for the pixel size. Unchanged where t is not
+    positive. `verbose` says nothing here.
     """
     size = apix or pixel
     if mass <= 0 or size <= 0:

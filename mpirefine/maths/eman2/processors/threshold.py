@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, mean_and_sigma, single
+from mpirefine.maths.eman2.processors.base import PROCESSORS, mean_and_sigma, single
 
 
 @PROCESSORS.register("threshold.belowtozero")
@@ -109,8 +109,7 @@ def clamp_nsigma(
     """No value far from the mean.
 
     EMAN2's threshold.clampminmax.nsigma: threshold.clampminmax at mean ± `nsigma` standard deviations; values outside
-    become these limits,
-    or the mean (`tomean`), or zero (`tozero`).
+    become these limits, or the mean (`tomean`), or zero (`tozero`).
     """
     mean, sigma = mean_and_sigma(image)
     return clamp(image, pixel, minval=mean - nsigma * sigma, maxval=mean + nsigma * sigma, tomean=tomean, tozero=tozero)

@@ -8,36 +8,32 @@ import numpy as np
 
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.registry import PROCESSORS, Processed, only, single
+from mpirefine.maths.eman2.processors.base import PROCESSORS, Processed, only, single
 from mpirefine.maths.geometry.symmetry import elements, parse
+from mpirefine.maths.image.interpolation import Trilinear
 
 POSITIONS = 1 << 20  # computed at a time
 
 
-def transformed(image: np.ndarray, inverse: np.ndarray, source: np.ndarray) -> np.ndarray:
+def interpolate_image(image: np.ndarray, inverse: np.ndarray, source: np.ndarray) -> np.ndarray:
     """out(n // 2 + x) = in(source + inverse · x), linear; `inverse` (d, d) and `source` (d,) in x, y, z order; float32.
 
     EMAN2's rule at the border: a position counts where 0 ≤ X < n on every axis, and neighbours beyond the last pixel
-    are the last pixel. Positions
-    are float32, z, y and x added in this order with one rounding each: whether an exact quarter turn keeps a line of
-    the border depends on it.
+    are the last pixel. Positions are float32, z, y and x added in this order with one rounding each: whether an exact
+    quarter turn keeps a line of the border depends on it.
     """
-    from scipy.ndimage import map_coordinates
-
     steps = [np.arange(n, dtype=np.float64) - n // 2 for n in image.shape]
-    values = image.astype(np.float32)
-    out = np.empty(image.shape, np.float32)
+    values, out = Trilinear(image), np.empty(image.shape, np.float32)
     for part in slabs(image.shape):
         axes = np.meshgrid(steps[0][part], *steps[1:], indexing="ij", sparse=True)
-        places = []
-        for row, start in zip(inverse.astype(np.float32)[::-1], source[::-1]):
-            place = np.full(1, start, np.float32)
+        where = np.zeros((3, *out[part].shape), np.float32)
+        for place, row, start in zip(where, inverse.astype(np.float32), source):
+            total = np.full(1, start, np.float32)
             for factor, axis in zip(row[::-1], axes):
-                place = (place + np.float64(factor) * axis).astype(np.float32)
-            places.append(np.broadcast_to(place, out[part].shape))
-        out[part] = map_coordinates(values, np.array(places), order=1, mode="nearest")
-        for place, n in zip(places, image.shape):
-            out[part][(place < 0) | (place >= n)] = 0
+                total = (total + np.float64(factor) * axis).astype(np.float32)
+            place[...] = total
+        inside = [(place >= 0) & (place < n) for place, n in zip(where, image.shape[::-1])]
+        out[part] = np.where(np.logical_and.reduce(inside), values(where), 0)
     return out
 
 
@@ -47,15 +43,15 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
     return (slice(start, start + rows) for start in range(0, shape[0], rows))
 
 
-def moved(
+def transform_image(
     image: np.ndarray, rotation: np.ndarray, shift: np.ndarray, *, scale: float = 1.0, mirror: bool = False
 ) -> np.ndarray:
-    """The image under x' = mirror(scale · rotation · x + shift) about pixel n // 2; the mirror changes the sign of
-    x.
+    """The image under x' = mirror(scale · rotation · x + shift) about pixel n // 2; the mirror changes the sign
+    of x.
     """
     inverse = rotation.T / scale
     source = np.array(image.shape[::-1]) // 2 - inverse @ shift
-    return transformed(image, inverse * np.array([-1.0, 1.0, 1.0])[: image.ndim] if mirror else inverse, source)
+    return interpolate_image(image, inverse * np.array([-1.0, 1.0, 1.0])[: image.ndim] if mirror else inverse, source)
 
 
 @PROCESSORS.register("xform")
@@ -76,10 +72,9 @@ def xform(
     """Turned, shifted, scaled, mirrored.
 
     EMAN2's xform: out(x') = in(x) for x' = mirror(scale · R · x + t) from pixel n // 2, linear, 0 outside. R is the
-    turn `alpha` of an image, or the
-    Euler angles `az`, `alt`, `phi` of a map (degrees); t is `tx`, `ty`, `tz` in pixels; `mirror` changes the sign of x;
-    `scale` magnifies and
-    divides the pixel size. Instead of a Transform its numbers are given.
+    turn `alpha` of an image, or the Euler angles `az`, `alt`, `phi` of a map (degrees); t is `tx`, `ty`, `tz` in
+    pixels; `mirror` changes the sign of x; `scale` magnifies and divides the pixel size. Instead of a Transform its
+    numbers are given.
     """
     if scale <= 0:
         raise ParameterError(f"xform: scale={scale:g} must be above 0")
@@ -88,7 +83,7 @@ def xform(
             "xform: an image turns by alpha and shifts by tx, ty; a map turns by az, alt, phi and shifts by tx, ty, tz"
         )
     rotation = rotation_from_eman(0, 0, alpha)[:2, :2] if image.ndim == 2 else rotation_from_eman(az, alt, phi)
-    out = moved(image, rotation, np.array([tx, ty, tz])[: image.ndim], scale=scale, mirror=mirror)
+    out = transform_image(image, rotation, np.array([tx, ty, tz])[: image.ndim], scale=scale, mirror=mirror)
     return out if scale == 1 else (out, pixel / scale)
 
 
@@ -99,8 +94,7 @@ def scale_transform(
     """Magnified about the centre, in another box.
 
     EMAN2's xform.scale: xform with `scale`, in a square box of `clip` pixels (default scale · n; 0: as before), cut out
-    or filled with 0 before
-    a magnification and after a reduction. The pixel size is divided by the scale.
+    or filled with 0 before a magnification and after a reduction. The pixel size is divided by the scale.
     """
     n = image.shape[0]
     if scale <= 0 or set(image.shape) != {n}:
@@ -108,11 +102,11 @@ def scale_transform(
     size = int(scale * n) if clip is None else clip or n
     identity, still = np.eye(image.ndim), np.zeros(image.ndim)
     if scale > 1:
-        return moved(clipped(image, size), identity, still, scale=scale), pixel / scale
-    return clipped(moved(image, identity, still, scale=scale), size), pixel / scale
+        return transform_image(clip_box(image, size), identity, still, scale=scale), pixel / scale
+    return clip_box(transform_image(image, identity, still, scale=scale), size), pixel / scale
 
 
-def clipped(image: np.ndarray, size: int) -> np.ndarray:
+def clip_box(image: np.ndarray, size: int) -> np.ndarray:
     """A square box of another size whose first pixel is (n − size) / 2 (rounded towards 0) of the old one; 0
     outside.
     """
@@ -135,10 +129,10 @@ def translate(image: np.ndarray, pixel: float, *, trans: str) -> np.ndarray:
         steps = [int(part) for part in trans.strip("[]()").split(",")]
     except ValueError:
         raise ParameterError(f"xform.translate.int: trans={trans} is not x,y or x,y,z in whole pixels") from None
-    return shifted(image, (steps + [0, 0, 0])[: image.ndim])
+    return shift_pixels(image, (steps + [0, 0, 0])[: image.ndim])
 
 
-def shifted(image: np.ndarray, shift: list[int]) -> np.ndarray:
+def shift_pixels(image: np.ndarray, shift: list[int]) -> np.ndarray:
     """By whole pixels in x, y, z order; what enters is 0."""
     out = np.zeros(image.shape, np.float32)
     steps = list(shift)[::-1]
@@ -161,5 +155,5 @@ def apply_symmetry(image: np.ndarray, pixel: float, *, sym: str = "c1") -> np.nd
     group, rises = elements(sym, pixel)
     total = np.zeros(image.shape)
     for rotation, rise in zip(group, rises):
-        total += moved(image, rotation[: image.ndim, : image.ndim], np.array([0, 0, rise])[: image.ndim])
+        total += transform_image(image, rotation[: image.ndim, : image.ndim], np.array([0, 0, rise])[: image.ndim])
     return single(total / len(group))

@@ -11,10 +11,10 @@ from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.central_slices import slices
 from mpirefine.maths.likelihood.model import (
     corner_spectrum,
-    held,
     noise_power,
     premultiplied,
     ring_means,
+    signal_transfer,
     transfer,
     transfer_power,
 )
@@ -118,7 +118,7 @@ def residuals(ctx: Context, state: State, rows: np.ndarray, poses: HardPoses, sc
             model = (
                 grey[:, None, None]
                 * slices(volume, poses.rotation[part], points, ctx.settings.threads)
-                * held(transfer(ctf, ctx.grid), ctf)
+                * signal_transfer(transfer(ctf, ctx.grid), ctf)
             )
             data = centred_spectrum(ctx.particles.images(own), poses.shift[part], points)
             np.add.at(sums[:, 0], table.group[own], ring_means(np.abs(data - model) ** 2, ctx.grid))

@@ -12,7 +12,7 @@ from mpirefine.data.poses import Candidates
 from mpirefine.distribution import reduce
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.likelihood.central_slices import slices
-from mpirefine.maths.likelihood.model import matching, ring_means, transfer
+from mpirefine.maths.likelihood.model import ctf_filter, ring_means, transfer
 from mpirefine.maths.likelihood.posterior import log_sum_exp
 from mpirefine.steps.likelihood.search.spectra import centred_spectrum, chunk_of, full_points, pixels_of_rings
 from mpirefine.steps.state import Context, State, amplitude
@@ -65,7 +65,7 @@ def _likelihood_terms(state: State, ctx: Context, rows: np.ndarray, model: int, 
         scale = amplitude(state, ctx, own)[:, None, None]
         projection = scale * slices(volume, poses.rotation[own], points, ctx.settings.threads)
         curve = transfer(ctf, ctx.grid)
-        data = centred_spectrum(images(own), poses.shift[own], points) * matching(curve, ctf)
+        data = centred_spectrum(images(own), poses.shift[own], points) * ctf_filter(curve, ctf)
         weight = pixels / state.noise.sigma2[table.group[own]]
         for part, values in enumerate(((data * projection.conj()).real, np.abs(projection * curve) ** 2)):
             out[span, part] = (ring_means(values, ctx.grid) * weight).sum(axis=1)

@@ -1,8 +1,7 @@
-"""What all comparators share: the registry, what is known of the images beside their pixels, and how many pairs are
-taken at once.
+"""What all comparators share: the registry, what is known of images beside their pixels, and batches.
 
 A comparator is f(particle, reference, about, *, parameters) -> (n,) float64, smaller is better. Both images are (n, y,
-x) float32 or single, (y, x) or (1, y, x); they are EMAN2's `this` and `with` of this.cmp(name, with, parameters).
+x) float32, or one for all, (y, x) or (1, y, x); they are EMAN2's `this` and `with` of this.cmp(name, with, parameters).
 """
 
 from __future__ import annotations
@@ -10,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
 
 import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
+from mpirefine.data.partition import Rows
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.ctf import image, ring_curve
+from mpirefine.maths.eman2.ctf import ctf_image, ring_curve
 from mpirefine.registry import Registry
 
 CMPS = Registry("comparator")
-PAIRS_AT_ONCE = 1 << 18  # pixels of a side: what is computed for them stays in the cache
-LEAST_SNR = 0.001  # of a ring's weight: the SNR estimate may be 0 or negative
-UNDEFINED = 2.0  # what comparators of −1 .. 1 say where there is nothing to compare
+PIXELS_AT_ONCE = 1 << 18  # of images that are compared together: all arrays for them fit into the cache
+LEAST_SNR = 0.001  # weight of a ring whose estimated SNR is 0 or negative
+UNDEFINED = 2.0  # score of comparators with values from −1 to 1 where nothing can be compared
 
 
 @dataclass(frozen=True)
 class About:
-    """What comparators may ask for beside pixels; arrays hold one row for all pairs or one for each."""
+    """What comparators may need beside pixels; arrays have one row for all pairs of images, or one for each."""
 
     apix: float = 1.0  # Å
     snr: np.ndarray | None = (
@@ -38,33 +37,39 @@ class About:
 
     @classmethod
     def of(cls, ctfs: list[EmanCTF], nx: int, apix: float, count: float | np.ndarray = 0.0) -> About:
-        """Of particles with CTF in boxes of nx pixels; no SNR when one has no such curve."""
+        """Of particles with CTF in boxes of nx pixels; without SNR when one of them has no SNR curve."""
         snr = np.array([ring_curve(ctf, "SNR", nx) for ctf in ctfs]) if all(ctf.snr for ctf in ctfs) else None
-        return cls(apix, snr, np.array([image(ctf, "INTEN", nx) for ctf in ctfs], np.float32), count)
+        return cls(apix, snr, np.array([ctf_image(ctf, "INTEN", nx) for ctf in ctfs], np.float32), count)
 
-    def take(self, rows) -> About:
-        """The given pairs (slice, indices or mask); what holds for all stays."""
+    def take(self, rows: Rows) -> About:
+        """What is known of the given pairs; rows that hold for all stay."""
 
-        def part(values: Any, ndim: int) -> Any:
-            return values[rows] if np.ndim(values) == ndim and len(values) > 1 else values
+        def part(values: np.ndarray | None, ndim: int) -> np.ndarray | None:
+            return values[rows] if values is not None and values.ndim == ndim and len(values) > 1 else values
 
-        return About(self.apix, part(self.snr, 2), part(self.intensity, 3), part(self.count, 1))
+        each = isinstance(self.count, np.ndarray) and self.count.ndim == 1 and len(self.count) > 1
+        count = np.asarray(self.count)[rows] if each else self.count
+        return About(self.apix, part(self.snr, 2), part(self.intensity, 3), count)
 
     def ring_weights(self, name: str) -> np.ndarray:
-        """(1 or n, k) SNR of each ring, at least 0.001; ParameterError when there is none."""
+        """SNR (1 or n, k) of each ring, at least 0.001. Raises ParameterError, for comparator `name`, when there is
+        none.
+        """
         if self.snr is None:
             raise ParameterError(f"{name}: snrweight needs particles with a CTF and its SNR curve in their headers")
         return np.atleast_2d(np.where(self.snr > 0, self.snr, LEAST_SNR))
 
 
 def stack(images: np.ndarray) -> np.ndarray:
-    """(n, y, x) of images or of one."""
+    """One image or several as (n, y, x)."""
     return images if images.ndim == 3 else images[None]
 
 
 def pairwise(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """A comparator for any number of pairs from one for stacks of equal length or length 1, called for as many as fit
-    into the cache.
+    """Decorator: a comparator for any number of pairs from a function of two stacks of equal length, or of length 1.
+
+    The function is called for as many pairs as fit into the cache. The comparator raises ParameterError when shapes or
+    numbers of images differ.
     """
 
     @wraps(function)
@@ -73,7 +78,7 @@ def pairwise(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         count, shape = max(map(len, sides)), sides[0].shape[1:]
         if sides[1].shape[1:] != shape or {len(side) for side in sides} - {1, count}:
             raise ParameterError(f"images of shapes {sides[0].shape} and {sides[1].shape} cannot be compared")
-        out, step = np.empty(count), max(1, PAIRS_AT_ONCE // (shape[0] * shape[1]))
+        out, step = np.empty(count), max(1, PIXELS_AT_ONCE // (shape[0] * shape[1]))
         for start in range(0, count, step):
             part = slice(start, start + step)
             first, second = (side if len(side) == 1 else side[part] for side in sides)
@@ -83,16 +88,17 @@ def pairwise(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     return compare
 
 
-def transform(images: np.ndarray) -> np.ndarray:
+def half_spectra(images: np.ndarray) -> np.ndarray:
     """Half-spectra (n, y, x) complex64."""
     from scipy import fft
 
     return fft.rfft2(images.astype(np.float32, copy=False))
 
 
-def flat(images: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """(n, p) float64 pixels, those where the mask is above 0.5; ParameterError when it has another shape or is
-    empty.
+def masked_pixels(images: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Pixels (n, p) float64 of images, those where the mask is above 0.5; all without a mask.
+
+    Raises ParameterError when the mask has another shape or is empty.
     """
     if mask is None:
         return images.reshape(len(images), -1).astype(np.float64)
@@ -104,7 +110,7 @@ def flat(images: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n,) products of rows."""
+    """Dot products (n,) of rows (n, p)."""
     return np.einsum("np,np->n", a, b)
 
 

@@ -7,10 +7,6 @@ EMAN2's; an array parameter is annotated np.ndarray.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from mpirefine.errors import ParameterError
@@ -19,23 +15,6 @@ from mpirefine.registry import Registry
 Processed = np.ndarray | tuple[np.ndarray, float]
 
 PROCESSORS = Registry("processor")
-CUTOFF = (
-    "The cutoff c: `cutoff_abs` in cycles per pixel (0 to 0.5), or `cutoff_freq` in 1/Å, or `cutoff_pixels` in "
-    "Fourier pixels of the x axis."
-)
-SIGMA = "`sigma` is a cutoff in cycles per pixel that goes before the others."
-APIX = "`apix` in Å replaces the pixel size."
-INTERPOLATE = "`interpolate`: the factor is linear between rings, else that of the next ring."
-
-
-def explains(*texts: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: adds to a docstring what parameters mean that many processors have."""
-
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), *texts])
-        return function
-
-    return add
 
 
 def single(image: np.ndarray) -> np.ndarray:

@@ -1,0 +1,47 @@
+"""EMAN2's reconstructors: f(box, symmetry, *, parameters) gives a Reconstructor to insert images into.
+
+Trait: `needs_snr`, the images need an SNR curve.
+"""
+
+from __future__ import annotations
+
+from mpirefine.maths.eman2.reconstructors.reconstructor import Reconstructor
+from mpirefine.registry import Registry
+
+RECONSTRUCTORS = Registry("reconstructor")
+
+
+@RECONSTRUCTORS.register("fourier", needs_snr="usessnr")
+def fourier(
+    box: int,
+    symmetry: str,
+    *,
+    mode: str = "gauss_2",
+    corners: bool = False,
+    sqrtnorm: bool = False,
+    usessnr: bool = False,
+) -> Reconstructor:
+    """Direct Fourier inversion: coefficients shared out to their neighbours, then divided by the weights. EMAN2's
+    fourier.
+
+    `mode`: the shares of the neighbours: nearest_neighbor; trilinear; gauss_2: 2 on each axis, exp(-d^2 pi^2 / 4);
+    gauss_3: 3, of width (8 + radius) / 32 * 6.4 / pi^2, scaled to about the same sum at all radii; gauss_5: 6, exp(-d^2
+    pi^2 / 10.4); gauss_var: 6, of width 0.15 + radius^2 / 4000. `corners`: also insert coefficients beyond Nyquist
+    (round(radius) > n / 2). `sqrtnorm`: divide by weight^1.5 instead. `usessnr`: weight each ring by the image's SNR
+    curve (its value at the nearest ring) instead of the image's weight.
+    """
+    return Reconstructor(
+        box, symmetry, mode, corners=corners, power=1.5 if sqrtnorm else 1.0, snr="ring" if usessnr else "none"
+    )
+
+
+@RECONSTRUCTORS.register("wiener_fourier", needs_snr=True)
+def wiener_fourier(box: int, symmetry: str, *, mode: str = "gauss_2", sqrtnorm: bool = False) -> Reconstructor:
+    """Direct Fourier inversion with a Wiener filter: coefficients weighted by their SNR, divided by the weights + 1.
+    EMAN2's wiener_fourier.
+
+    Images need an SNR curve; of one that is Wiener-filtered already the filter SNR / (SNR + 1) is undone first. Only
+    radii below Nyquist are used. `mode`: the shares of the neighbours, as in fourier. `sqrtnorm`: divide by weight^1.5
+    + 1 instead.
+    """
+    return Reconstructor(box, symmetry, mode, corners=False, power=1.5 if sqrtnorm else 1.0, snr="wiener")
