@@ -10,12 +10,13 @@ from mpirefine.data.partition import Partition
 from mpirefine.maths.fourier.filters import lowpass_gauss
 from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.image.phantom import simulate_particles, states
-from mpirefine.program.options import Options
+from mpirefine.maths.likelihood.search_plan import SearchPlan
 from mpirefine.program.performance.timing import Clock
-from mpirefine.steps.likelihood.search_plan import SearchPlan
-from mpirefine.steps.likelihood.simmx import CHUNK
+from mpirefine.steps.likelihood.search.particle_side import CHUNK
+from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.settings import Settings
 from mpirefine.steps.shared.particles import OwnParticles
-from mpirefine.steps.state import Context, Noise, State
+from mpirefine.steps.state import Context, Noise, RingLimits
 
 GRID = Grid(32, 6.0)
 RADIUS = 12.0
@@ -38,7 +39,7 @@ class Memory:
         return self.images[rows].copy()
 
 
-def context(team, truth, made, **options):
+def context(team, truth, made, kind=LikelihoodState, **settings):
     """Context and state of iteration 1, with the true maps low-passed as references and the true noise."""
     n = len(made["images"])
     partition = Partition.even(n, team.size, CHUNK)
@@ -48,26 +49,25 @@ def context(team, truth, made, **options):
         (), np.zeros(n, np.int32), rows, rows, np.zeros(n, np.int32), ("all",), (rows % 2).astype(np.int8), made["ctf"]
     )
     particles = OwnParticles(table.take(mine), Memory(made["images"][mine]), GRID.nx, keep_pixels=True)
-    chosen = Options(
-        **{"iter": 8, "temperature": 1.0, "maxshift": 2.0, "block_mb": 1, "held_out": 0.0, "sep": 8, **options}
-    )
+    chosen = Settings(**{"iterations": 8, "block_mb": 1, "held_out": 0.0, **settings})
     mask = soft_sphere(GRID.nx, RADIUS + 1, 3.0, 3)
     ctx = Context(
         team=team,
-        options=chosen,
+        settings=chosen,
         grid=GRID,
         symmetries=("c1",) * len(truth),
         partition=partition,
         particles=particles,
         plan=SearchPlan(GRID.nx, RADIUS, 2.0),
         clock=Clock(team),
-        target_rings=9,
-        least_rings=5,
+        limits=RingLimits(9, 5),
         masks=mask[None],
     )
     volumes = np.stack([lowpass_gauss(v, GRID, 1 / 25) * mask for v in truth]).astype(np.float32)
     noise = Noise(np.full((1, GRID.nx // 2 + 1), float(GRID.nx**2)), np.array([true_scale(truth, made)]))
-    return ctx, State(1, noise, (9,) * len(truth), volumes=volumes if team.is_root else None)
+    half, own = particles.table.half, len(particles)
+    rings, ones = (9,) * len(truth), np.ones(own, np.float32)
+    return ctx, kind(1, noise, rings, half, ones, np.ones(own), volumes=volumes if team.is_root else None)
 
 
 def true_scale(truth, made):

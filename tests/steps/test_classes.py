@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpirefine.data.partition import Partition
-from mpirefine.data.poses import Assignments, Orientations
+from mpirefine.data.poses import Assignments, Candidates, Orientations
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.distribution.window import Window
 from mpirefine.maths.eman2.class_averaging import Rounds
@@ -19,21 +19,16 @@ from mpirefine.maths.geometry.align_maps import Move
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.image.phantom import random_rotations, states
 from mpirefine.program.catalogue import build
-from mpirefine.steps.eman2.choices import ClassMethod, MapMaking, Views
-from mpirefine.steps.eman2.class_averages import Membership, average_classes
+from mpirefine.steps.eman2.choices import Choices, MapMaking, Views
+from mpirefine.steps.eman2.class_averages import Membership, ParticleSet, average_classes
 from mpirefine.steps.eman2.map_making import Slices, kept, make_map
-from mpirefine.steps.eman2.pipeline import (
-    AverageClasses,
-    ChooseBest,
-    FinishMaps,
-    MakeMaps,
-    ProjectViews,
-    Score,
-    empty_candidates,
-)
+from mpirefine.steps.eman2.method import Eman2
+from mpirefine.steps.eman2.postprocess import FinishMaps
 from mpirefine.steps.eman2.scores import FlippedParticles, with_flat_snr
-from mpirefine.steps.eman2.views import Projections, directions, prepared, project, support
-from mpirefine.steps.likelihood.classify import hard_poses
+from mpirefine.steps.eman2.state import Eman2State
+from mpirefine.steps.eman2.views import Projections, generated_views, prepared_map, project, support
+from mpirefine.steps.shared.assignments import hard_poses
+from mpirefine.steps.workspace import Workspace
 from tests.steps.small import GRID, context, simulate
 
 CCC, ALIGN = build("cmps", "ccc"), build("aligners", "rotate_translate_flip:maxshift=3")
@@ -45,39 +40,42 @@ VIEWS = Views(
 )
 ROUNDS = Rounds(MATCHING, build("averagers", "mean"), 0, 1.0, normproc=build("processors", "normalize.edgemean"))
 MAPS = MapMaking(build("reconstructors", "fourier"), passes=1, preprocess=build("processors", "normalize.edgemean"))
-METHOD = ClassMethod(VIEWS, Search(MATCHING, first=2, kept=8), ROUNDS, MAPS)
+CHOICES = Choices(VIEWS, Search(MATCHING, first=2, kept=8), ROUNDS, MAPS)
 
 
-def scene(team, n=20, method=METHOD, snr=2.0, **options):
+def scene(team, n=20, snr=2.0, **settings):
     """Truth, context and state of iteration 1 where particles are scored by comparators."""
     truth, made = simulate(n=n, snr=snr)
-    ctx, state = context(team, truth, made, sep=1, **options)
-    ctx.method, ctx.flipped = method, FlippedParticles(ctx.particles, GRID.apix)
+    ctx, state = context(team, truth, made, kind=Eman2State, sep=1, **settings)
     return truth, made, ctx, state
 
 
-def run(steps, state, ctx):
-    with ctx.resources:
-        for step in steps:
+def run(last, state, ctx, choices=CHOICES):
+    """The state after the steps of an iteration up to the one called `last`, and the projections."""
+    method = Eman2(choices, ParticleSet(FlippedParticles(ctx.particles, GRID.apix)), "particles.star", ".mrc")
+    with Workspace() as work:
+        for step in method.steps(work):
             state = step.run(state, ctx)
-        return state if ctx.projections is None else (state, np.array(ctx.projections.images))
+            if step.name == last:
+                break
+        return state, np.array(state.projections.images)
 
 
 def test_all_maps_are_in_one_list():
-    found = directions(VIEWS, ("c1", "d2", "c4"))
+    found = generated_views(VIEWS, ("c1", "d2", "c4"))
     counts = np.bincount(found.model)
     assert (np.diff(found.model) >= 0).all() and counts[0] > 2 * counts[1] > 0 and counts[0] > 2 * counts[2] > 0
     for m, name in enumerate(("c1", "d2", "c4")):
         own = VIEWS.orientgen(name)
         np.testing.assert_allclose(found.rotation[found.of_model(m)], rotation_from_eman(*own.T))
-    fewer = directions(VIEWS, ("c1", "d2", "c4"), dropped=(1,))
+    fewer = generated_views(VIEWS, ("c1", "d2", "c4"), dropped=(1,))
     assert np.bincount(fewer.model).tolist() == [counts[0], 0, counts[2]]
 
 
 def test_broken_symmetry_has_all_copies_of_a_view():
     """Of a symmetric map they look alike, in groups of the group's size."""
     volume = np.mean([standard_turned(states(24, 1, np.random.default_rng(3))[0], s) for s in operations("c3")], axis=0)
-    unit, whole = directions(VIEWS, ("c3",)), directions(replace(VIEWS, breaksym=True), ("c3",))
+    unit, whole = generated_views(VIEWS, ("c3",)), generated_views(replace(VIEWS, breaksym=True), ("c3",))
     images = standard(volume, whole.rotation, None, 1.0).reshape(len(whole), -1)
     alike = np.corrcoef(images) > 0.98
     assert len(whole) > 2 * len(unit) and (alike.sum(axis=1) >= 3).mean() > 0.8
@@ -95,7 +93,7 @@ def test_the_views_are_projections_on_any_team(team):
     maps = states(24, 3, np.random.default_rng(3)) if team.is_root else None
     if team.is_root:
         maps[1] = 0  # a map that is empty has blank projections
-    orientations = team.from_root(directions, VIEWS, ("c1", "c2", "d2"))
+    orientations = team.from_root(generated_views, VIEWS, ("c1", "c2", "d2"))
     with Window(team, (len(orientations), 24, 24), np.float32) as window:
         made = project(team, window, orientations, maps, VIEWS, 4.0)
         images = np.array(made.images)
@@ -120,8 +118,8 @@ def test_what_prethreshold_leaves(rng):
     volume = np.zeros((24, 24, 24), np.float32)
     volume[8:16, 8:16, 8:16] = rng.random((8, 8, 8)) + 0.5
     volume[2:5, 2:5, 2:5] = 0.05  # weak density: below half the sigma of what is not zero
-    assert prepared(volume, VIEWS, 4.0) is volume
-    found = prepared(volume, replace(VIEWS, prethreshold=True), 4.0)
+    assert prepared_map(volume, VIEWS, 4.0) is volume
+    found = prepared_map(volume, replace(VIEWS, prethreshold=True), 4.0)
     assert found[3, 3, 3] < 0.01 < 0.05 and found[11, 11, 11] > 0.4
     assert found.sum() == pytest.approx(volume[8:16, 8:16, 8:16].sum(), rel=1e-4)
 
@@ -135,7 +133,7 @@ def test_the_support_is_one_mask_for_all():
 def test_poses_of_candidates_and_of_eman2_are_inverse(rng):
     n = 200
     alpha, tx, ty, mirror = rng.uniform(0, 360, n), rng.uniform(-9, 9, n), rng.uniform(-9, 9, n), rng.random(n) < 0.5
-    found = empty_candidates(n, 1, 1)
+    found = Candidates.empty(n, 1, 1)
     found.reference[:] = 0
     poses = from_eman(Alignment.of(alpha, tx, ty, mirror))
     found.angle[:, 0], found.shift[:, 0], found.mirror[:, 0] = poses.angle, poses.shift, poses.mirror
@@ -146,11 +144,11 @@ def test_poses_of_candidates_and_of_eman2_are_inverse(rng):
 
 
 def scored(team):
-    method = replace(
-        METHOD, views=replace(VIEWS, orientgen=build("orientgens", "eman:delta=20:inc_mirror=0:perturb=0"))
+    choices = replace(
+        CHOICES, views=replace(VIEWS, orientgen=build("orientgens", "eman:delta=20:inc_mirror=0:perturb=0"))
     )
-    _, made, ctx, state = scene(team, 12, method)
-    state, images = run((ProjectViews(), Score(), ChooseBest()), state, ctx)
+    _, made, ctx, state = scene(team, 12)
+    state, images = run("classify", state, ctx, choices)
     candidates = state.candidates
     rows = team.allgather((candidates.score[:, 0], candidates.reference[:, 0]))
     score, reference = (np.concatenate(part) for part in zip(*rows))
@@ -177,7 +175,7 @@ def test_scores_find_the_planted_poses_on_any_team(team, one_rank):
 def test_particles_set_aside_have_no_place(team):
     _, _, ctx, state = scene(team, 9)
     ctx.particles.reason[ctx.particles.table.row == 4] = 1
-    state, _ = run((ProjectViews(), Score(), ChooseBest(), AverageClasses()), state, ctx)
+    state, _ = run("average", state, ctx)
     bad = ctx.particles.table.row == 4
     assert (state.candidates.reference[bad] == -1).all() and (state.assignments.model[bad] == -1).all()
     assert (state.candidates.reference[~bad] >= 0).all()
@@ -195,7 +193,7 @@ def gathered(team, classes):
 
 def first_views(count):
     """Of one map."""
-    found = directions(VIEWS, ("c1",))
+    found = generated_views(VIEWS, ("c1",))
     return Orientations(found.rotation[:count], found.model[:count])
 
 
@@ -212,7 +210,12 @@ def averaged(team, averager):
     rounds = replace(ROUNDS, averager=build("averagers", averager), iterations=int(averager == "mean"), keep=0.8)
     bar = []
     found = average_classes(
-        team, Membership.of(classes[mine], used[mine], ctx.block.start), ctx.flipped, None, views, rounds, bar.append
+        team,
+        Membership.of(classes[mine], used[mine], ctx.block.start, ctx.particles.table.half),
+        ParticleSet(FlippedParticles(ctx.particles, GRID.apix)),
+        views,
+        rounds,
+        bar.append,
     )
     assert sum(bar) == 9
     return gathered(team, found)
@@ -243,9 +246,22 @@ def test_more_ranks_than_classes_and_no_particles(team):
     views = Projections(first_views(2), np.zeros((2, 32, 32), np.float32))
     views.images[1] = made["images"][0]
     for classes, filled in (([[1], [0]], [1]), ([[-1], [-1]], [])):
-        members = Membership.of(np.array(classes)[ctx.block.as_slice], np.ones(ctx.block.size, bool), ctx.block.start)
+        members = Membership.of(
+            np.array(classes)[ctx.block.as_slice],
+            np.ones(ctx.block.size, bool),
+            ctx.block.start,
+            ctx.particles.table.half,
+        )
         numbers, found = gathered(
-            team, average_classes(team, members, ctx.flipped, None, views, ROUNDS, lambda count: None)
+            team,
+            average_classes(
+                team,
+                members,
+                ParticleSet(FlippedParticles(ctx.particles, GRID.apix)),
+                views,
+                ROUNDS,
+                lambda count: None,
+            ),
         )
         assert numbers == [0, 1] and [one[0] for one in found] == filled
 
@@ -353,7 +369,7 @@ def test_padding_symmetry_and_what_comes_after(team):
 
 def iterated(team):
     truth, made, ctx, state = scene(team, 32, snr=4.0)
-    state, _ = run((ProjectViews(), Score(), ChooseBest(), AverageClasses(), MakeMaps()), state, ctx)
+    state, _ = run("reconstruct", state, ctx)
     return truth, made, ctx, state
 
 
@@ -363,7 +379,7 @@ def test_an_iteration_makes_the_maps(team, one_rank):
     team.
     """
     truth, made, ctx, state = iterated(team)
-    assert state.summary["particles"] == 32 and sum(used for used, _ in state.summary["class_averages"]) > 14
+    assert state.summary.particles == 32 and sum(used for used, _ in state.summary.class_averages) > 14
     model = np.concatenate(team.allgather(state.assignments.model))
     assert (model == made["label"]).mean() > 0.8
     if not team.is_root:
@@ -383,12 +399,8 @@ def test_particles_go_with_a_map_that_is_brought_to_the_frame_of_the_first(team)
     """It was turned, shifted and mirrored: after the step its projections at the particles' poses are what they were
     before.
     """
-    truth, _, ctx, state = scene(
-        team,
-        6,
-        replace(METHOD, maps=replace(MAPS, postprocess=build("processors", "threshold.belowtozero:minval=-1e9"))),
-    )
-    ctx.symmetries, ctx.masks = ("c2", "c1"), np.ones((1, 32, 32, 32), np.float32)
+    truth, _, ctx, state = scene(team, 6)
+    ctx = replace(ctx, symmetries=("c2", "c1"), masks=np.ones((1, 32, 32, 32), np.float32))
     move = Move(rotation_from_eman(75.0, 0.0, 0.0), np.array([1.0, -2.0, 2.0]), True)
     rng = np.random.default_rng(6)
     rotations, mirror, angle, shift = (
@@ -399,7 +411,7 @@ def test_particles_go_with_a_map_that_is_brought_to_the_frame_of_the_first(team)
     )
     moved, mine = move(truth[0]), ctx.block.as_slice
     found = replace(
-        empty_candidates(6, 1, 2),
+        Candidates.empty(6, 1, 2),
         reference=np.arange(6)[:, None].astype(np.int32),
         angle=angle[:, None].astype(np.float32),
         shift=shift[:, None].astype(np.float32),
@@ -419,7 +431,7 @@ def test_particles_go_with_a_map_that_is_brought_to_the_frame_of_the_first(team)
         curves={"half_fsc": np.ones((2, 17))},
     )
     before = hard_poses(state)
-    state = FinishMaps().run(state, ctx)
+    state = FinishMaps(own_filter=False).run(state, ctx)
     after = hard_poses(state)
     volume = team.bcast(state.volumes[1] if team.is_root else None)
     assert (

@@ -22,11 +22,13 @@ from mpirefine.maths.likelihood.held_out_test import (
 from mpirefine.program.reports.terminal import difference_table, verdict
 from mpirefine.steps.likelihood.average import Average
 from mpirefine.steps.likelihood.classify import Classify
-from mpirefine.steps.likelihood.held_out_test import Difference, compare
+from mpirefine.steps.likelihood.held_out_test import compare_maps
 from mpirefine.steps.likelihood.postprocess import Postprocess
 from mpirefine.steps.likelihood.project import Project
 from mpirefine.steps.likelihood.reconstruct import Reconstruct
 from mpirefine.steps.likelihood.simmx import Simmx
+from mpirefine.steps.state import Difference
+from mpirefine.steps.workspace import Workspace
 from tests.steps.small import GRID, RADIUS, context, simulate
 
 
@@ -34,8 +36,8 @@ def iterate(ctx, state, times):
     """Some iterations from the given maps."""
     for number in range(1, times + 1):
         state = replace(state, iteration=number)
-        with ctx.resources:
-            for step in (Project(), Simmx(), Classify(), Average(), Reconstruct(), Postprocess()):
+        with Workspace() as work:
+            for step in (Project(work), Simmx(), Classify(), Average(None), Reconstruct(), Postprocess()):
                 state = step.run(state, ctx)
     return state
 
@@ -44,7 +46,7 @@ def iterate(ctx, state, times):
 def test_two_states_differ(team):
     truth, made = simulate(n=360, snr=1.0)
     ctx, state = context(team, truth, made, held_out=0.2)
-    (found,) = compare(iterate(ctx, state, 1), ctx)
+    (found,) = compare_maps(iterate(ctx, state, 1), ctx)
     assert (found.a, found.b, found.particles) == (0, 1, ctx.partition.n // 5 + 1) and found.p < 0.01
 
 
@@ -64,7 +66,7 @@ def test_one_state_does_not(team):
         ctx, state = context(team, np.stack(seeds), dict(made, label=0 * made["label"]), held_out=0.2)
         state = iterate(ctx, state, 2)
         assert np.abs(state.volumes[0] - state.volumes[1]).std() > 0.1 * state.volumes[0].std()  # the maps do differ
-        found.append(compare(state, ctx)[0].p)
+        found.append(compare_maps(state, ctx)[0].p)
     assert min(found) > 0.02 and np.mean(found) > 0.25, found
 
 
@@ -75,7 +77,7 @@ def test_two_states_that_few_particles_cannot_tell(team):
     """
     truth, made = simulate(n=450, snr=0.02, seed=1)
     ctx, state = context(team, truth, made, held_out=0.25)
-    (found,) = compare(iterate(ctx, state, 1), ctx)
+    (found,) = compare_maps(iterate(ctx, state, 1), ctx)
     assert found.p > 0.05 and found.power < 0.8 and found.fewer >= 30
     assert verdict(found, 1).startswith(f"cannot tell from {found.particles} held-out particles (power ")
 
@@ -86,7 +88,7 @@ def test_what_sets_random_halves_of_one_structure_apart_is_no_second_state(team,
     """The maps are made of those halves, so that they differ by what was planted."""
     made, odd, truth = planted(kind, 400 if kind == "defocus" else 240)
     ctx, state = context(team, np.concatenate([truth, truth]), dict(made, label=0 * made["label"]), held_out=0.25)
-    (found,) = compare(of_halves(ctx, state, odd), ctx)
+    (found,) = compare_maps(of_halves(ctx, state, odd), ctx)
     assert found.p > SIGNIFICANT and verdict(found, 1) != "different states", found
 
 
@@ -118,15 +120,15 @@ def planted(kind, n):
 
 def of_halves(ctx, state, odd):
     """Maps that are made of the particles that are odd, and of the others."""
-    with ctx.resources:
-        state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+    with Workspace() as work:
+        state = Classify().run(Simmx().run(Project(work).run(state, ctx), ctx), ctx)
         own = state.orientations.model[np.maximum(state.candidates.reference, 0)] == odd[ctx.particles.table.row, None]
         weight = state.assignments.weight * own
         state = replace(
             state,
             assignments=replace(state.assignments, weight=weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-3)),
         )
-        for step in (Average(), Reconstruct(), Postprocess()):
+        for step in (Average(None), Reconstruct(), Postprocess()):
             state = step.run(state, ctx)
     return state
 
@@ -135,8 +137,8 @@ def of_halves(ctx, state, odd):
 def test_held_out_particles_are_in_no_map(team):
     truth, made = simulate(n=189)
     ctx, state = context(team, truth, made, held_out=0.1)
-    with ctx.resources:
-        state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+    with Workspace() as work:
+        state = Classify().run(Simmx().run(Project(work).run(state, ctx), ctx), ctx)
     held = np.concatenate(team.allgather(ctx.particles.table.row[ctx.held_out]))
     assert 8 <= len(held) <= 32 and len(set(np.diff(held))) > 3  # no pattern of rows
     copies = np.repeat(np.arange(63, dtype=np.uint64), 3)
@@ -149,10 +151,10 @@ def test_held_out_particles_are_in_no_map(team):
     ).all()
     assert (state.assignments.model >= 0).all()
     none, state = context(team, truth, made, held_out=0.0)
-    assert not none.held_out.any() and compare(state, none) == []
+    assert not none.held_out.any() and compare_maps(state, none) == ()
     one, _ = context(team, truth[:1], dict(made, label=0 * made["label"]), held_out=0.1)
     few, state = context(team, truth, made, held_out=0.05)
-    assert not one.held_out.any() and not few.held_out.any() and compare(state, few) == []  # no test could follow
+    assert not one.held_out.any() and not few.held_out.any() and compare_maps(state, few) == ()  # no test could follow
 
 
 def evidence(rng, apart, state):

@@ -16,38 +16,39 @@ from mpirefine.steps.likelihood.project import Project
 from mpirefine.steps.likelihood.reconstruct import Reconstruct
 from mpirefine.steps.likelihood.simmx import Simmx
 from mpirefine.steps.shared.converge import Converge
-from mpirefine.steps.shared.empty_classes import Guard
+from mpirefine.steps.shared.empty_classes import EmptyClasses
+from mpirefine.steps.summary import Coarse, Summary
+from mpirefine.steps.workspace import Workspace
 from tests.steps.small import context, simulate
 
-STEPS = (Project(), Simmx(), Classify(), Average(), Reestimate(), Reconstruct(), Postprocess(), Guard(), Converge())
+STEPS = (Simmx(), Classify(), Average(None), Reestimate(), Reconstruct(), Postprocess(), EmptyClasses(), Converge())
 
 
 def iterated(team, half):
     """One iteration with the given half-sets (p,)."""
     truth, made = simulate(n=60, snr=1.0)
     ctx, state = context(team, truth, made)
-    ctx.particles.table = replace(ctx.particles.table, half=half(made)[ctx.block.as_slice].astype(np.int8))
-    state = replace(state, trust=np.ones(len(ctx.particles), np.float32))
-    with ctx.resources:
-        for step in STEPS:
+    state = replace(state, half=half(made)[ctx.block.as_slice].astype(np.int8))
+    with Workspace() as work:
+        for step in (Project(work), *STEPS):
             state = step.run(state, ctx)
     return state
 
 
 @pytest.mark.ranks(1, 3)
-def test_a_map_with_one_half_has_no_resolution_but_keeps_its_rings(team):
+def test_a_map_with_lone_halves_has_no_resolution_but_keeps_its_rings(team):
     # map 2 from one half only; particles that may go astray are in both halves of map 1
     state = iterated(team, lambda made: np.where(made["label"] == 1, 0, np.arange(60) % 2))
     whole = iterated(team, lambda made: np.arange(60) % 2)
-    assert whole.summary["one_half"] == [] and np.isfinite(whole.summary["resolution"]).all()
-    if state.summary["one_half"] == []:
+    assert whole.summary.lone_halves == () and np.isfinite(whole.summary.resolution).all()
+    if state.summary.lone_halves == ():
         pytest.skip("a particle of map 1 strayed into map 2")
-    assert state.summary["one_half"] == [(1, 1)]
+    assert state.summary.lone_halves == ((1, 1),)
     assert (
-        np.isfinite(state.summary["resolution"][0]) and np.isnan(state.summary["resolution"][1]) and state.last_rings[1] == 9
+        np.isfinite(state.summary.resolution[0]) and np.isnan(state.summary.resolution[1]) and state.last_rings[1] == 9
     )
-    assert state.summary["same"] == []
-    text = iteration_table(dict(state.summary, outliers=0), 1, 8, 1.0)
+    assert state.summary.same == ()
+    text = iteration_table(state.summary, 1, 8, 1.0)
     assert (
         "no particle of half 2 is in map 2: its resolution is not known" in text and "-" in text.splitlines()[3].split()
     )
@@ -58,11 +59,11 @@ def test_a_map_with_one_half_has_no_resolution_but_keeps_its_rings(team):
 
 
 def test_nothing_separates_is_said_in_words():
-    summary = dict(soft=[0.3, 0.4, 0.3, 0.0], classes_per_particle=2.99)
+    summary = Summary(soft=(0.3, 0.4, 0.3, 0.0), maps_per_particle=2.99)
     assert "nothing separates the maps: nearly every particle hesitates between all 3" in nothing_separates(summary)[0]
     assert (
         "--invert" in nothing_separates(summary)[0]
-        and "finer iterations" in nothing_separates(dict(summary, coarse=True))[0]
+        and "finer iterations" in nothing_separates(replace(summary, coarse=Coarse(True)))[0]
     )
-    assert nothing_separates(dict(summary, classes_per_particle=2.5)) == []
-    assert nothing_separates(dict(soft=[1.0], classes_per_particle=1.0)) == []
+    assert nothing_separates(replace(summary, maps_per_particle=2.5)) == []
+    assert nothing_separates(Summary(soft=(1.0,))) == []

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from mpirefine.data.partition import Partition
-from mpirefine.data.poses import Assignments, Candidates, Orientations
-from mpirefine.errors import ParameterError
+from mpirefine.data.poses import Assignments, Candidates, HardPoses, Orientations
 from mpirefine.maths.fourier.fsc import fsc
 from mpirefine.steps.likelihood.average import Average
 from mpirefine.steps.likelihood.postprocess import Postprocess
-from mpirefine.steps.likelihood.reconstruct import Reconstruct, inverse_transform
-from mpirefine.steps.shared.converge import Converge, changes, median_of_bins, verdict
-from mpirefine.steps.state import Poses
+from mpirefine.steps.likelihood.reconstruct import Reconstruct
+from mpirefine.steps.likelihood.slabs import inverse_transform
+from mpirefine.steps.shared.converge import Converge, median_of_bins, motion, why_to_stop
+from mpirefine.steps.shared.empty_classes import EmptyClasses
+from mpirefine.steps.summary import Motion, Summary
 from tests.steps.small import GRID, context, simulate
 
 
@@ -45,7 +46,7 @@ def planted(team, n=120, snr=5.0, **options):
 
 def reconstructed(team):
     truth, ctx, state = planted(team)
-    return truth, ctx, Reconstruct().run(Average().run(state, ctx), ctx)
+    return truth, ctx, Reconstruct().run(Average(None).run(state, ctx), ctx)
 
 
 def test_true_poses_give_the_true_maps(team, one_rank):
@@ -69,18 +70,18 @@ def test_true_poses_give_the_true_maps(team, one_rank):
 def test_block_size_does_not_matter(team):
     _, ctx, state = planted(team, block_mb=1)
     _, large, again = planted(team, block_mb=500)
-    small = Average().run(state, ctx).slab.sums
+    small = Average(None).run(state, ctx).slab.sums
     np.testing.assert_allclose(
-        Average().run(again, large).slab.sums, small, atol=1e-5 * np.abs(small).max(initial=1e-30)
+        Average(None).run(again, large).slab.sums, small, atol=1e-5 * np.abs(small).max(initial=1e-30)
     )
 
 
 @pytest.mark.ranks(1)
 def test_halves_never_mix(team):
     _, ctx, state = planted(team)
-    half = ctx.particles.table.half
+    half = state.half
     weight = np.where(half[:, None] == 0, state.assignments.weight, 0)
-    slab = Average().run(replace(state, assignments=replace(state.assignments, weight=weight)), ctx).slab
+    slab = Average(None).run(replace(state, assignments=replace(state.assignments, weight=weight)), ctx).slab
     assert slab.weight(0, 0).any() and not slab.weight(0, 1).any() and not slab.weight(1, 1).any()
 
 
@@ -103,8 +104,8 @@ def test_distributed_transform_is_numpys(team):
 @pytest.mark.ranks(1)
 def test_symmetry_is_imposed(team):
     _, ctx, state = planted(team)
-    ctx.symmetries = ("c2", "d2")
-    state = Reconstruct().run(Average().run(state, ctx), ctx)
+    ctx = replace(ctx, symmetries=("c2", "d2"))
+    state = Reconstruct().run(Average(None).run(state, ctx), ctx)
     for m, axes in ((0, [(1, 2)]), (1, [(1, 2), (0, 1), (0, 2)])):
         inner = state.volumes[m][1:, 1:, 1:]
         for pair in axes:
@@ -113,43 +114,37 @@ def test_symmetry_is_imposed(team):
 
 def test_postprocess_masks_and_chooses_rings(team):
     _, ctx, state = planted(team)
-    state = Postprocess().run(Reconstruct().run(Average().run(state, ctx), ctx), ctx)
-    assert all(ctx.least_rings <= r <= ctx.target_rings for r in state.last_rings) and len(state.summary["resolution"]) == 2
+    state = Postprocess().run(Reconstruct().run(Average(None).run(state, ctx), ctx), ctx)
+    assert (
+        all(ctx.limits.least <= r <= ctx.limits.target for r in state.last_rings) and len(state.summary.resolution) == 2
+    )
     if team.is_root:
         assert not state.volumes[:, 0].any() and state.volumes.any()
-
-
-@pytest.mark.ranks(1, 2)
-def test_bad_automask_is_told_to_all(team):
-    _, ctx, state = planted(team, automask3d="1,2,3")
-    state = Reconstruct().run(Average().run(state, ctx), ctx)
-    with pytest.raises(ParameterError, match="five numbers"):
-        Postprocess().run(state, ctx)
 
 
 def test_changes_are_counted_over_ranks(team):
     _, ctx, _ = planted(team, n=40)
     own = len(ctx.particles)
     first = ctx.block.start
-    before = Poses(np.zeros(own, int), np.eye(3)[None].repeat(own, 0), np.zeros((own, 2)))
+    before = HardPoses(np.zeros(own, int), np.eye(3)[None].repeat(own, 0), np.zeros((own, 2)))
     model = (np.arange(first, first + own) < 10).astype(int)
     tilt = np.radians(10)
     turned = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
-    now = Poses(model, turned[None].repeat(own, 0), np.tile([[1.0, 0.0]], (own, 1)))
-    found = changes(ctx, now, before)
+    now = HardPoses(model, turned[None].repeat(own, 0), np.tile([[1.0, 0.0]], (own, 1)))
+    found = motion(ctx, now, before)
     assert (
-        found["moved"] == 0.25
-        and found["view_change"] == pytest.approx(10, abs=0.3)
-        and found["shift_change"] == pytest.approx(6, abs=0.1)
+        found.moved == 0.25
+        and found.view_change == pytest.approx(10, abs=0.3)
+        and found.shift_change == pytest.approx(6, abs=0.1)
     )
-    nobody = changes(ctx, replace(now, model=np.full(own, -1)), before)
-    assert nobody == dict(moved=0.0, view_change=0.0, shift_change=0.0)
+    nobody = motion(ctx, replace(now, model=np.full(own, -1)), before)
+    assert nobody == Motion(moved=0.0, view_change=0.0, shift_change=0.0)
 
 
 def test_converge_writes_curves_on_root(team):
     _, ctx, state = planted(team)
-    state = Postprocess().run(Reconstruct().run(Average().run(state, ctx), ctx), ctx)
-    state = Converge().run(state, ctx)
+    state = Postprocess().run(Reconstruct().run(Average(None).run(state, ctx), ctx), ctx)
+    state = Converge().run(EmptyClasses().run(with_shares(state), ctx), ctx)
     assert not state.converged and len(state.history) == 1
     if team.is_root:
         assert state.curves["between_fsc"].shape == (2, 2, GRID.nx // 2 + 1)
@@ -157,18 +152,23 @@ def test_converge_writes_curves_on_root(team):
         assert state.curves["previous_fsc"].shape == (2, GRID.nx // 2 + 1)
 
 
+def with_shares(state):
+    return replace(state, summary=replace(state.summary, soft=(0.5, 0.5)))
+
+
 def history(resolutions, moves):
-    return [dict(resolution=[r], **({} if m is None else dict(moved=m))) for r, m in zip(resolutions, moves)]
+    changes = [None if m is None else Motion(m, 0.0, 0.0) for m in moves]
+    return [Summary(resolution=(r,), motion=change) for r, change in zip(resolutions, changes)]
 
 
-def test_verdict():
+def test_why_to_stop():
     still = history([20, 18, 18, 18, 18], [None, 0.1, 0.01, 0.01, 0.0095])
-    assert "no gain in 3 iterations" not in verdict(still, 3)  # moves still fell
-    assert verdict(history([20, 18, 18, 18, 18], [None, 0.01, 0.01, 0.01, 0.0095]), 3).startswith(
+    assert "no gain in 3 iterations" not in why_to_stop(still, 3)  # moves still fell
+    assert why_to_stop(history([20, 18, 18, 18, 18], [None, 0.01, 0.01, 0.01, 0.0095]), 3).startswith(
         "no gain in 3 iterations"
     )
-    assert verdict(history([20, 18, 17, 16], [None, 0.1, 0.1, 0.1]), 2) == ""
-    assert verdict(still, 0) == "" and verdict(still[:2], 3) == ""
+    assert why_to_stop(history([20, 18, 17, 16], [None, 0.1, 0.1, 0.1]), 2) == ""
+    assert why_to_stop(still, 0) == "" and why_to_stop(still[:2], 3) == ""
 
 
 def test_median_of_bins():

@@ -11,11 +11,12 @@ from mpirefine.errors import InputError
 from mpirefine.maths.fourier.filters import lowpass_gauss
 from mpirefine.maths.image.ctf import contrast_transfer
 from mpirefine.maths.likelihood.posterior import assign
-from mpirefine.steps.eman2.twins import check
-from mpirefine.steps.likelihood.pilot import Pilot
+from mpirefine.steps.eman2.twins import check_twins
+from mpirefine.steps.likelihood.pilot import pilot
 from mpirefine.steps.likelihood.project import Project
-from mpirefine.steps.likelihood.simmx import find
+from mpirefine.steps.likelihood.search.candidates import find
 from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.workspace import Workspace
 from tests.steps.small import GRID, Memory, context, simulate
 
 
@@ -33,13 +34,13 @@ def piloted(team, truth, made, factors=(1.0, 1.0), names=(), **table):
     )
     if team.is_root:
         state = replace(state, volumes=(state.volumes * np.array(factors)[:, None, None, None]).astype(np.float32))
-    with ctx.resources:
-        return ctx, Pilot(names).run(state, ctx)
+    state = replace(state, half=ctx.particles.table.half)
+    return ctx, pilot(state, ctx, names)
 
 
 def labels(ctx, state):
-    with ctx.resources:
-        state = Project().run(state, ctx)
+    with Workspace() as work:
+        state = Project(work).run(state, ctx)
         found = find(state, ctx, np.arange(len(ctx.particles)))
     model = assign(found, state.orientations.model, sep=8, soft=True).model
     return np.concatenate(ctx.team.allgather(model))
@@ -114,21 +115,21 @@ def test_filtered_twins_must_be_those_of_the_particles(team):
     ):
         twins = OwnParticles(ctx.particles.table, Memory(images[ctx.block.as_slice]), GRID.nx, keep_pixels=True)
         if not said:
-            check(ctx, twins, "twins.hdf")
+            check_twins(ctx, twins, "twins.hdf")
             continue
         with pytest.raises(InputError, match=f"--usefilt twins.hdf: .*{said}"):
-            check(ctx, twins, "twins.hdf")
+            check_twins(ctx, twins, "twins.hdf")
 
 
 @pytest.mark.ranks(1, 2)
 def test_half_sets_of_the_file_must_be_in_every_map(team):
     truth, made = simulate(n=80, snr=0.5)
     parted = made["label"].astype(np.int8)
-    ctx, _ = piloted(team, truth, made, subset=parted, half=parted)
-    assert (ctx.particles.table.half != parted[ctx.block.as_slice]).any()
+    ctx, state = piloted(team, truth, made, subset=parted, half=parted)
+    assert (state.half != parted[ctx.block.as_slice]).any()
     sound = (np.arange(80) % 2).astype(np.int8)
-    ctx, _ = piloted(team, truth, made, subset=sound, half=sound)
-    np.testing.assert_array_equal(ctx.particles.table.half, sound[ctx.block.as_slice])
+    ctx, state = piloted(team, truth, made, subset=sound, half=sound)
+    np.testing.assert_array_equal(state.half, sound[ctx.block.as_slice])
 
 
 @pytest.mark.ranks(1, 2)

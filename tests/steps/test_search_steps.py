@@ -9,12 +9,19 @@ from mpirefine.distribution import reduce
 from mpirefine.maths.image.ctf import contrast_transfer
 from mpirefine.maths.likelihood.central_slices import in_plane, slices
 from mpirefine.maths.likelihood.posterior import log_sum_exp
-from mpirefine.steps.likelihood.classify import Classify, hard_poses
-from mpirefine.steps.likelihood.noise import Reestimate, first_estimate, pooled, sampled_rows
-from mpirefine.steps.likelihood.pilot import Pilot
+from mpirefine.steps.likelihood.classify import Classify
+from mpirefine.steps.likelihood.estimates.noise import first_estimate, pooled
+from mpirefine.steps.likelihood.noise import Reestimate
+from mpirefine.steps.likelihood.pilot import pilot
 from mpirefine.steps.likelihood.project import Project
-from mpirefine.steps.likelihood.simmx import LocalMatcher, Simmx, match, survivors
+from mpirefine.steps.likelihood.search.candidates import match
+from mpirefine.steps.likelihood.search.everywhere import survivors
+from mpirefine.steps.likelihood.search.local import LocalMatcher
+from mpirefine.steps.likelihood.simmx import Simmx
+from mpirefine.steps.shared.assignments import hard_poses
 from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.shared.samples import sampled_rows
+from mpirefine.steps.workspace import Workspace
 from tests.steps.small import GRID, Memory, context, simulate
 from tests.tools import angular_distance, load_tool
 
@@ -22,8 +29,8 @@ from tests.tools import angular_distance, load_tool
 def searched(team, **options):
     truth, made = simulate()
     ctx, state = context(team, truth, made, **options)
-    with ctx.resources:
-        state = Simmx().run(Project().run(state, ctx), ctx)
+    with Workspace() as work:
+        state = Simmx().run(Project(work).run(state, ctx), ctx)
         state = Classify().run(state, ctx)
         poses = hard_poses(state)
     return truth, made, ctx, state, poses
@@ -95,13 +102,16 @@ def test_pruned_search_finds_what_an_exhaustive_one_finds(team, snr):
     truth, made = simulate(snr=snr)
     ctx, state = context(team, truth, made)
     rows = np.arange(60)
-    with ctx.resources:
-        state = Project().run(state, ctx)
-        pruned, whole = match(state, ctx, rows), match(state, ctx, rows, None, load_tool("compare_search").Exhaustive)
+    with Workspace() as work:
+        state = Project(work).run(state, ctx)
+        pruned, whole = (
+            match(state, ctx, rows, ctx.particles.images),
+            match(state, ctx, rows, ctx.particles.images, kind=load_tool("compare_search").Exhaustive),
+        )
     model, view = state.orientations.model, state.orientations.rotation
     best, truth = pruned.reference[:, 0], whole.reference[:, 0]
     assert (model[best] == model[truth]).sum() >= 59
-    assert (angular_distance(view[best], view[truth]) <= state.levels.fine_delta * 1.001).sum() >= 58
+    assert (angular_distance(view[best], view[truth]) <= state.sampling.fine_delta * 1.001).sum() >= 58
     lost = log_sum_exp(whole.model_evidence, 1) - log_sum_exp(pruned.model_evidence, 1)
     assert (np.abs(lost) < 0.5).sum() >= 55  # either way: which projections are refined may differ
 
@@ -110,11 +120,11 @@ def test_pruned_search_finds_what_an_exhaustive_one_finds(team, snr):
 @pytest.mark.parametrize("symmetries", [("c1", "c1"), ("c2", "d2")])
 def test_local_search_looks_near_the_last_view_only(team, symmetries):
     _, _, ctx, state, poses = searched(team, local=20.0)
-    ctx.symmetries = symmetries
+    ctx = replace(ctx, symmetries=symmetries)
     state = replace(state, iteration=4, last=poses)
-    with ctx.resources:
-        state = Project().run(state, ctx)
-        near, everywhere = Simmx().run(state, ctx), match(state, ctx, np.arange(60))
+    with Workspace() as work:
+        state = Project(work).run(state, ctx)
+        near, everywhere = Simmx().run(state, ctx), match(state, ctx, np.arange(60), ctx.particles.images)
         matcher = LocalMatcher(state, ctx)
         seen = [matcher.near(view) for view in poses.rotation[:, 2]]
     model, view = state.orientations.model, state.orientations.rotation
@@ -139,9 +149,9 @@ def test_survivors_keep_what_may_still_win():
 @pytest.mark.ranks(1)
 def test_keep_simmx_keeps_every_coarse_score(team):
     *_, ctx, state, _ = searched(team, keep_simmx=True)
-    assert ctx.simmx.shape == (60, len(ctx.references.coarse.orientations)) and np.isfinite(ctx.simmx).all()
+    assert state.simmx.shape == (60, len(state.projected.coarse.orientations)) and np.isfinite(state.simmx).all()
     _, _, plain, again, _ = searched(team)
-    assert plain.simmx is None
+    assert again.simmx is None
     np.testing.assert_array_equal(again.candidates.reference, state.candidates.reference)
 
 
@@ -150,7 +160,7 @@ def test_projections_are_in_one_list_with_cells_of_their_own_map(team):
     *_, ctx, state, _ = searched(team)
     model = state.orientations.model
     assert (np.diff(model) >= 0).all() and set(model.tolist()) == {0, 1}
-    children, coarse = ctx.references.children, ctx.references.coarse.orientations
+    children, coarse = state.projected.children, state.projected.coarse.orientations
     assert sorted(np.concatenate(children).tolist()) == list(range(len(model)))
     for r, rows in enumerate(children):
         assert (model[rows] == coarse.model[r]).all()
@@ -158,16 +168,15 @@ def test_projections_are_in_one_list_with_cells_of_their_own_map(team):
             near = angular_distance(
                 state.orientations.rotation[rows], np.repeat(coarse.rotation[r][None], len(rows), 0)
             )
-            assert near.max() < state.levels.coarse_delta
+            assert near.max() < state.sampling.coarse_delta
 
 
 def test_noise_and_scale_are_recovered(team):
     truth, made = simulate(n=240, snr=0.1)
     ctx, state = context(team, truth, made)
     planted = state.noise
-    with ctx.resources:
-        first = first_estimate(ctx, state.volumes)
-        piloted = Pilot().run(state, ctx)
+    first = first_estimate(ctx, state.volumes, state.trust)
+    piloted = pilot(state, ctx)
     np.testing.assert_allclose(first.sigma2[0, 4:], GRID.nx**2, rtol=0.2)
     np.testing.assert_allclose(piloted.noise.sigma2[0, 3:], GRID.nx**2, rtol=0.15)
     # the references are blurred, so that their scale is larger than that of the true maps
@@ -183,9 +192,9 @@ def test_small_groups_share_the_estimate_of_all(team):
     state = replace(
         state, noise=replace(state.noise, sigma2=state.noise.sigma2.repeat(2, 0), scale=state.noise.scale.repeat(2))
     )
-    assert len(sampled_rows(ctx, 10, 10, ctx.particles.table.optics_of_group)) <= len(table)
-    with ctx.resources:
-        state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+    assert len(sampled_rows(ctx, 10, 10, ctx.particles.table.optics_of_group, state.trust)) <= len(table)
+    with Workspace() as work:
+        state = Classify().run(Simmx().run(Project(work).run(state, ctx), ctx), ctx)
         noise = Reestimate().run(state, ctx).noise
     assert noise.sigma2.shape == (2, GRID.nx // 2 + 1) and (noise.sigma2 > 0).all()
     np.testing.assert_allclose(noise.sigma2[1], noise.sigma2[0], rtol=0.1)
@@ -202,9 +211,9 @@ def test_shares_sum_over_ranks(team):
     _, made, ctx, state, poses = searched(team)
     counts = np.bincount(poses.model, minlength=2).astype(float)
     reduce.sum_in_place(team, counts)
-    np.testing.assert_allclose(state.summary["hard"], counts / 60)
-    np.testing.assert_allclose(sum(state.summary["soft"]), 1, rtol=1e-5)
-    assert state.summary["particles"] == 60 and 1 <= state.summary["classes_per_particle"] <= 2
+    np.testing.assert_allclose(state.summary.hard, counts / 60)
+    np.testing.assert_allclose(sum(state.summary.soft), 1, rtol=1e-5)
+    assert state.summary.particles == 60 and 1 <= state.summary.maps_per_particle <= 2
 
 
 @pytest.mark.ranks(2, 4)
@@ -212,12 +221,15 @@ def test_images_with_nan_are_set_aside(team):
     truth, made = simulate()
     ctx, state = context(team, truth, made)
     made["images"][[5, 17], 3, 3] = np.nan
-    ctx.particles = OwnParticles(
-        ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True
+    ctx = replace(
+        ctx,
+        particles=OwnParticles(
+            ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True
+        ),
     )
-    with ctx.resources:
-        state = Classify().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+    with Workspace() as work:
+        state = Classify().run(Simmx().run(Project(work).run(state, ctx), ctx), ctx)
     model = reduce.gather_rows(team, state.assignments.model, ctx.partition)
     if team.is_root:
         assert np.flatnonzero(model < 0).tolist() == [5, 17]
-    assert state.summary["particles"] == 58
+    assert state.summary.particles == 58

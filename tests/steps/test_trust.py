@@ -9,19 +9,22 @@ import pytest
 
 from mpirefine.distribution import reduce
 from mpirefine.steps.likelihood.classify import Classify
-from mpirefine.steps.likelihood.noise import Reestimate, first_estimate
-from mpirefine.steps.likelihood.pilot import Pilot
+from mpirefine.steps.likelihood.estimates.noise import first_estimate
+from mpirefine.steps.likelihood.estimates.trust import group_centres, weight_of, weights_by_power
+from mpirefine.steps.likelihood.noise import Reestimate
+from mpirefine.steps.likelihood.pilot import pilot
 from mpirefine.steps.likelihood.project import Project
 from mpirefine.steps.likelihood.simmx import Simmx
-from mpirefine.steps.likelihood.trust import Trust, by_power, group_centres, weight_of
+from mpirefine.steps.likelihood.trust import Trust
 from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.workspace import Workspace
 from tests.steps.small import GRID, Memory, context, simulate
 
 
 def searched(team, made, truth, **options):
     ctx, state = context(team, truth, made, **options)
-    with ctx.resources:
-        state = Trust().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+    with Workspace() as work:
+        state = Trust().run(Simmx().run(Project(work).run(state, ctx), ctx), ctx)
         state = Reestimate().run(Classify().run(state, ctx), ctx)
     return ctx, state
 
@@ -38,7 +41,7 @@ def test_hot_pixels_count_for_nothing(team):
     ctx, state = searched(team, made, truth)
     trust = gathered(team, ctx, state.trust)
     assert np.flatnonzero(trust == 0).tolist() == [7, 50] and (np.delete(trust, [7, 50]) > 0.9).all()
-    assert state.summary["outliers"] == 2 and state.summary["doubtful"] == 0
+    assert state.summary.outliers == 2 and state.summary.doubtful == 0
     weight = gathered(team, ctx, state.assignments.weight)
     assert (weight[[7, 50]] == 0).all() and np.allclose(np.delete(weight, [7, 50], 0).sum(axis=1), 1, atol=0.1)
 
@@ -49,8 +52,8 @@ def test_at_given_poses_every_particle_is_judged_by_its_own_map(team):
     ctx, state = context(team, truth, made, fixed_poses=True)
     mine = ctx.block.as_slice
     ctx.particles.table = replace(ctx.particles.table, rotation=made["rotation"][mine], shift=made["shift"][mine])
-    with ctx.resources:
-        state = Trust().run(Simmx().run(Project().run(state, ctx), ctx), ctx)
+    with Workspace() as work:
+        state = Trust().run(Simmx().run(Project(work).run(state, ctx), ctx), ctx)
     assert (gathered(team, ctx, state.trust) == 1).all()
 
 
@@ -59,14 +62,16 @@ def test_a_pixel_too_large_to_square_is_set_aside(team):
     truth, made = simulate(n=60)
     ctx, state = context(team, truth, made)
     made["images"][5, 3, 3] = 1e25
-    ctx.particles = OwnParticles(
-        ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True
+    ctx = replace(
+        ctx,
+        particles=OwnParticles(
+            ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True
+        ),
     )
-    with ctx.resources:
-        state = Pilot().run(state, ctx)
-    with ctx.resources:
+    state = pilot(state, ctx)
+    with Workspace() as work:
         state = Reestimate().run(
-            Classify().run(Trust().run(Simmx().run(Project().run(state, ctx), ctx), ctx), ctx), ctx
+            Classify().run(Trust().run(Simmx().run(Project(work).run(state, ctx), ctx), ctx), ctx), ctx
         )
     assert np.flatnonzero(gathered(team, ctx, ctx.particles.reason)).tolist() == [5]
     assert (np.delete(gathered(team, ctx, state.trust), 5) == 1).all() and np.isfinite(state.noise.sigma2).all()
@@ -76,14 +81,14 @@ def test_a_pixel_too_large_to_square_is_set_aside(team):
 def test_noise_is_not_learned_from_outliers(team):
     truth, made = simulate(n=120)
     clean, state = context(team, truth, made)
-    expected = first_estimate(clean, state.volumes).sigma2
+    expected = first_estimate(clean, state.volumes, state.trust).sigma2
     made["images"] = made["images"].copy()
     made["images"][::12] *= 30
     ctx = context(team, truth, made)[0]
-    trust = by_power(ctx)
+    trust = weights_by_power(ctx)
     assert np.flatnonzero(gathered(team, ctx, trust) == 0).tolist() == list(range(0, 120, 12))
     np.testing.assert_allclose(first_estimate(ctx, state.volumes, trust).sigma2, expected, rtol=0.25)
-    assert first_estimate(ctx, state.volumes).sigma2.mean() > 10 * expected.mean()
+    assert first_estimate(ctx, state.volumes, state.trust).sigma2.mean() > 10 * expected.mean()
 
 
 def test_weight_falls_with_the_deviation():
@@ -112,14 +117,14 @@ def test_planted_grey_scales_are_recovered(team):
     ctx, state = searched(team, made, truth)
     grey = gathered(team, ctx, state.grey)
     assert 1.3 < grey[1::2].mean() / grey[::2].mean() < 2.0
-    assert state.summary["grey_spread"] > 0.1 and grey.min() >= 0.5 and grey.max() <= 2.0
+    assert state.summary.grey_spread > 0.1 and grey.min() >= 0.5 and grey.max() <= 2.0
 
 
 @pytest.mark.ranks(1, 2)
 def test_grey_scales_of_equal_particles_stay_alike(team):
     truth, made = simulate(n=240, snr=0.5)
     ctx, state = searched(team, made, truth)
-    assert state.summary["grey_spread"] < 0.1  # defocus and blurred maps leave some
+    assert state.summary.grey_spread < 0.1  # defocus and blurred maps leave some
 
 
 @pytest.mark.ranks(1)
@@ -130,9 +135,9 @@ def test_a_particle_s_own_scale_enters_its_score(team):
     made = dict(made, images=made["images"] * 2)
     twice, other = context(team, truth, made)
     other = replace(other, noise=replace(state.noise, sigma2=4 * state.noise.sigma2), grey=np.full(16, 2.0))
-    with ctx.resources, twice.resources:
-        found = Simmx().run(Project().run(state, ctx), ctx).candidates
-        again = Simmx().run(Project().run(other, twice), twice).candidates
+    with Workspace() as work:
+        found = Simmx().run(Project(work).run(state, ctx), ctx).candidates
+        again = Simmx().run(Project(work).run(other, twice), twice).candidates
     np.testing.assert_allclose(again.score, found.score, rtol=1e-4)
     np.testing.assert_allclose(again.match, found.match, rtol=1e-3)
 
