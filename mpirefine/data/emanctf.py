@@ -1,4 +1,4 @@
-"""EMAN2's contrast transfer parameters, as image headers hold them, and their text form."""
+"""EMAN2's CTF parameters, as image headers have them, and their text form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CURVES = ("background", "snr")
 
 @dataclass(frozen=True)
 class EmanCTF:
-    """EMAN2's CTF object; amplitude contrast beyond ±100 % stands for a phase plate.
+    """EMAN2's CTF object; an amplitude contrast beyond ±100 % stands for a phase plate.
 
     >>> EmanCTF.from_text("E1.5 0 0 100 10 300 2.7 2.5 0.01 2,1,2 2,0.5,0.25").snr
     (0.5, 0.25)
@@ -52,24 +52,25 @@ class EmanCTF:
         return cls(**values).checked()
 
     @classmethod
-    def from_fields(cls, values: Mapping[str, Any]) -> EmanCTF:
-        """From a mapping with the names of the fields, as EMAN2 writes it to JSON; others are left out. Raises
+    def from_fields(cls, values: Mapping[str, object]) -> EmanCTF:
+        """From a mapping with the names of the fields, as EMAN2 writes it to JSON; other names are ignored. Raises
         FormatError.
         """
         try:
-            known: dict[str, Any] = {name: float(values[name]) for name in NUMBERS if name in values}
-            known |= {name: tuple(map(float, values.get(name, ()))) for name in CURVES}
+            raw: dict[str, Any] = dict(values)
+            known: dict[str, Any] = {name: float(raw[name]) for name in NUMBERS if name in raw}
+            known |= {name: tuple(map(float, raw.get(name, ()))) for name in CURVES}
             return cls(**known).checked()
         except (TypeError, ValueError, OverflowError):
             raise FormatError(f"not a CTF of EMAN2: {str(dict(values))[:60]}") from None
 
     @classmethod
-    def from_header(cls, value: Any) -> EmanCTF:
-        """What a header holds under `ctf`: the text form, or a mapping. Raises FormatError."""
+    def from_header(cls, value: object) -> EmanCTF:
+        """From the header item `ctf`: the text form, or a mapping. Raises FormatError."""
         return cls.from_fields(value) if isinstance(value, Mapping) else cls.from_text(str(value))
 
     def checked(self) -> EmanCTF:
-        """Itself; FormatError when there is no curve for such numbers."""
+        """The CTF itself. Raises FormatError when numbers are not finite, or voltage or pixel size not positive."""
         values = np.array([getattr(self, name) for name in NUMBERS])
         if not (np.isfinite(values).all() and np.isfinite([*self.background, *self.snr]).all()):
             raise FormatError("a CTF of EMAN2 with numbers that are not finite")
@@ -80,7 +81,7 @@ class EmanCTF:
         return self
 
     def to_text(self) -> str:
-        """As EMAN2 writes it: numbers in float32 with 10 digits, the curves with 3."""
+        """The text form, as EMAN2 writes it: numbers in float32 with 10 digits, curves with 3."""
         numbers = " ".join(f"{np.float32(getattr(self, name)):.10g}" for name in NUMBERS)
         curves = (
             ",".join([str(len(curve)), *(f"{np.float32(v):.3g}" for v in curve)])

@@ -1,4 +1,4 @@
-"""The sampling of images and maps: box and pixel size, and the frequencies that belong to them."""
+"""The sampling of images and maps: box, pixel size, and the frequencies that follow from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Grid:
 
     @property
     def nyquist(self) -> float:
-        """Finest resolution the sampling carries, in Å."""
+        """The finest resolution of this sampling, in Å."""
         return 2 * self.apix
 
     @property
@@ -36,7 +36,7 @@ class Grid:
         return self.nx, self.nx // 2 + 1
 
     def resolution(self, ring: float) -> float:
-        """Resolution in Å of Fourier radius `ring` (pixels of 1/length)."""
+        """Resolution in Å of the Fourier radius `ring` (pixels of 1/length)."""
         return self.length / ring
 
     def ring(self, resolution: float) -> float:
@@ -44,11 +44,13 @@ class Grid:
         return self.length / resolution
 
     def frequencies(self) -> tuple[np.ndarray, np.ndarray]:
-        """Frequency axes (fy with shape (nx, 1), fx with shape (1, nx//2+1)) of an image half-spectrum, in 1/Å."""
+        """Frequencies in 1/Å of an image half-spectrum: fy (nx, 1) and fx (1, nx//2+1)."""
         return np.fft.fftfreq(self.nx, self.apix)[:, None], np.fft.rfftfreq(self.nx, self.apix)[None, :]
 
     def shells(self, ndim: int) -> np.ndarray:
-        """Rounded Fourier radius in pixels of each coefficient of the half-spectrum (last axis halved), int32."""
+        """Fourier radius in pixels, rounded, of each coefficient of a half-spectrum with `ndim` axes (the last one
+        halved); int32.
+        """
         full, half = np.fft.fftfreq(self.nx) * self.nx, np.fft.rfftfreq(self.nx) * self.nx
         axes = np.meshgrid(*[full] * (ndim - 1), half, indexing="ij", sparse=True)
         return np.rint(np.sqrt(sum(a * a for a in axes))).astype(np.int32)

@@ -1,5 +1,5 @@
-"""A number for every image, from its name alone: what is drawn of particles does not depend on the order of rows, nor
-on ranks.
+"""A random number for every image that follows from its name alone, so that random choices do not depend on the order
+of rows or the number of ranks.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-HALF, HELD_OUT, SAMPLE, EVEN_ODD, HALF_ANEW, HANDED_OUT = range(1, 7)  # what is drawn, each by a number of its own
+HALF, HELD_OUT, SAMPLE, EVEN_ODD, HALF_ANEW, HANDED_OUT = range(1, 7)  # purposes, with independent random numbers
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mixed(values: np.ndarray) -> np.ndarray:
-    """uint64 to uint64, every bit depending on every bit (the finaliser of splitmix64, Steele et al. 2014)."""
+    """uint64 to uint64, each bit depending on all bits (the finaliser of splitmix64, Steele et al. 2014)."""
     with np.errstate(over="ignore"):
         z = np.asarray(values, np.uint64) + _GOLDEN
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -24,8 +24,8 @@ def mixed(values: np.ndarray) -> np.ndarray:
 
 
 def image_keys(files: Sequence[str], file: np.ndarray, image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(p,) uint64 of image `image` of stack `file` (a row of `files`): by the stack's name without its folder and the
-    image's index.
+    """Keys (p,) uint64 of images: from the name, without folder, of stack `file` (index into `files`) and the index
+    `image`.
 
     Folders do not count, so that a data set may be moved.
     """
@@ -41,10 +41,10 @@ def image_keys(files: Sequence[str], file: np.ndarray, image: np.ndarray, seed: 
 
 
 def uniform(key: np.ndarray, purpose: int) -> np.ndarray:
-    """(p,) float64 in [0, 1), independent for each purpose."""
+    """Random numbers (p,) float64 in [0, 1) from keys, independent for each purpose."""
     return (mixed(key ^ mixed(np.array(purpose))) >> np.uint64(11)).astype(np.float64) / float(1 << 53)
 
 
 def halves(key: np.ndarray, purpose: int = HALF) -> np.ndarray:
-    """(p,) int8, 0 or 1."""
+    """Half-sets (p,) int8, 0 or 1, from keys."""
     return (uniform(key, purpose) >= 0.5).astype(np.int8)

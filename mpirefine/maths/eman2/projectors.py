@@ -2,8 +2,8 @@
 float32.
 
 `rotations` (n, 3, 3) take map to image coordinates, x' = R x + t from pixel n // 2; a matrix of determinant -1 gives a
-mirrored view. `shifts` (n, 2) are t in pixels, x and y, of the image that comes out, or None. The program's own slices
-are in maths/project.py.
+mirrored view. `shifts` (n, 2) are t in pixels, x and y, or None. The program's own projections are in
+maths/likelihood/central_slices.py.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mpirefine.maths.image.interpolation import Trilinear
 from mpirefine.registry import Registry
 
 PROJECTORS = Registry("projector")
-BORDER = 1e-5  # pixels; samples on the box's border belong to it, so that no plane is lost in turns by 90 degrees
-EXACT = 1e-6  # elements of rotations below this are 0
-BLOCK = 1 << 14  # samples taken at once: all their arrays fit into the cache
-POINTS = 1 << 20  # Fourier coefficients interpolated at once
-# of gauss_fft: neighbours on each axis, whether they are counted from the nearest pixel, width of their Gaussian and of
-# the real-space correction
+BORDER = 1e-5  # pixels beyond the box that count as inside, so that turns by 90 degrees lose no plane
+EXACT = 1e-6  # smaller elements of rotations are taken to be 0
+BLOCK = 1 << 14  # samples at a time: all arrays for them fit into the cache
+POINTS = 1 << 20  # Fourier coefficients interpolated at a time
+# modes of gauss_fft: neighbours on each axis, whether they are counted from the nearest pixel or from the one below,
+# width of their Gaussian (0: none), width of the correction in real space
 KERNELS: dict[int, tuple[tuple[int, ...], bool, float, float]] = {
     0: ((0, 1), False, 0.0, 1.0),
     1: ((0,), True, 0.0, 1.0),
@@ -66,8 +66,8 @@ def pawel(
 ) -> np.ndarray:
     """Line integral within a sphere. EMAN2's pawel.
 
-    As `standard`, of the samples with |(x, y, z) - t| <= radius from the origin. radius: of the sphere (pixels, n // 2
-    - 1). origin_x, origin_y, origin_z: its centre, about which the map turns (pixel, n // 2).
+    As `standard`, of the samples with |(x, y, z) - t| <= radius from the origin. `radius`: of the sphere (pixels, n //
+    2 - 1). `origin_x`, `origin_y`, `origin_z`: its centre, about which the map turns (pixel, n // 2).
     """
     half = len(volume) // 2
     origin = [half if value is None else value for value in (origin_x, origin_y, origin_z)]
@@ -82,6 +82,9 @@ def _views(
     radius: float | None = None,
     origin: np.ndarray | None = None,
 ) -> np.ndarray:
+    """Projections (n, y, x): `reduce` over the samples along each line of sight, within a radius of `origin`
+    (pixels).
+    """
     n = len(volume)
     out = np.zeros((len(rotations), n * n), np.float32)
     density = Trilinear(volume)
@@ -96,7 +99,9 @@ def _views(
 def _samples(
     density: Trilinear, n: int, rotation: np.ndarray, shift: np.ndarray, centre: np.ndarray, radius: float | None
 ) -> Iterator[np.ndarray]:
-    """A few image planes (k, pixels) at a time of a map seen at `rotation`, 0 outside the box and the sphere."""
+    """The map in image planes (k, pixels), a few at a time along the line of sight; 0 outside the box and the
+    sphere.
+    """
     back = np.linalg.inv(np.where(np.abs(rotation) < EXACT, 0, rotation))
     x, y, z = (np.arange(n) - c - t for c, t in zip(centre, (*shift, 0)))
     plane = (back[:, 0, None, None] * x + back[:, 1, None, None] * y[:, None]).reshape(3, 1, -1).astype(np.float32)
@@ -123,11 +128,11 @@ def gauss_fft(
     """Fourier slice: the map's transform on a plane, interpolated, transformed back and divided by the kernel's
     fall-off. EMAN2's gauss_fft.
 
-    Slice(u, v) = F(R^T (u, v, 0)) for |(u, v)| < n / 2 - 1, else 0; the image is divided by exp(-r^2 w / n^2). mode: 0
-    trilinear, w = 1; 1 nearest coefficient, w = 1; 2, 3, 4, 6 Gaussian exp(-d^2 / w) of 2, 3, 4, 5 neighbours on each
+    Slice(u, v) = F(R^T (u, v, 0)) for |(u, v)| < n / 2 - 1, else 0; the image is divided by exp(-r^2 w / n^2). `mode`:
+    0 trilinear, w = 1; 1 nearest coefficient, w = 1; 2, 3, 4, 6 Gaussian exp(-d^2 / w) of 2, 3, 4, 5 neighbours on each
     axis, w = 4, 6.4, 8.8, 10.4 / pi^2, normalised but in mode 2, where EMAN2 divides only the last of the eight by the
-    sum of the weights. returnfft: give the transforms (n, y, x // 2 + 1), complex, origin at the corner, instead of the
-    images.
+    sum of the weights; ParameterError for any other. `returnfft`: give the transforms (n, y, x // 2 + 1), complex,
+    origin at the corner, instead of the images.
     """
     if mode not in KERNELS:
         raise ParameterError(
@@ -153,8 +158,8 @@ def gauss_fft(
 
 
 def _interpolated(spectrum: np.ndarray, where: np.ndarray, mode: int) -> np.ndarray:
-    """Transform (z, y, x), origin at the corner, at positions (..., 3) x, y, z; those with x < 0 by Friedel's law from
-    their mates, as EMAN2.
+    """The transform (z, y, x), origin at the corner, at positions (..., 3) x, y, z; where x < 0, the conjugate at the
+    opposite position, as in EMAN2.
     """
     offsets, nearest, width, _ = KERNELS[mode]
     n = len(spectrum)

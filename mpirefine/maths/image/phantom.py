@@ -1,8 +1,8 @@
-"""Test objects: an asymmetric molecule in several states of assembly, and simulated particles of it."""
+"""Test data: an asymmetric molecule in different states of assembly, and simulated particles of it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -12,13 +12,15 @@ from mpirefine.maths.image.ctf import contrast_transfer
 from mpirefine.maths.likelihood.central_slices import slices
 
 CORE_BLOBS, DOMAIN_BLOBS = 60, 14
-CHUNK = 256
+CHUNK = 256  # images computed at a time
 
 
 def states(box: int, n_states: int, rng: np.random.Generator) -> np.ndarray:
-    """(m, z, y, x) float32: state 0 is whole; each other state lacks another domain, an eighth to a fifth of the mass.
+    """Maps (m, z, y, x) float32 of a molecule: state 0 is whole; each other one lacks another domain, 1/8 to 1/5 of the
+    mass.
 
-    Blobs of 1.5 to 2.5 % of the box fill a lopsided core; each domain is a cluster of blobs on its surface.
+    The core is irregular, of blobs with widths of 1.5 to 2.5 % of the box; each domain is a cluster of blobs on its
+    surface.
     """
     centres = rng.standard_normal((CORE_BLOBS, 3))
     centres = (
@@ -65,6 +67,16 @@ def random_rotations(n: int, rng: np.random.Generator) -> np.ndarray:
     ).reshape(n, 3, 3)
 
 
+class SimulatedParticles(TypedDict):
+    """Images (n, y, x) float32 and the truth behind them."""
+
+    images: np.ndarray
+    label: np.ndarray  # (n,) map of each image
+    rotation: np.ndarray  # (n, 3, 3)
+    shift: np.ndarray  # (n, 2) pixels
+    ctf: CTFParams  # with a B-factor of 0: as in real data, the true one is not known
+
+
 def simulate_particles(
     maps: np.ndarray,
     grid: Grid,
@@ -77,45 +89,49 @@ def simulate_particles(
     astigmatism: float = 400.0,
     bfactor: float = 100.0,
     fractions: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """n images (n, y, x) float32 of maps (m, z, y, x): exact slices × CTF, shifted, unit white noise; and the truth
-    they were made from.
+) -> SimulatedParticles:
+    """n images of maps (m, z, y, x): exact central slices × CTF, shifted, with white noise of variance 1.
 
-    `snr` is signal variance over noise variance; shifts (px) and defocus (Å) are uniform. Returns images, label,
-    rotation, shift, ctf (whose B-factor is not told, as in real life: it is 0).
+    `snr` is signal variance over noise variance; shifts (pixels) and defocus (Å) are uniform; `fractions` (m,) are the
+    shares of the maps.
     """
     share = np.full(len(maps), 1 / len(maps)) if fractions is None else np.asarray(fractions) / np.sum(fractions)
-    label, rotation, shift = (
-        rng.choice(len(maps), n, p=share),
-        random_rotations(n, rng),
-        rng.uniform(-maxshift, maxshift, (n, 2)),
-    )
-    mean, spread, zero = rng.uniform(*defocus, n), rng.uniform(0, astigmatism, n), np.zeros(n)
-    ctf = CTFParams(
-        mean + spread / 2,
-        mean - spread / 2,
-        rng.uniform(0, 180, n),
-        zero,
-        zero,
-        zero + 1,
-        zero + 300,
-        zero + 2.7,
-        zero + 0.1,
-    )
-    fy, fx = grid.frequencies()
-    points = np.stack(np.broadcast_arrays(fx * grid.length, fy * grid.length), -1)
+    label, rotation = rng.choice(len(maps), n, p=share), random_rotations(n, rng)
+    shift = rng.uniform(-maxshift, maxshift, (n, 2))
+    ctf = random_ctf(n, rng, defocus, astigmatism)
     images = np.empty((n, grid.nx, grid.nx), np.float32)
     for start in range(0, n, CHUNK):
         rows = np.arange(start, min(start + CHUNK, n))
-        spectrum = np.empty((len(rows), *grid.half_shape), np.complex64)
-        for m in np.unique(label[rows]):
-            spectrum[label[rows] == m] = slices(maps[m], rotation[rows][label[rows] == m], points)
-        place = shift[rows] + grid.nx // 2
-        phase = (-2 * np.pi / grid.nx) * (points[..., 0] * place[:, :1, None] + points[..., 1] * place[:, 1:, None])
-        spectrum *= (
-            contrast_transfer(ctf.take(rows), fx, fy) * np.exp(-bfactor / 4 * (fx**2 + fy**2)) * np.exp(1j * phase)
-        )
+        spectrum = shifted_slices(maps, label[rows], rotation[rows], shift[rows], grid)
+        fy, fx = grid.frequencies()
+        spectrum *= contrast_transfer(ctf.take(rows), fx, fy) * np.exp(-bfactor / 4 * (fx**2 + fy**2))
         images[rows] = np.fft.irfft2(spectrum, s=(grid.nx, grid.nx))
     images *= np.sqrt(snr / images.var(axis=(1, 2)).mean())
     images += rng.standard_normal(images.shape, dtype=np.float32)
-    return dict(images=images, label=label, rotation=rotation, shift=shift, ctf=ctf)
+    return SimulatedParticles(images=images, label=label, rotation=rotation, shift=shift, ctf=ctf)
+
+
+def random_ctf(n: int, rng: np.random.Generator, defocus: tuple[float, float], astigmatism: float) -> CTFParams:
+    """CTFs of n images at 300 kV: defocus and difference of its axes uniform, in Å."""
+    mean, spread, zero = rng.uniform(*defocus, n), rng.uniform(0, astigmatism, n), np.zeros(n)
+    angle = rng.uniform(0, 180, n)
+    return CTFParams(
+        mean + spread / 2, mean - spread / 2, angle, zero, zero, zero + 1, zero + 300, zero + 2.7, zero + 0.1
+    )
+
+
+def shifted_slices(
+    maps: np.ndarray, label: np.ndarray, rotation: np.ndarray, shift: np.ndarray, grid: Grid
+) -> np.ndarray:
+    """Half-spectra (n, h, k) complex64 of projections of maps `label` (n,), their centres at nx // 2 + `shift`
+    pixels.
+    """
+    fy, fx = grid.frequencies()
+    points = np.stack(np.broadcast_arrays(fx * grid.length, fy * grid.length), -1)
+    spectrum = np.empty((len(label), *grid.half_shape), np.complex64)
+    for m in np.unique(label):
+        spectrum[label == m] = slices(maps[m], rotation[label == m], points)
+    place = shift + grid.nx // 2
+    phase = (-2 * np.pi / grid.nx) * (points[..., 0] * place[:, :1, None] + points[..., 1] * place[:, 1:, None])
+    spectrum *= np.exp(1j * phase)
+    return spectrum

@@ -74,6 +74,7 @@ def pairwise(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
     @wraps(function)
     def compare(particle: np.ndarray, reference: np.ndarray, about: About, **parameters) -> np.ndarray:
+        """Scores (n,). Raises ParameterError when shapes or numbers of images differ."""
         sides = [stack(np.asarray(side)) for side in (particle, reference)]
         count, shape = max(map(len, sides)), sides[0].shape[1:]
         if sides[1].shape[1:] != shape or {len(side) for side in sides} - {1, count}:

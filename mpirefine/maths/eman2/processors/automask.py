@@ -12,8 +12,8 @@ from mpirefine.maths.image import masks as shapes
 def only_peaks(image: np.ndarray, pixel: float, *, npeaks: int = 0) -> np.ndarray:
     """Local maxima, zero elsewhere.
 
-    EMAN2's mask.onlypeaks: a pixel becomes 0 if more than `npeaks` (0 is 1) pixels of its neighbourhood, 3 a side,
-    itself included, are not lower. The outermost pixels are kept.
+    EMAN2's mask.onlypeaks: a pixel becomes 0 if more than `npeaks` (0 is 1) pixels of its neighbourhood of 3 on each
+    axis, itself included, are not lower. The outermost pixels are kept.
     """
     lower = np.zeros(image.shape, int)
     for step in np.ndindex((3,) * image.ndim):
@@ -48,7 +48,7 @@ def add_shells_gauss(image: np.ndarray, pixel: float, *, val1: int = 0, val2: in
 
 
 def flood_level(image: np.ndarray, threshold: float | None, sigma: float | None) -> float:
-    """The threshold of a flood: as given, or mean + sigma standard deviations, which goes before it."""
+    """The level that bounds a flood: the threshold, or mean + sigma standard deviations, which is preferred."""
     if sigma is None:
         return 0.0 if threshold is None else float(np.float32(threshold))
     mean, deviation = mean_and_sigma(image)
@@ -56,7 +56,7 @@ def flood_level(image: np.ndarray, threshold: float | None, sigma: float | None)
 
 
 def apply_mask(image: np.ndarray, mask: np.ndarray, return_mask: bool) -> np.ndarray:
-    """The mask, or the image under it."""
+    """The mask itself, or the image times the mask."""
     return single(mask if return_mask else image * mask)
 
 
@@ -76,10 +76,10 @@ def auto3d(
 ) -> np.ndarray:
     """What is connected above a level in a map, with a soft edge.
 
-    EMAN2's mask.auto3d: from the voxels at or above `threshold` (or mean + `sigma` standard deviations) within `radius`
-    voxels of the centre and the `nmaxseed` highest ones a flood goes over faces through what is above it; `nshells` +
-    `nshellsgauss` / 2 shells are added; a Gaussian low-pass with 1/e at 1 / nshellsgauss per voxel follows, and a cut
-    below 0.002. `return_mask`: the mask itself. `verbose` says nothing here.
+    EMAN2's mask.auto3d: a flood over faces from the voxels at or above `threshold` (or mean + `sigma` standard
+    deviations) within `radius` voxels of the centre and from the `nmaxseed` highest ones, through all voxels above it;
+    `nshells` + `nshellsgauss` / 2 shells are added; a Gaussian low-pass with 1/e at 1 / nshellsgauss per voxel follows,
+    and values below 0.002 become 0. `return_mask`: the mask itself. `verbose` changes nothing.
     """
     only(3, image, "mask.auto3d")
     mask = shapes.auto3d(image, flood_level(image, threshold, sigma), radius, nshells, nshellsgauss, nmaxseed)
@@ -100,8 +100,8 @@ def auto3d_thresh(
 ) -> np.ndarray:
     """What is connected above a low level with something above a high one.
 
-    EMAN2's mask.auto3d.thresh: mask.auto3d (`nshells`, `nshellsgauss`, `return_mask`) whose seeds are all voxels at or
-    above `threshold1` and whose flood goes through what is above `threshold2`. `verbose` says nothing here.
+    EMAN2's mask.auto3d.thresh: mask.auto3d (`nshells`, `nshellsgauss`, `return_mask`) whose flood starts from all
+    voxels at or above `threshold1` and goes through those above `threshold2`. `verbose` changes nothing.
     """
     only(3, image, "mask.auto3d.thresh")
     mask = shapes.softened(
@@ -126,10 +126,10 @@ def auto2d(
 ) -> np.ndarray:
     """What is connected above a level in an image, with a soft edge.
 
-    EMAN2's mask.auto2d: from the pixels at or above `threshold` (or mean + `sigma` standard deviations) within `radius`
-    pixels of the centre and the `nmaxseed` highest local maxima a flood goes over edges through what is above it;
-    mask.addshells.gauss with `nshells` and `nshellsgauss` follows. `return_mask`: the mask itself. `verbose` says
-    nothing here.
+    EMAN2's mask.auto2d: a flood over edges from the pixels at or above `threshold` (or mean + `sigma` standard
+    deviations) within `radius` pixels of the centre and from the `nmaxseed` highest local maxima, through all pixels
+    above it; mask.addshells.gauss with `nshells` and `nshellsgauss` follows. `return_mask`: the mask itself. `verbose`
+    changes nothing.
     """
     only(2, image, "mask.auto2d")
     edge = flood_level(image, threshold, sigma)

@@ -13,13 +13,13 @@ from mpirefine.maths.eman2.processors.threshold import below_to_zero, binary
 from mpirefine.maths.eman2.processors.transform import shift_pixels, transform_image
 from mpirefine.maths.fourier.filters import filtered, gauss
 
-LEAST_BOX = 12  # of xform.center, which looks at rings 6 pixels from the border
-OBJECT_SHARE = 10  # xform.center looks at this part of the box, the brightest
+LEAST_BOX = 12  # pixels; xform.center takes means of rings 6 pixels from the border
+OBJECT_SHARE = 10  # xform.center looks at the brightest tenth of the box
 
 
 def centre_of_mass(image: np.ndarray, threshold: float) -> np.ndarray | None:
-    """From pixel n // 2, x, y, z order, of the pixels at or above a threshold, weighted with their values; None when
-    they have no mass.
+    """Centre of mass of the pixels at or above a threshold, x, y, z pixels from pixel n // 2; None when their
+    sum is 0.
     """
     weight = np.where(image >= threshold, image, 0).astype(np.float64)
     total = weight.sum()
@@ -27,7 +27,7 @@ def centre_of_mass(image: np.ndarray, threshold: float) -> np.ndarray | None:
 
 
 def towards_centre(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Shifted back by so many whole pixels, x, y, z order; unchanged when that leaves the box."""
+    """Shifted back by whole pixels, x, y, z order; unchanged when nothing would be left in the box."""
     far = np.abs(pixels) >= np.array(image.shape[::-1]) - 1
     return single(image) if far.any() else shift_pixels(image, [-int(p) for p in pixels])
 
@@ -39,7 +39,7 @@ def center_of_mass(
     """The centre of mass comes to pixel n // 2.
 
     EMAN2's xform.centerofmass: Σ v x / Σ v over the pixels with v ≥ `threshold` (above the maximum: mean + sigma
-    instead). By whole pixels, or, when `int_shift_only` is off, by linear interpolation; what enters is 0.
+    instead). By whole pixels, or, when `int_shift_only` is off, by linear interpolation; pixels from outside are 0.
     """
     mean, sigma = mean_and_sigma(image)
     place = centre_of_mass(image, threshold if threshold <= image.max() else mean + sigma) if sigma else None
@@ -56,8 +56,8 @@ def center_of_mass(
 def center_by_self_convolution(image: np.ndarray, pixel: float) -> np.ndarray:
     """The centre of the best two-fold (in a map: inversion) symmetry comes to pixel n // 2.
 
-    EMAN2's xform.centeracf: half the position of the peak of the image convoluted with itself, sought within n / 4
-    pixels, as whole pixels.
+    EMAN2's xform.centeracf: half the position of the peak of the image convolved with itself, within n / 4 pixels, as
+    whole pixels.
     """
     from scipy import fft
 
@@ -73,8 +73,9 @@ def center_by_self_convolution(image: np.ndarray, pixel: float) -> np.ndarray:
 def center(image: np.ndarray, pixel: float) -> np.ndarray:
     """The bulk of the object comes to pixel n // 2.
 
-    EMAN2's xform.center: the image without slow waves, masked, squared and smoothed; the brightest tenth of the box;
-    what of it is connected with the middle or with its peaks; its centre of mass, as whole pixels.
+    EMAN2's xform.center: the image is high-passed, masked, squared and low-passed; of its brightest tenth, the part
+    connected with the middle or with its peaks is taken; its centre of mass, as whole pixels. ParameterError for boxes
+    below 12 pixels.
     """
     if min(image.shape) < LEAST_BOX:
         raise ParameterError(f"xform.center: the box {image.shape} must have {LEAST_BOX} pixels or more")
@@ -96,7 +97,7 @@ def center(image: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def isolated(image: np.ndarray, pixel: float) -> np.ndarray:
-    """What xform.center looks at: no slow waves, no rim, strong density of either sign."""
+    """What xform.center looks at: high-passed, without the rim, strong density of either sign."""
     nx, ny = image.shape[-1], image.shape[-2]
     width = max(nx // 16, 5)
     bulk = filtered(image, lambda f: 1 - gauss((nx // 10 if nx < 50 else 5) / nx)(f))
@@ -107,7 +108,7 @@ def isolated(image: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def brightest(image: np.ndarray, low: float, high: float) -> float:
-    """The level that a tenth of the pixels is above, from EMAN2's histogram of 100 bins from `low` to `high`."""
+    """The level that a tenth of the pixels exceeds, from EMAN2's histogram of 100 bins from `low` to `high`."""
     bins = np.rint((image - low) / (high - low) * 100).ravel()
     above = np.cumsum(np.bincount(bins[(bins >= 0) & (bins < 100)].astype(int), minlength=100)[::-1])
     found = np.flatnonzero(above > image.size / OBJECT_SHARE)

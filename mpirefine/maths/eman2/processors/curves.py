@@ -25,7 +25,10 @@ def filter_by_curve(
 
 
 def the_curve(name: str, *curves: np.ndarray | None) -> np.ndarray:
-    """The one that is given, (n, 2) float64, its first column rising."""
+    """The one curve (n, 2) float64 that is given, its first column rising.
+
+    Raises ParameterError, for processor `name`, when there is none, more than one, or no such curve.
+    """
     given = [np.asarray(c, np.float64) for c in curves if c is not None]
     if (
         len(given) != 1

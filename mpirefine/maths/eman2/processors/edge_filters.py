@@ -15,8 +15,10 @@ from mpirefine.registry import explain
 
 
 def butterworth(low: float, high: float) -> Weight:
-    """√(1 / (1 + (f / c)^o)) with EMAN2's two constants: 0.882 and 10.624 give the order o and the edge c from the pass
-    and the stop frequency.
+    """√(1 / (1 + (f / c)^o)), with order o and edge c from the pass and the stop frequency by EMAN2's constants 0.882
+    and 10.624.
+
+    Raises ParameterError unless 0 < low < high.
     """
     if not 0 < low < high:
         raise ParameterError(
@@ -38,7 +40,9 @@ def butterworth_edges(
     cutoff_pixels: float | None,
     apix: float | None,
 ) -> tuple[float, float]:
-    """Pass and stop frequency: as given, or from one cutoff c: c and c + 0.15 log10(1 / c)."""
+    """Pass and stop frequency: as given, or c and c + 0.15 log10(1 / c) from a cutoff c. Raises ParameterError when one
+    is missing.
+    """
     if low is None:
         c = find_cutoff(image, pixel, name, cutoff_abs, cutoff_freq, cutoff_pixels, apix)
         return c, c + 0.15 * float(np.log10(1 / c))
@@ -113,8 +117,8 @@ def highpass_butterworth(
 
 
 def beyond(shape: tuple[int, ...], c: float) -> np.ndarray:
-    """f² / c² in float32, each sum rounded once: which pixels lie exactly on a sharp edge is rounding, and this is
-    EMAN2's.
+    """f² / c² in float32, each sum rounded as in EMAN2: which pixels lie exactly on a sharp edge depends on the
+    rounding.
     """
     square = np.zeros(1, np.float32)
     for n, f in zip(shape, frequencies(shape)):

@@ -41,8 +41,8 @@ def wiener_by_fsc(
 
 
 def wiener_curve(fsc: np.ndarray, falls: np.ndarray, snrmult: float) -> np.ndarray:
-    """The filter at the points of an FSC. As in EMAN2, the average over five points takes the filter for those already
-    done.
+    """The filter (k,) at the points of an FSC (k,), which may only fall where `falls`. As in EMAN2, the average over
+    five points takes the filter for those already done.
     """
     curve, last, average, cut = fsc.copy(), 1.0, False, False
     for i, value in enumerate(fsc):
@@ -83,7 +83,7 @@ def lowpass_autob(
 
     EMAN2's filter.lowpass.autob: the slope m of log power against s² from 15 Å to `noisecutoff` (1/Å) gives exp(−(B +
     2m) s²/4); beyond the noise cutoff exp(−B s²/4), continued from there. B is `bfactor` (Å²), or (pixel size / c)² of
-    a cutoff c. `verbose` says nothing here.
+    a cutoff c. `verbose` changes nothing. ParameterError for pixels above 7 Å, or without rings to fit.
     """
     size = apix or pixel
     if not 0 < size <= LARGEST_PIXEL:

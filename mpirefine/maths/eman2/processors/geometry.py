@@ -1,5 +1,5 @@
-"""Processors that move pixels without interpolation or change the sampling: shrinking, Fourier resampling, flips, the
-phase origin.
+"""Processors that move pixels without interpolation or change the sampling: shrinking, Fourier resampling, flips, phase
+origin.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ AXES = "xyz"
 
 
 def axis_of(axis: str, image: np.ndarray, name: str) -> int:
-    """The array axis of x, y or z; ParameterError when the image has none of that name."""
+    """The array axis of x, y or z. Raises ParameterError when the image has none of that name."""
     place = AXES[: image.ndim].find(axis.lower())
     if place < 0 or len(axis) != 1:
         raise ParameterError(f"{name}: axis={axis} is not one of {', '.join(AXES[: image.ndim])}")
@@ -21,7 +21,9 @@ def axis_of(axis: str, image: np.ndarray, name: str) -> int:
 
 
 def blocks(image: np.ndarray, n: int, name: str) -> np.ndarray:
-    """Blocks of n pixels along each axis, (..., n^d); rows that fill no block are dropped."""
+    """Blocks of n pixels along each axis, (..., n^d); incomplete blocks are dropped. Raises ParameterError unless 2 ≤ n
+    ≤ box.
+    """
     if n < 2 or n > min(image.shape):
         raise ParameterError(f"{name}: n={n} must be 2 or more, and not above the box of {min(image.shape)}")
     size = [m // n for m in image.shape]
@@ -34,8 +36,9 @@ def blocks(image: np.ndarray, n: int, name: str) -> np.ndarray:
 def mean_shrink(image: np.ndarray, pixel: float, *, n: float) -> tuple[np.ndarray, float]:
     """Smaller by a whole number (or 1.5): the mean of each block of pixels.
 
-    EMAN2's math.meanshrink: the mean of `n` pixels along each axis; rows that fill no block are dropped. `n` = 1.5 is
-    for images: pixels count 1 and ½ in turn along each axis, and the new box is even.
+    EMAN2's math.meanshrink: the mean of `n` pixels along each axis; incomplete blocks are dropped. `n` = 1.5 is for
+    images: pixels count 1 and ½ in turn along each axis, and the new box is even. ParameterError for any other
+    fraction.
     """
     if n == 1.5:
         return one_and_a_half(image), pixel * 1.5
@@ -45,7 +48,7 @@ def mean_shrink(image: np.ndarray, pixel: float, *, n: float) -> tuple[np.ndarra
 
 
 def one_and_a_half(image: np.ndarray) -> np.ndarray:
-    """Three pixels to two along each axis: 1 and ½ of them, then ½ and 1; divided by what was inside the box."""
+    """Three pixels to two along each axis: weights 1 and ½, then ½ and 1, divided by their sum within the box."""
     only(2, image, "math.meanshrink with n=1.5")
     weights = []
     for n in image.shape:
@@ -64,7 +67,7 @@ def one_and_a_half(image: np.ndarray) -> np.ndarray:
 def median_shrink(image: np.ndarray, pixel: float, *, n: int) -> tuple[np.ndarray, float]:
     """Smaller by a whole number: the median of each block of pixels.
 
-    EMAN2's math.medianshrink: the upper median of `n` pixels along each axis; rows that fill no block are dropped.
+    EMAN2's math.medianshrink: the upper median of `n` pixels along each axis; incomplete blocks are dropped.
     """
     values = blocks(image, n, "math.medianshrink")
     middle = values.shape[-1] // 2
@@ -77,7 +80,7 @@ def fft_resample(image: np.ndarray, pixel: float, *, n: float) -> tuple[np.ndarr
 
     EMAN2's math.fft.resample: the transform is cut, or padded with zeros, to boxes of round(nx / `n`) pixels and
     transformed back without scaling, so that values grow by n^dimensions. The pixel size is multiplied by nx / round(nx
-    / n).
+    / n). ParameterError unless `n` is above 0.
     """
     from scipy import fft
 
@@ -99,15 +102,13 @@ def fft_resample(image: np.ndarray, pixel: float, *, n: float) -> tuple[np.ndarr
 
 
 def rows_kept(n: int, both: bool) -> np.ndarray:
-    """Frequencies of a box of n pixels, the Nyquist frequency of even ones as +n / 2, or with both signs: padded, each
-    gets √½ of it.
-    """
+    """Frequencies of a box of n pixels; the Nyquist frequency of even boxes is +n / 2, or, with `both`, ±n / 2."""
     rows = np.arange(n) - (n - 1) // 2
     return np.append(rows, -n // 2) if both and n % 2 == 0 else rows
 
 
 def about_centre(image: np.ndarray, along: int) -> np.ndarray:
-    """Pixel n // 2 + k becomes n // 2 − k, cyclic."""
+    """Mirrored along an axis, cyclic: pixel n // 2 + k becomes n // 2 − k."""
     return np.roll(np.flip(image, along), 1 - image.shape[along] % 2, along)
 
 

@@ -9,9 +9,7 @@ from mpirefine.maths.eman2.processors.base import PROCESSORS, offsets, only, sin
 
 
 def radii(image: np.ndarray, inner_radius: float | None, outer_radius: float | None) -> tuple[float, float]:
-    """Inner and outer radius in pixels: −1 and infinity when not given; a negative outer one counts from nx //
-    2 + 1.
-    """
+    """Inner and outer radius in pixels: 0 and infinity when not given; a negative outer one counts from nx // 2 + 1."""
     outer = (
         np.inf
         if outer_radius is None
@@ -126,7 +124,7 @@ def ring_mean(
     """A disc or ball, with the mean of its rim around it.
 
     EMAN2's mask.ringmean: mask.sharp (`inner_radius`, `outer_radius`, `dx`, `dy`, `dz`) whose value outside is the mean
-    of the pixels with outer_radius − w < r ≤ outer_radius + w, w = `ring_width`.
+    of the pixels with outer_radius − w < r ≤ outer_radius + w, w = `ring_width`. ParameterError when there are none.
     """
     _, outer = radii(image, inner_radius, outer_radius)
     r = np.sqrt(square_distance(image.shape, (dx, dy, dz)))
@@ -161,7 +159,7 @@ def decay_edge(image: np.ndarray, pixel: float, *, width: int = 4) -> np.ndarray
 
 
 def zero_edge(image: np.ndarray, borders: list[tuple[int, int]]) -> np.ndarray:
-    """Zero in so many rows at the start and end of each axis, in x, y, z order."""
+    """0 in (first, last) rows of each axis, given in x, y, z order."""
     out = np.zeros(image.shape, np.float32)
     inside = tuple(
         slice(max(first, 0), max(n - max(last, 0), 0)) for (first, last), n in zip(borders[::-1], image.shape)

@@ -15,8 +15,8 @@ def scaled(image: np.ndarray, mean: float, sigma: float) -> np.ndarray:
 
 
 def edge_mean(image: np.ndarray) -> float:
-    """EMAN2's mean of the border: of an image four lines, each with its corners; of a map its outermost voxels, each
-    once.
+    """EMAN2's mean of the border: of an image its four border lines, so that corners count twice; of a map its
+    outermost voxels, each once.
     """
     if image.ndim == 2:
         return float(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).mean(dtype=np.float64))
@@ -48,7 +48,7 @@ def by_circle_mean(image: np.ndarray, pixel: float, *, radius: float | None = No
     """Mean of a ring 0, standard deviation 1.
 
     EMAN2's normalize.circlemean: (x − mean over `radius` ≤ r < radius + `width`) / sigma, in pixels from pixel n // 2;
-    the default radius is ny / 2 − 2, a negative one counts from ny / 2.
+    the default radius is ny / 2 − 2, a negative one counts from ny / 2. ParameterError when there is no such pixel.
     """
     half = image.shape[-2] // 2
     inner = image.shape[-2] / 2 - 2 if radius is None else half + radius if radius < 0 else radius
@@ -73,7 +73,7 @@ def by_mask(image: np.ndarray, pixel: float, *, mask: np.ndarray, no_sigma: bool
     """Mean under a mask 0.
 
     EMAN2's normalize.mask: x − mean of the pixels where `mask` (an image or map) is above 0.5. Against its name
-    `no_sigma` divides by their standard deviation as well.
+    `no_sigma` divides by their standard deviation as well. ParameterError for a mask of another shape, or an empty one.
     """
     if mask.shape != image.shape or not (mask > 0.5).any():
         raise ParameterError(
@@ -105,8 +105,8 @@ def unit_sum(image: np.ndarray, pixel: float) -> np.ndarray:
 def max_min(image: np.ndarray, pixel: float) -> np.ndarray:
     """The highest value 1.
 
-    EMAN2's normalize.maxmin: (x − (max − min) / 2) / ((max + min) / 2). Difference and sum are exchanged there: the
-    least value is −1 only where it was 0.
+    EMAN2's normalize.maxmin: (x − (max − min) / 2) / ((max + min) / 2). EMAN2 exchanges difference and sum: the least
+    value is −1 only where it was 0.
     """
     low, high = float(image.min()), float(image.max())
     return scaled(image, (high - low) / 2, (high + low) / 2)
@@ -167,6 +167,7 @@ def to_image(
     EMAN2's normalize.toimage: a·x + b of the least-squares fit of `to`, pixel by pixel; with `fourieramp` a·x of the
     fit of its Fourier amplitudes. Left out are values that are 0 in either (`ignore_zero`), where `to` is outside
     `low_threshold` .. `high_threshold`, and within `ignore_lowsig` standard deviations of the mean of either.
+    ParameterError when shapes differ or too little is left.
     """
     if to.shape != image.shape:
         raise ParameterError(f"normalize.toimage: shapes {image.shape} and {to.shape} differ")
@@ -194,11 +195,11 @@ def by_mass(
     apix: float | None = None,
     verbose: int = 0,
 ) -> np.ndarray:
-    """A map whose voxels above a level weigh what was asked for.
+    """A map whose voxels above a level have a given mass.
 
-    EMAN2's normalize.bymass: x · `thr` / t, where the voxels at or above t weigh `mass` kDa at 0.81 Da/Å³ (1.35 g/ml).
-    `thr` is the level after, by default mean + sigma; `apix` (Å) stands for the pixel size. Unchanged where t is not
-    positive. `verbose` says nothing here.
+    EMAN2's normalize.bymass: x · `thr` / t, where the voxels at or above t have `mass` kDa at 0.81 Da/Å³ (1.35 g/ml).
+    `thr` is the level after scaling, by default mean + sigma; `apix` (Å) replaces the pixel size. Unchanged where t is
+    not positive. `verbose` changes nothing. ParameterError unless mass and pixel size are above 0.
     """
     size = apix or pixel
     if mass <= 0 or size <= 0:

@@ -16,7 +16,7 @@ KEPT_HIRES = 0.01  # of the mean factor: what keephires leaves
 
 
 def keep_hires(curve: np.ndarray) -> np.ndarray:
-    """No factor below a hundredth of the mean."""
+    """A curve with no factor below a hundredth of the mean."""
     return np.maximum(curve, KEPT_HIRES * curve.mean())
 
 
@@ -36,7 +36,7 @@ def set_structure_factor(
 
     EMAN2's filter.setstrucfac: ring r is multiplied by √(`scale` · ny³ · sf(s) / P(r)), P the mean power of the ring, s
     = r / (ny · pixel size). The curve sf is `strucfac` or `filename` (s in 1/Å, intensity). Beyond it the last factor
-    is held; the origin is kept.
+    is held; the origin is kept. ParameterError when the curve has fewer than three rings.
     """
     curve = the_curve("filter.setstrucfac", strucfac, filename)
     ny, size = image.shape[-2], apix or pixel
@@ -96,7 +96,7 @@ def match_to(
 
     EMAN2's filter.matchto: ring r is multiplied by √(P_to / P), P the mean power of the ring, of `to` and of the image.
     With `bydot` by Σ Re F F_to* / Σ |F_to|², or 0 where that is negative, which can amplify noise a hundredfold.
-    `keephires`: by no less than a hundredth of the mean factor.
+    `keephires`: by no less than a hundredth of the mean factor. ParameterError when shapes differ.
     """
     if to.shape != image.shape:
         raise ParameterError(f"filter.matchto: shapes {image.shape} and {to.shape} differ")

@@ -37,7 +37,7 @@ def below_to_minval(image: np.ndarray, pixel: float, *, minval: float = 0.0, new
 
 @PROCESSORS.register("threshold.belowtozero_cut")
 def cut_to_zero(image: np.ndarray, pixel: float, *, minval: float = 0.0) -> np.ndarray:
-    """What stands out above a value.
+    """The height above a value.
 
     EMAN2's threshold.belowtozero_cut: x − `minval` where x ≥ `minval`, else 0.
     """
@@ -93,8 +93,8 @@ def clamp(
 ) -> np.ndarray:
     """No value outside a range.
 
-    EMAN2's threshold.clampminmax: below `minval` minval, above `maxval` maxval; or both the mean of the image
-    (`tomean`), or zero (`tozero`).
+    EMAN2's threshold.clampminmax: values below `minval` become minval, those above `maxval` maxval; or both the mean of
+    the image (`tomean`), or zero (`tozero`). ParameterError when minval is above maxval.
     """
     if maxval < minval:
         raise ParameterError(f"threshold.clampminmax: minval={minval:g} is above maxval={maxval:g}")

@@ -19,8 +19,8 @@ def interpolate_image(image: np.ndarray, inverse: np.ndarray, source: np.ndarray
     """out(n // 2 + x) = in(source + inverse · x), linear; `inverse` (d, d) and `source` (d,) in x, y, z order; float32.
 
     EMAN2's rule at the border: a position counts where 0 ≤ X < n on every axis, and neighbours beyond the last pixel
-    are the last pixel. Positions are float32, z, y and x added in this order with one rounding each: whether an exact
-    quarter turn keeps a line of the border depends on it.
+    are the last pixel. Positions are float32, the terms of z, y and x added in this order, each sum rounded once:
+    whether a turn by exactly 90 degrees keeps a line of the border depends on it.
     """
     steps = [np.arange(n, dtype=np.float64) - n // 2 for n in image.shape]
     values, out = Trilinear(image), np.empty(image.shape, np.float32)
@@ -38,7 +38,7 @@ def interpolate_image(image: np.ndarray, inverse: np.ndarray, source: np.ndarray
 
 
 def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Rows of the first axis, as many as keep the positions of a large map small."""
+    """Ranges of the first axis, small enough that the positions of a large map need little memory."""
     rows = max(1, POSITIONS * shape[0] // int(np.prod(shape)))
     return (slice(start, start + rows) for start in range(0, shape[0], rows))
 
@@ -46,9 +46,7 @@ def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
 def transform_image(
     image: np.ndarray, rotation: np.ndarray, shift: np.ndarray, *, scale: float = 1.0, mirror: bool = False
 ) -> np.ndarray:
-    """The image under x' = mirror(scale · rotation · x + shift) about pixel n // 2; the mirror changes the sign
-    of x.
-    """
+    """The image under x' = mirror(scale · rotation · x + shift) about pixel n // 2; mirror changes the sign of x."""
     inverse = rotation.T / scale
     source = np.array(image.shape[::-1]) // 2 - inverse @ shift
     return interpolate_image(image, inverse * np.array([-1.0, 1.0, 1.0])[: image.ndim] if mirror else inverse, source)
@@ -73,8 +71,9 @@ def xform(
 
     EMAN2's xform: out(x') = in(x) for x' = mirror(scale · R · x + t) from pixel n // 2, linear, 0 outside. R is the
     turn `alpha` of an image, or the Euler angles `az`, `alt`, `phi` of a map (degrees); t is `tx`, `ty`, `tz` in
-    pixels; `mirror` changes the sign of x; `scale` magnifies and divides the pixel size. Instead of a Transform its
-    numbers are given.
+    pixels; `mirror` changes the sign of x; `scale` magnifies and divides the pixel size. These numbers replace EMAN2's
+    Transform object. ParameterError unless scale is above 0, or when angles of a map are given for an image or the
+    other way round.
     """
     if scale <= 0:
         raise ParameterError(f"xform: scale={scale:g} must be above 0")
@@ -95,6 +94,7 @@ def scale_transform(
 
     EMAN2's xform.scale: xform with `scale`, in a square box of `clip` pixels (default scale · n; 0: as before), cut out
     or filled with 0 before a magnification and after a reduction. The pixel size is divided by the scale.
+    ParameterError unless scale is above 0 and the box square.
     """
     n = image.shape[0]
     if scale <= 0 or set(image.shape) != {n}:
@@ -123,7 +123,8 @@ def clip_box(image: np.ndarray, size: int) -> np.ndarray:
 def translate(image: np.ndarray, pixel: float, *, trans: str) -> np.ndarray:
     """Shifted by whole pixels.
 
-    EMAN2's xform.translate.int: by `trans` = x,y or x,y,z pixels; what enters is 0.
+    EMAN2's xform.translate.int: by `trans` = x,y or x,y,z pixels; pixels from outside are 0. ParameterError for
+    anything else.
     """
     try:
         steps = [int(part) for part in trans.strip("[]()").split(",")]
@@ -133,7 +134,7 @@ def translate(image: np.ndarray, pixel: float, *, trans: str) -> np.ndarray:
 
 
 def shift_pixels(image: np.ndarray, shift: list[int]) -> np.ndarray:
-    """By whole pixels in x, y, z order; what enters is 0."""
+    """Shifted by whole pixels in x, y, z order; pixels from outside are 0."""
     out = np.zeros(image.shape, np.float32)
     steps = list(shift)[::-1]
     if all(abs(s) < n for s, n in zip(steps, image.shape)):
@@ -147,7 +148,7 @@ def shift_pixels(image: np.ndarray, shift: list[int]) -> np.ndarray:
 def apply_symmetry(image: np.ndarray, pixel: float, *, sym: str = "c1") -> np.ndarray:
     """The mean over a point group or a helix.
 
-    EMAN2's xform.applysym: the mean of xform by all operations of the symmetry `sym`, shifts along z included; of
+    EMAN2's xform.applysym: the mean of xform by all operations of the symmetry `sym`, including shifts along z; of
     images for c<n> only.
     """
     if image.ndim == 2 and parse(sym)[0] != "c":
