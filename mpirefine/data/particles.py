@@ -1,8 +1,9 @@
-"""Where the particles are and what is known of each: a table without pixels."""
+"""The particles of a file: which image each one is, and what is known of it; a table without pixels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -10,71 +11,56 @@ from mpirefine.data.ctf import CTFParams
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.keys import image_keys
 
+SHARED = ("files", "group_names", "optics", "eman_ctf")  # fields that are not columns: the same for any rows
+CTF_PREFIX = "ctf."  # of the names of CTF columns
+
 
 @dataclass(frozen=True)
 class ParticleTable:
     """Rows of the particle file, in its order; any range of them can be taken as a table of its own.
 
-    `half` is 0 or 1: the half-set of the particle. It, and all that is drawn of particles, follows from `key`, which
-    follows from the image's name
-    and index, never from row or rank; rows that repeat an image have one key.
+    All that is drawn at random for particles follows from `key`, which follows from the image's name and index, never
+    from the row or the rank; rows that repeat an image have the same key.
     """
 
     files: tuple[str, ...]  # stacks, absolute paths
-    file: np.ndarray  # (p,) int32, which of `files`
+    file: np.ndarray  # (p,) int32, place in `files`
     image: np.ndarray  # (p,) int64, index in that stack, from 0
     row: np.ndarray  # (p,) int64, row in the particle file, from 0
-    group: (
-        np.ndarray
-    )  # (p,) int32, noise and grey-scale group (micrograph, or optics group where it holds too few), from 0
+    # (p,) int32, noise and grey-scale group, from 0: the micrograph, or the optics group where a micrograph has too few
+    group: np.ndarray
     group_names: tuple[str, ...]
-    half: np.ndarray  # (p,) int8
+    half: np.ndarray  # (p,) int8, half-set, 0 or 1
     ctf: CTFParams | None  # None: the images carry no contrast transfer
     rotation: np.ndarray | None = None  # (p, 3, 3) of the particle file, when its poses are used
-    shift: np.ndarray | None = None  # (p, 2) likewise, pixels
-    optics: np.ndarray | None = None  # (g,) int32, optics group of each group, from 0; None: every group is one
-    eman_ctf: tuple[EmanCTF, ...] | None = None  # of EMAN2's headers, with their SNR curves, each once
-    eman_index: np.ndarray | None = None  # (p,) which of them
-    subset: np.ndarray | None = (
-        None  # (p,) int8 half-set as the particle file has it, -1 for a value that is none; None: it has none
-    )
-    own_key: np.ndarray | None = None  # (p,) uint64, once copies are known; None: by name
-    repeat: np.ndarray | None = None  # (p,) bool, the same image stands on an earlier row; None: not known
-    inverted: np.ndarray | None = None  # (p,) bool, the contrast is to be turned when pixels are read; None: of none
+    shift: np.ndarray | None = None  # (p, 2) of the particle file, pixels, when its poses are used
+    optics: np.ndarray | None = None  # (g,) int32, optics group of each group, from 0; None: each group is its own
+    eman_ctf: tuple[EmanCTF, ...] | None = None  # the different CTFs of EMAN2's headers, with their SNR curves
+    eman_index: np.ndarray | None = None  # (p,) int32, place in `eman_ctf`
+    subset: np.ndarray | None = None  # (p,) int8, half-set in the particle file, -1: neither 1 nor 2; None: no column
+    own_key: np.ndarray | None = None  # (p,) uint64, once copies of images are known; None: by name
+    repeat: np.ndarray | None = None  # (p,) bool, the same image is on an earlier row; None: not known
+    inverted: np.ndarray | None = None  # (p,) bool, the contrast is inverted when pixels are read; None: of none
 
     def __len__(self) -> int:
         return len(self.file)
 
-    def take(self, rows) -> ParticleTable:
+    def columns(self) -> dict[str, np.ndarray]:
+        """All that is known of single rows, by name: arrays whose first axis is p; CTF fields are named `ctf.<field>`."""
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*SHARED, "ctf")}
+        if self.ctf is not None:
+            found |= {CTF_PREFIX + f.name: getattr(self.ctf, f.name) for f in fields(self.ctf)}
+        return {name: values for name, values in found.items() if values is not None}
+
+    def from_columns(self, columns: Mapping[str, np.ndarray]) -> ParticleTable:
+        """A table of other rows of the same file, from columns as `columns()` gives them."""
+        ctf = {name.removeprefix(CTF_PREFIX): values for name, values in columns.items() if name.startswith(CTF_PREFIX)}
+        own = {name: values for name, values in columns.items() if not name.startswith(CTF_PREFIX)}
+        return replace(self, **own, ctf=CTFParams(**ctf) if ctf else None)
+
+    def take(self, rows: slice | np.ndarray) -> ParticleTable:
         """The given rows (slice, indices or mask)."""
-        rotation, shift, own, *more = (
-            None if values is None else values[rows]
-            for values in (
-                self.rotation,
-                self.shift,
-                self.eman_index,
-                self.subset,
-                self.own_key,
-                self.repeat,
-                self.inverted,
-            )
-        )
-        return ParticleTable(
-            self.files,
-            self.file[rows],
-            self.image[rows],
-            self.row[rows],
-            self.group[rows],
-            self.group_names,
-            self.half[rows],
-            None if self.ctf is None else self.ctf.take(rows),
-            rotation,
-            shift,
-            self.optics,
-            self.eman_ctf,
-            own,
-            *more,
-        )
+        return self.from_columns({name: values[rows] for name, values in self.columns().items()})
 
     @property
     def key(self) -> np.ndarray:
@@ -83,7 +69,7 @@ class ParticleTable:
 
     @property
     def repeats(self) -> np.ndarray:
-        """(p,) bool, rows whose image stands on an earlier row."""
+        """(p,) bool, rows whose image is on an earlier row."""
         return np.zeros(len(self), bool) if self.repeat is None else self.repeat
 
     @property

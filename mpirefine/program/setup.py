@@ -12,6 +12,7 @@ import numpy as np
 from mpirefine.data.grid import Grid
 from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
+from mpirefine.distribution.scatter import scatter_table
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError
 from mpirefine.maths.image.background import outside_circle
@@ -126,7 +127,7 @@ def dealt(
     """Collective. The own rows of a particle file that rank 0 has read, and their pixels; `outside` as in
     OwnParticles.
     """
-    table = team.scatter([source.table.take(block.as_slice) for block in partition] if source is not None else None)
+    table = scatter_table(team, source.table if source is not None else None, partition)
     with team.together("reading particles"):
         return OwnParticles(table, ParticleStack(table), box, keep_pixels=keep_pixels, outside=outside)
 

@@ -160,8 +160,8 @@ def test_an_error_of_the_disk_on_one_rank_is_raised_by_all(team, shared_tmp, mon
             with run.write_iteration(1) as writer:
                 fill(writer, team, 40)
     assert failure.value.on_all_ranks and failure.value.at_once
-    while iteration_writer._LOST:
-        iteration_writer._LOST.pop().close()  # this disk is not full
+    while iteration_writer._UNCLOSED:
+        iteration_writer._UNCLOSED.pop().close()  # this disk is not full
     team.barrier()
     assert run.iterations() == [] and not list((shared_tmp / "iterations").iterdir())
 
