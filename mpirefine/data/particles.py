@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class ParticleTable:
         return len(self.file)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """All that is known of single rows, by name: arrays whose first axis is p; CTF fields are named `ctf.<field>`."""
+        """All that is known of single rows, by name: arrays with first axis p; CTF fields are named `ctf.<field>`."""
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*SHARED, "ctf")}
         if self.ctf is not None:
             found |= {CTF_PREFIX + f.name: getattr(self.ctf, f.name) for f in fields(self.ctf)}
@@ -54,8 +55,8 @@ class ParticleTable:
 
     def from_columns(self, columns: Mapping[str, np.ndarray]) -> ParticleTable:
         """A table of other rows of the same file, from columns as `columns()` gives them."""
-        ctf = {name.removeprefix(CTF_PREFIX): values for name, values in columns.items() if name.startswith(CTF_PREFIX)}
-        own = {name: values for name, values in columns.items() if not name.startswith(CTF_PREFIX)}
+        ctf = {n.removeprefix(CTF_PREFIX): values for n, values in columns.items() if n.startswith(CTF_PREFIX)}
+        own: dict[str, Any] = {n: values for n, values in columns.items() if not n.startswith(CTF_PREFIX)}
         return replace(self, **own, ctf=CTFParams(**ctf) if ctf else None)
 
     def take(self, rows: slice | np.ndarray) -> ParticleTable:

@@ -100,7 +100,7 @@ def test_wrong_format_and_unknown_items(team, shared_tmp):
         file.attrs["format"] = 99
     with pytest.raises(InputError, match="written in format 99"):
         RunFile.open(shared_tmp, team)
-    with pytest.raises(FormatError, match="no item 'candidates/colour'"):
+    with pytest.raises(FormatError, match="no dataset 'candidates/colour'"):
         RunFile.create(shared_tmp, team, {}).read_array(1, "candidates/colour")
 
 

@@ -58,7 +58,7 @@ def run(options: Options, team: Team) -> int:
     if options.check:
         log.info("everything was found and read; nothing was done (--check)")
         return 0
-    inputs = fingerprint.take(team, team.from_root(input_files, session))
+    inputs = fingerprint.record_fingerprints(team, team.from_root(input_files, session))
     folder = team.from_root(start_folder, session.resolved.options)
     header = dict(
         options=session.resolved.options.to_json(),
@@ -83,7 +83,7 @@ def input_files(session: Session) -> list[str]:
         for names in (options.models, options.mask or "", options.usefilt or "")
         for name in names.split(",")
     ]
-    return fingerprint.with_lists([options.input, *stacks, *named])
+    return fingerprint.with_listed_files([options.input, *stacks, *named])
 
 
 def piloted(session: Session) -> State:

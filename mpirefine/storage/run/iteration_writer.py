@@ -93,8 +93,8 @@ class IterationWriter:
             self._broken = True
             free = shutil.disk_usage(self.path.parent).free
             failure = StorageFailure(
-                f"iteration {self._number} was not written whole ({problems[0]}): is the disk full ({free:,} bytes free)? "
-                f"{self._remedy}"
+                f"iteration {self._number} was not written whole ({problems[0]}): is the disk full ({free:,} bytes "
+                f"free)? {self._remedy}"
             )
             failure.on_all_ranks = failure.at_once = True
             raise failure
@@ -111,7 +111,7 @@ class IterationWriter:
             self._create(name, (rows, *trailing))
 
     def put_rows(self, name: str, block: Block, rows: np.ndarray) -> None:
-        """Collective. Write the own block, which may be empty and is at most 512 MB; all ranks call it equally often."""
+        """Collective. Write the own block, at most 512 MB and possibly empty; all ranks call it equally often."""
         rows = schema.stored(name, rows)
         if len(rows):
             self._blocks.append((name, Block(block.start, block.start + len(rows)), crc_of(rows)))
@@ -199,8 +199,8 @@ class IterationWriter:
                 sync(self.path)
 
     def verify(self) -> None:
-        """Collective. Every rank reads back what it wrote: some MPI libraries report success for writes that a full disk
-        did not take.
+        """Collective. Every rank reads back what it wrote: some MPI libraries report success for writes that a full
+        disk did not take.
         """
         with self._writing("reading it back"):
             with h5py.File(self.path, "r") as file:
