@@ -18,7 +18,7 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path to write to in the block. It replaces `path` when the block ends without an error, and is
     deleted otherwise. OSError when the disk is full.
     """
@@ -38,5 +38,5 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file in UTF-8."""
-    with beside(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

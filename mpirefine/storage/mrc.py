@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage.atomic import beside
+from mpirefine.storage.atomic import replacing
 from mpirefine.storage.places import check_file
 
 HEADER: np.dtype = np.dtype(
@@ -177,7 +177,7 @@ def write_volume(path: str | os.PathLike[str], array: np.ndarray, apix: float, i
     )
     fields["nversion"], fields["map"], fields["machst"], fields["nlabl"] = 20140, b"MAP ", (0x44, 0x44, 0, 0), 1
     fields["label"][0] = b"mpirefine"
-    with beside(path) as temporary, open(temporary, "wb") as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(fields.tobytes())
         array.tofile(file)
 

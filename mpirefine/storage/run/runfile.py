@@ -22,7 +22,7 @@ import numpy as np
 
 from mpirefine.data.partition import Block
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage.atomic import beside, sync
+from mpirefine.storage.atomic import replacing, sync
 from mpirefine.storage.run import checksum, schema
 from mpirefine.storage.run.fingerprint import Watched, parse_fingerprints
 from mpirefine.storage.run.iteration_writer import IterationWriter
@@ -139,7 +139,7 @@ class RunFile:
 
     def _write_index(self) -> None:
         """On rank 0. Write run.h5, with links to the iterations that exist."""
-        with beside(self.folder / "run.h5") as temporary:
+        with replacing(self.folder / "run.h5") as temporary:
             with h5py.File(temporary, "w", userblock_size=checksum.SEAL_BYTES) as file:
                 for name, value in self.header.items():
                     file.attrs[name] = value
