@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +12,12 @@ from mpirefine.data.partition import Partition
 from mpirefine.distribution.team import Team
 
 SUM_BYTES = 1 << 22  # Allreduce in pieces of 4 MiB: 2-3 times faster than one large call
-PIECE_BYTES = 1 << 29  # everything else below the 2 GB that counts in C ints allow
+PIECE_BYTES = 1 << 29  # all other messages: MPI counts in C ints, which end at 2 GB
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
     if not array.flags.c_contiguous:
-        raise ValueError("only C-contiguous arrays travel: make a copy first")
+        raise ValueError("only C-contiguous arrays can be sent: make a copy first")
     return array.reshape(-1)
 
 
@@ -25,10 +27,10 @@ def _pieces(flat: np.ndarray, nbytes: int) -> list[np.ndarray]:
 
 
 def sum_in_place(team: Team, array: np.ndarray) -> None:
-    """Collective. Add the arrays of all ranks, every rank gets the sum. Same shape and dtype everywhere; must be
-    contiguous.
+    """Collective. Add the arrays of all ranks, in place: every rank gets the sum. Same shape and dtype everywhere; must
+    be contiguous.
     """
-    from mpi4py import MPI
+    from mpi4py import MPI  # here, so that commands without MPI can import this module
 
     flat = _flat(array)
     if team.size == 1:
@@ -39,14 +41,22 @@ def sum_in_place(team: Team, array: np.ndarray) -> None:
 
 
 def bcast_array(team: Team, array: np.ndarray | None) -> np.ndarray:
-    """Collective. Rank 0's array on every rank; rank 0 gets its own object back."""
-    shape, dtype = team.bcast((array.shape, array.dtype.str) if team.is_root else None)
-    found = np.ascontiguousarray(array) if team.is_root else np.empty(shape, dtype)
+    """Collective. Rank 0's array on every rank; rank 0 gets its own object back. `array` is not used on other ranks."""
+    shape, dtype = team.bcast(None if array is None else (array.shape, array.dtype.str))
+    found = np.empty(shape, dtype) if array is None or not team.is_root else np.ascontiguousarray(array)
     if team.size > 1:
         for piece in _pieces(_flat(found), PIECE_BYTES):
             team.comm.Bcast(piece, root=0)
         team.bytes_sent += found.nbytes if team.is_root else 0
     return found
+
+
+def bcast_large(team: Team, value: Any) -> Any:
+    """Collective. Rank 0's object, of any size, on every rank; rank 0 gets its own object back."""
+    if team.size == 1:
+        return value
+    packed = bcast_array(team, np.frombuffer(pickle.dumps(value), np.uint8) if team.is_root else None)
+    return value if team.is_root else pickle.loads(packed.data)
 
 
 def gather_rows(team: Team, rows: np.ndarray, partition: Partition) -> np.ndarray | None:
@@ -72,12 +82,31 @@ def gather_rows(team: Team, rows: np.ndarray, partition: Partition) -> np.ndarra
     return whole
 
 
+def scatter_rows(team: Team, rows: np.ndarray | None, partition: Partition) -> np.ndarray:
+    """Collective. The rows of the own block out of rank 0's, any trailing shape; on rank 0 a view. `rows` is not used
+    on other ranks.
+    """
+    if rows is not None and team.is_root:
+        team.bcast((rows.shape[1:], rows.dtype.str))
+        for target, block in enumerate(partition):
+            if target > 0:
+                own = np.ascontiguousarray(rows[block.as_slice])
+                for piece in _pieces(_flat(own), PIECE_BYTES):
+                    team.comm.Send(piece, dest=target)
+                team.bytes_sent += own.nbytes
+        return rows[partition[0].as_slice]
+    shape, dtype = team.bcast(None)
+    found = np.empty((partition[team.rank].size, *shape), dtype)
+    for piece in _pieces(_flat(found), PIECE_BYTES):
+        team.comm.Recv(piece, source=0)
+    return found
+
+
 def exchange(team: Team, send: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Collective. Rank i gets `send[i]` of every rank, in order of rank, with its shape. One dtype; shapes may differ
     and be empty.
 
-    Pairwise exchanges round a ring, so that no count exceeds what C ints hold and no rank needs more than its own
-    parts.
+    Ranks exchange in pairs, one partner after the other, so that no rank needs memory for more than its own parts.
     """
     shapes = team.comm.alltoall([part.shape for part in send])
     received = [np.empty(shape, send[0].dtype) for shape in shapes]

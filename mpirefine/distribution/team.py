@@ -1,4 +1,4 @@
-"""The ranks that work together, and the ways in which they fail, agree and talk in small messages."""
+"""The ranks that work together: small messages, decisions that all share, and errors that reach all of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from mpirefine.errors import RankFailure, RefineError
 
 
 class Team:
-    """A communicator with what the program needs of it. A context manager: sub-teams made on the way are freed.
+    """A communicator with what the program needs of it. A context manager, which frees the communicator of the node.
 
-    `bytes_sent` counts the payload this rank handed to collective calls (one copy of each buffer, however the MPI moves
-    it); the
-    functions in `reduce.py` add to it.
+    `bytes_sent` counts the bytes of arrays that this rank handed to the functions of `reduce.py`: one copy of each
+    buffer, however MPI sends it.
     """
 
-    debug = False
+    debug = False  # whether `agree` compares the values of all ranks; set by tests
 
     def __init__(self, comm: Any):
         self.comm = comm
@@ -69,55 +68,50 @@ class Team:
         self.comm.Barrier()
 
     def bcast(self, value: Any) -> Any:
-        """Collective. Rank 0's small object."""
+        """Collective. Rank 0's small object, on every rank."""
         return self.comm.bcast(value, root=0)
 
     def allgather(self, value: Any) -> list[Any]:
-        """Collective. Every rank's small object."""
+        """Collective. The small objects of all ranks, on every rank."""
         return self.comm.allgather(value)
 
     def scatter(self, values: Sequence[Any] | None) -> Any:
-        """Collective. Rank 0 hands each rank its own object."""
+        """Collective. The own one of rank 0's small objects, one for each rank."""
         return self.comm.scatter(values, root=0)
 
     def alltoall(self, values: Sequence[Any]) -> list[Any]:
-        """Collective. A small object for each rank; those of all ranks for this one."""
+        """Collective. Send a small object to each rank; returns those that all ranks sent to this one."""
         return self.comm.alltoall(values)
 
     @contextmanager
     def together(self, what: str) -> Iterator[None]:
-        """Collective. All ranks leave the block, or all raise the same error: a RefineError as it is, RankFailure for a
-        file or memory error.
+        """Collective. All ranks leave the block, or all raise the same error: a RefineError as it is, RankFailure for
+        an error of files or memory; `what` says in the message what the block does.
 
-        Any other error is a mistake in the program: it stays itself on the rank where it happened, so that its
-        traceback is seen. No
-        collective call may stand inside the block.
+        Any other error is a mistake in the program: the rank where it happened raises it unchanged, so that its
+        traceback is printed. No collective call may be inside the block.
         """
         failure: Exception | None = None
         try:
             yield
-        except Exception as error:  # whatever it is, the other ranks must hear of it before it goes on
+        except Exception as error:  # of any kind: the other ranks must know before it is raised again
             failure = error
-        said = [
-            error
-            for error in self.comm.allgather(None if failure is None else self._portable(failure, what))
-            if error is not None
-        ]
-        if said:
-            mistake = failure is not None and not isinstance(failure, (RefineError, OSError, MemoryError))
-            if mistake:
+        own = None if failure is None else self._for_others(failure, what)
+        errors = [error for error in self.comm.allgather(own) if error is not None]
+        if errors:
+            if failure is not None and not isinstance(failure, (RefineError, OSError, MemoryError)):
                 raise failure
-            said[0].on_all_ranks = True
-            raise said[0]
+            errors[0].on_all_ranks = True
+            raise errors[0]
 
-    def _portable(self, failure: Exception, what: str) -> RefineError:
-        """The error as other ranks raise it."""
+    def _for_others(self, failure: Exception, what: str) -> RefineError:
+        """The error that other ranks raise for a failure of this one."""
         if isinstance(failure, RefineError):
             return failure
         return RankFailure(f"rank {self.rank}, {what}: {type(failure).__name__}: {failure}")
 
     def from_root(self, func: Callable[..., Any], *args: Any) -> Any:
-        """Collective. Run on rank 0; every rank gets the small result, or raises the error."""
+        """Collective. Call `func` on rank 0; every rank gets the small result, or raises the error."""
         result = None
         with self.together(getattr(func, "__name__", "work on rank 0")):
             if self.is_root:
@@ -125,10 +119,12 @@ class Team:
         return self.bcast(result)
 
     def agree(self, value: Any, what: str) -> Any:
-        """Collective. Rank 0's value; with `Team.debug`, RankFailure when another rank had a different one."""
+        """Collective. Rank 0's value on every rank; with `Team.debug`, RankFailure when a rank had another value for
+        `what`.
+        """
         decided = self.bcast(value)
         if Team.debug:
-            others = self.allgather(value == decided)
-            if not all(others):
-                raise RankFailure(f"rank {others.index(False)} does not agree with rank 0 on {what}")
+            equal = self.allgather(value == decided)
+            if not all(equal):
+                raise RankFailure(f"rank {equal.index(False)} does not agree with rank 0 on {what}")
         return decided

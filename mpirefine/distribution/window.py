@@ -1,4 +1,4 @@
-"""One array per node, filled by the ranks of the node and then read by all of them: MPI-3 shared memory."""
+"""Arrays in the shared memory of a node (MPI-3), filled by its ranks and then read by all of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from mpirefine.distribution.team import Team
 
 
 class Window:
-    """Collective to make, to seal and to leave. `writable` until `seal()`, then `array`, read-only; plain memory when
-    alone on a node.
+    """One array per node. Collective to create, to seal and to leave; a context manager.
+
+    The ranks of the node write to `writable` until `seal()`; then all read `array`. A rank that is alone on its node
+    uses plain memory.
     """
 
     def __init__(self, team: Team, shape: Sequence[int], dtype: Any):
@@ -26,8 +28,7 @@ class Window:
 
             own = max(count * dtype.itemsize, 1) if self._node.is_root else 0
             self._window = MPI.Win.Allocate_shared(own, dtype.itemsize, comm=self._node.comm)
-            buffer, _ = self._window.Shared_query(0)
-            # type: ignore[arg-type]  # mpi4py.MPI.buffer has the protocol
+            buffer: Any = self._window.Shared_query(0)[0]
             self.writable = np.ndarray(shape, dtype, buffer)
             self._window.Fence()
         self._array: np.ndarray | None = None
@@ -40,12 +41,15 @@ class Window:
         return self._array
 
     def seal(self) -> None:
-        """Collective. What all ranks of the node wrote becomes visible to all, and nobody writes any more."""
+        """Collective. Make what the ranks of the node wrote visible to all of them, and writing impossible."""
+        if self.writable is None:
+            raise RuntimeError("the window is sealed already")
         if self._window is not None:
             self._window.Fence()
             self._node.barrier()
-        self._array, self.writable = self.writable.view(), None
-        self._array.flags.writeable = False
+        array = self.writable.view()
+        array.flags.writeable = False
+        self._array, self.writable = array, None
 
     def __enter__(self) -> Window:
         return self
@@ -53,4 +57,4 @@ class Window:
     def __exit__(self, *failure: object) -> None:
         self._array = self.writable = None
         if self._window is not None and not (failure and failure[0]):
-            self._window.Free()  # collective: after an error on one rank the others may never come
+            self._window.Free()  # collective, so never after an error on one rank alone

@@ -20,7 +20,7 @@ from mpirefine.program.options import Options
 from mpirefine.program.results import run_folder
 from mpirefine.program.start.own_particles import read_own
 from mpirefine.steps.shared.half_sets import settle
-from mpirefine.storage.atomic import beside
+from mpirefine.storage.atomic import replacing
 from mpirefine.storage.images import read_volumes
 from mpirefine.storage.particle_file import LISTS, STAR, ParticleInput, read_particles
 
@@ -99,7 +99,7 @@ def compare_halves(folder: Path, suffix: str) -> float:
     last = [max((folder / name).glob(f"threed_[0-9][0-9]_01{suffix}")) for name in HALVES]
     (first, apix), (second, _) = (read_volumes(path) for path in last)
     grid, curve = Grid(len(first[0]), apix), fsc(first[0], second[0])
-    with beside(folder / "fsc_eotest.txt") as temporary:
+    with replacing(folder / "fsc_eotest.txt") as temporary:
         np.savetxt(
             temporary,
             np.column_stack([np.arange(len(curve)) / grid.length, curve]),

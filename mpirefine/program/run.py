@@ -24,7 +24,7 @@ from mpirefine.program.results import checkpoint, outputs, run_folder
 from mpirefine.program.start.inputs import input_files
 from mpirefine.program.start.setup import Session, open_session
 from mpirefine.steps.state import State
-from mpirefine.storage.eman2.json import write_json
+from mpirefine.storage.atomic import write_text
 from mpirefine.storage.run import fingerprint
 from mpirefine.storage.run.runfile import RunFile, library_version
 
@@ -45,7 +45,7 @@ def start(options: Options, team: Team) -> None:
         log.info("everything was found and read; nothing was done (--check)")
         return
     resolved, ctx = session.resolved.options, session.context
-    inputs = fingerprint.take(team, team.from_root(input_files, resolved, session.inputs))
+    inputs = fingerprint.record_fingerprints(team, team.from_root(input_files, resolved, session.inputs))
     folder = team.from_root(make_folder, resolved)
     header = {
         "options": resolved.to_json(),
@@ -109,7 +109,7 @@ def make_folder(options: Options) -> Path:
     """
     folder = run_folder.create(options.path)
     logs.into(folder)
-    write_json(folder / "0_refine_parms.json", asdict(options))
+    write_text(folder / "0_refine_parms.json", json.dumps(asdict(options), indent=0, sort_keys=True))
     log.info("results in %s", folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside, synced, and only then renamed."""
+"""Writing files so that they are complete or absent: under a temporary name, synced, and only then renamed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def sync(path: Path) -> None:
-    """What was written of a file, or which files a folder holds, is on the disk. OSError when it cannot be."""
+    """Force the content of a file, or the names in a folder, to the disk. OSError when that fails."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -18,9 +18,9 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Where to write a file that takes the place of `path` when the block ends without an error; otherwise nothing is
-    left of it.
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path to write to in the block. It replaces `path` when the block ends without an error, and is
+    deleted otherwise. OSError when the disk is full.
     """
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
@@ -30,13 +30,13 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, RuntimeError):  # HDF5's word for a disk that takes no more
+        if isinstance(error, RuntimeError):  # which HDF5 raises for a full disk
             raise OSError(f"{path}: {error}") from None
         raise
     sync(path.parent)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """A text file in UTF-8."""
-    with beside(path) as temporary:
+    """Write a text file in UTF-8."""
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""MRC2014 maps and stacks: header in, header out, and only the sections that are asked for."""
+"""Reading and writing MRC2014 maps and stacks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage.atomic import beside
+from mpirefine.storage.atomic import replacing
 from mpirefine.storage.places import check_file
 
 HEADER: np.dtype = np.dtype(
@@ -50,23 +50,21 @@ MODES: dict[int, np.dtype] = {
 
 @dataclass(frozen=True)
 class MrcHeader:
-    """What is needed of a header: `shape` (sections, rows, columns), pixel type in the file's byte order, where pixels
-    begin, Å per pixel.
-    """
+    """The part of a header that reading needs."""
 
     path: str
-    shape: tuple[int, int, int]
-    dtype: np.dtype
-    offset: int
-    apix: float  # 0 when the header does not say
-    ispg: int
-    note: str = ""  # what is odd about the file, which can be read all the same
+    shape: tuple[int, int, int]  # sections, rows, columns
+    dtype: np.dtype  # of pixels, in the byte order of the file
+    offset: int  # bytes before the first pixel
+    apix: float  # Å per pixel; 0 when the header does not say
+    ispg: int  # space group; 0 for a stack of images
+    note: str = ""  # warning about a file that can be read nevertheless
 
 
 def read_header(path: str | os.PathLike[str]) -> MrcHeader:
-    """Header of a map or stack, either byte order; checks that the file is as long as the header says.
+    """Read the header of a map or stack, in either byte order, and check the length of the file.
 
-    Raises InputError when the file cannot be read, FormatError when it is no MRC file or truncated.
+    Raises InputError when the file cannot be read, FormatError when it is no MRC file or is truncated.
     """
     path = str(path)
     check_file(path)
@@ -100,29 +98,25 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
     )
 
 
-def _first_pixel(path: str, size: int, extended: int, pixels: int, told: str) -> tuple[int, str]:
-    """Where pixels begin in a file of `size` bytes, and what is odd about it; an extended header that is not there has
-    no part in it.
-
-    Raises FormatError when pixels are missing.
+def _first_pixel(path: str, size: int, extended: int, pixels: int, layout: str) -> tuple[int, str]:
+    """Byte at which pixels begin in a file of `size` bytes, and a warning when the extended header is missing. `pixels`
+    is their size in bytes, `layout` the same in words. FormatError when pixels are missing.
     """
     if size >= HEADER.itemsize + extended + pixels:
         return HEADER.itemsize + extended, ""
     if size == HEADER.itemsize + pixels:
         return HEADER.itemsize, (
-            f"{path}: the header tells of an extended header of {extended} bytes that is not there: the file is as "
-            "long as "
-            "header and pixels alone, and is read so"
+            f"{path}: the header announces an extended header of {extended} bytes that is not there: the file is as "
+            "long as header and pixels alone, and is read so"
         )
     if extended:
         raise FormatError(
             f"{path}: {size} bytes, but the header asks for {HEADER.itemsize + extended + pixels}: 1024, an extended "
-            "header of "
-            f"{extended}, and {pixels} of pixels ({told}): the extended header is missing or the file is truncated: "
-            "copy it again"
+            f"header of {extended}, and {pixels} of pixels ({layout}): the extended header is missing or the file is "
+            "truncated: copy it again"
         )
     raise FormatError(
-        f"{path}: {size} bytes, but the header asks for {HEADER.itemsize + pixels} ({told}): the file is truncated, "
+        f"{path}: {size} bytes, but the header asks for {HEADER.itemsize + pixels} ({layout}): the file is truncated, "
         "copy it again"
     )
 
@@ -167,8 +161,8 @@ def read_volume(path: str | os.PathLike[str]) -> tuple[np.ndarray, float]:
 
 
 def write_volume(path: str | os.PathLike[str], array: np.ndarray, apix: float, ispg: int = 1) -> None:
-    """Write a map (z, y, x) as mode 2, beside and then renamed, so that an interrupted write leaves no half map; `ispg`
-    0 makes it a stack.
+    """Write a map (z, y, x) as 32-bit floats (mode 2); `apix` in Å per voxel, `ispg` 0 makes it a stack. An interrupted
+    write leaves no file.
     """
     array = np.ascontiguousarray(array, "<f4")
     fields = np.zeros((), HEADER)
@@ -183,11 +177,11 @@ def write_volume(path: str | os.PathLike[str], array: np.ndarray, apix: float, i
     )
     fields["nversion"], fields["map"], fields["machst"], fields["nlabl"] = 20140, b"MAP ", (0x44, 0x44, 0, 0), 1
     fields["label"][0] = b"mpirefine"
-    with beside(path) as temporary, open(temporary, "wb") as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(fields.tobytes())
         array.tofile(file)
 
 
 def write_stack(path: str | os.PathLike[str], images_pyx: np.ndarray, apix: float) -> None:
-    """Write images as a stack (ISPG 0), mode 2."""
+    """Write images (p, y, x) as a stack of 32-bit floats; `apix` in Å per pixel."""
     write_volume(path, images_pyx, apix, 0)

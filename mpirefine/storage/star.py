@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage.atomic import beside
+from mpirefine.storage.atomic import replacing
 from mpirefine.storage.places import check_file, shortened
 from mpirefine.storage.star_cells import quote_all, unquote
 from mpirefine.storage.star_parser import CellPlaces, parse_blocks
@@ -199,7 +199,7 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, StarTable]:
 
 
 def write_star(path: str | os.PathLike[str], tables: Iterable[StarTable]) -> None:
-    """Write tables in order, beside and then renamed."""
-    with beside(path) as temporary, open(temporary, "wb") as file:
+    """Write tables in order. An interrupted write leaves no file."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         for table in tables:
             table.write(file)

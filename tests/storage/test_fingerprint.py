@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from mpirefine.errors import InputError
-from mpirefine.storage.run.fingerprint import SAMPLE_BYTES, SAMPLES, Watched, take, taken, with_lists
+from mpirefine.storage.run.fingerprint import (
+    SAMPLE_BYTES,
+    SAMPLES,
+    Watched,
+    parse_fingerprints,
+    record_fingerprints,
+    with_listed_files,
+)
 
 LARGE = 3 * SAMPLES * SAMPLE_BYTES
 
@@ -44,7 +51,7 @@ def overwrite(at):
 
 @pytest.mark.parametrize("which, at", [(0, 999), (0, 0), (1, 0), (1, LARGE - 1), (2, 50)])
 def test_a_byte_that_changed_is_told_by_all_ranks(team, shared_tmp, files, which, at):
-    watched = Watched(team, taken(take(team, files)), shared_tmp / "run")
+    watched = Watched(team, parse_fingerprints(record_fingerprints(team, files)), shared_tmp / "run")
     watched.check()
     watched.check(thorough=True)
     changed(team, files[which], overwrite(at))
@@ -55,7 +62,7 @@ def test_a_byte_that_changed_is_told_by_all_ranks(team, shared_tmp, files, which
 
 
 def test_another_time_is_no_other_content(team, shared_tmp, files):
-    watched = Watched(team, taken(take(team, files)), shared_tmp / "run")
+    watched = Watched(team, parse_fingerprints(record_fingerprints(team, files)), shared_tmp / "run")
     for path in files:
         changed(team, path, lambda path: os.utime(path, (1, 1)))
     watched.check()
@@ -64,7 +71,7 @@ def test_another_time_is_no_other_content(team, shared_tmp, files):
 
 
 def test_what_is_gone_longer_or_kept_its_time(team, shared_tmp, files):
-    watched = Watched(team, taken(take(team, files)), shared_tmp / "run")
+    watched = Watched(team, parse_fingerprints(record_fingerprints(team, files)), shared_tmp / "run")
     changed(team, files[0], os.unlink)
     changed(team, files[3], lambda path: Path(path).write_bytes(b"x"))
     with pytest.raises(InputError) as told:
@@ -72,7 +79,7 @@ def test_what_is_gone_longer_or_kept_its_time(team, shared_tmp, files):
     assert sorted(problem.split()[0] for problem in told.value.problems) == sorted([files[0], files[3]])
     assert any("No such file" in problem for problem in told.value.problems)
     with pytest.raises(InputError, match="cannot be read"):
-        take(team, files)
+        record_fingerprints(team, files)
 
 
 def test_lists_and_what_they_name(tmp_path):
@@ -80,7 +87,7 @@ def test_lists_and_what_they_name(tmp_path):
     (tmp_path / "outer.lst").write_text("#LSX\n# c\n# 20\n0\tinner.lst\n0\tother.mrcs\n")
     for name in ("stack.hdf", "other.mrcs"):
         (tmp_path / name).write_bytes(b"x")
-    found = with_lists([str(tmp_path / "outer.lst"), str(tmp_path / "map.mrc"), str(tmp_path / "map.mrc"), ""])
+    found = with_listed_files([str(tmp_path / "outer.lst"), str(tmp_path / "map.mrc"), str(tmp_path / "map.mrc"), ""])
     assert [os.path.basename(name) for name in found] == [
         "inner.lst",
         "map.mrc",

@@ -100,7 +100,7 @@ def test_wrong_format_and_unknown_items(team, shared_tmp):
         file.attrs["format"] = 99
     with pytest.raises(InputError, match="written in format 99"):
         RunFile.open(shared_tmp, team)
-    with pytest.raises(FormatError, match="no item 'candidates/colour'"):
+    with pytest.raises(FormatError, match="no dataset 'candidates/colour'"):
         RunFile.create(shared_tmp, team, {}).read_array(1, "candidates/colour")
 
 
@@ -160,8 +160,8 @@ def test_an_error_of_the_disk_on_one_rank_is_raised_by_all(team, shared_tmp, mon
             with run.write_iteration(1) as writer:
                 fill(writer, team, 40)
     assert failure.value.on_all_ranks and failure.value.at_once
-    while iteration_writer._LOST:
-        iteration_writer._LOST.pop().close()  # this disk is not full
+    while iteration_writer._UNCLOSED:
+        iteration_writer._UNCLOSED.pop().close()  # this disk is not full
     team.barrier()
     assert run.iterations() == [] and not list((shared_tmp / "iterations").iterdir())
 

@@ -135,4 +135,4 @@ def input_files(options: Options, inputs: Inputs) -> list[str]:
     stacks = [file for source in sources for file in (str(source.path), *source.table.files)]
     lists = (options.models, options.mask or "", options.usefilt or "")
     named = [name.strip() for names in lists for name in names.split(",")]
-    return fingerprint.with_lists([options.input, *stacks, *named])
+    return fingerprint.with_listed_files([options.input, *stacks, *named])

@@ -8,6 +8,7 @@ import numpy as np
 
 from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
+from mpirefine.distribution.scatter import scatter_table
 from mpirefine.distribution.team import Team
 from mpirefine.maths.image.background import outside_circle
 from mpirefine.program.options import Options
@@ -33,7 +34,7 @@ def read_own(
 
     `outside` (y, x) bool as in OwnParticles. InputError when a stack cannot be read.
     """
-    table = team.scatter([source.table.take(block.as_slice) for block in partition] if source is not None else None)
+    table = scatter_table(team, source.table if source is not None else None, partition)
     with team.together("reading particles"):
         return OwnParticles(table, ParticleStack(table), box, keep_pixels=keep_pixels, outside=outside)
 

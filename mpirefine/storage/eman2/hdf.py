@@ -40,12 +40,14 @@ class EmanHdf:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = str(path)
-        self._checked: set[int] = set()  # images whose type and shape were checked
+        self._checked: set[int] = set()  # images whose type and size are known
         check_file(self.path)
         try:
             self._file = h5py.File(self.path, "r")
         except BROKEN as error:
-            raise InputError(f"{self.path}: cannot be read (no HDF5 file, or truncated: {first_line(error)})") from None
+            raise InputError(
+                f"{self.path}: cannot be read (no HDF5 file, or truncated: {_first_line(error)})"
+            ) from None
         try:
             self.count = self._read_count()
             self.shape: tuple[int, ...] = self._dataset(0).shape
@@ -96,7 +98,7 @@ class EmanHdf:
         except KeyError:
             raise FormatError(f"{self.path}: an HDF5 file {missing}") from None
         except BROKEN as error:
-            raise FormatError(f"{self.path}: cannot be read (the file is damaged: {first_line(error)})") from None
+            raise FormatError(f"{self.path}: cannot be read (the file is damaged: {_first_line(error)})") from None
 
     def _dataset(self, index: int) -> h5py.Dataset:
         if not 0 <= index < self.count:
@@ -131,7 +133,7 @@ class EmanHdf:
         except BROKEN as error:
             raise FormatError(
                 f"{self.path}: image {index} (from 0), header {name.removeprefix(PREFIX)}: cannot be read "
-                f"({first_line(error)})"
+                f"({_first_line(error)})"
             ) from None
 
     def read(self, indices: Iterable[int]) -> np.ndarray:
@@ -168,6 +170,6 @@ class EmanHdf:
         return number
 
 
-def first_line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """The first line of HDF5's error, without its stack."""
     return shortened((str(error).splitlines() or [type(error).__name__])[0])

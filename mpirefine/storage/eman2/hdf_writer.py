@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mpirefine.storage.atomic import beside
+from mpirefine.storage.atomic import replacing
 from mpirefine.storage.eman2.hdf_header import OWN_KEYS, PREFIX, stored_as
 
 log = logging.getLogger(__name__)
@@ -22,11 +22,11 @@ FLOAT_TYPE = 7  # EMAN2's EM_FLOAT
 def write_hdf(
     path: str | os.PathLike[str], images: Iterable[np.ndarray], headers: Iterable[dict[str, Any]], apix: float
 ) -> None:
-    """Write images (y, x) or (z, y, x) as uncompressed float32, beside and then renamed; `apix` in Å.
+    """Write images (y, x) or (z, y, x) as uncompressed float32; `apix` in Å. An interrupted write leaves no file.
 
     Header values that are None are left out, and so are those that a header cannot hold, with a warning.
     """
-    with beside(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         group = file.create_group(ROOT)
         count = 0
         for image, header in zip(images, headers, strict=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mpirefine.errors import FormatError, InputError
-from mpirefine.storage.atomic import beside
+from mpirefine.storage.atomic import replacing
 from mpirefine.storage.eman2.json import from_json, to_json
 from mpirefine.storage.places import check_file, find, shortened
 
@@ -48,13 +48,13 @@ def read_lst(path: str | os.PathLike[str]) -> list[Entry]:
     if lines[0].strip() not in (FAST, SLOW):
         raise FormatError(f"{path}: line 1 is '{lines[0][:20]}', but an EMAN2 list begins with {FAST}")
     return [
-        _entry(path, number, line)
+        _parse_line(path, number, line)
         for number, line in enumerate(lines[1:], 2)
         if line.strip() and not line.startswith("#")
     ]
 
 
-def _entry(path: Path, number: int, line: str) -> Entry:
+def _parse_line(path: Path, number: int, line: str) -> Entry:
     parts = line.rstrip().split("\t", 2)
     if len(parts) == 1:
         parts = line.split(None, 2)
@@ -131,9 +131,9 @@ def _place(name: str, listed_in: Path, found: Listed) -> Path:
     return place.path
 
 
-def write_lst(path: str | os.PathLike[str], entries: Sequence[Entry], comment: str = COMMENT) -> None:
+def write_lst(path: str | os.PathLike[str], entries: Sequence[Entry]) -> None:
     """Write a list of images in the fast layout."""
-    write_lines(path, [format_line(entry) for entry in entries], comment)
+    write_lines(path, [format_line(entry) for entry in entries])
 
 
 def format_line(entry: Entry) -> bytes:
@@ -144,9 +144,9 @@ def format_line(entry: Entry) -> bytes:
     return "\t".join(columns).encode()
 
 
-def write_lines(path: str | os.PathLike[str], lines: Sequence[bytes], comment: str = COMMENT) -> None:
+def write_lines(path: str | os.PathLike[str], lines: Sequence[bytes]) -> None:
     """Write lines as a list in the fast layout: padded to one length, Unix line ends."""
     length = max((len(line) for line in lines), default=0) + 1
-    with beside(path) as temporary, open(temporary, "wb") as file:
-        file.write(f"{FAST}\n{comment if comment.startswith('#') else '# ' + comment}\n# {length}\n".encode())
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(f"{FAST}\n{COMMENT}\n# {length}\n".encode())
         file.writelines(line.ljust(length - 1) + b"\n" for line in lines)

@@ -1,6 +1,4 @@
-"""Checksums of what the run file holds: of arrays as they were handed over, and of whole files, kept as text in the 512
-bytes at their front.
-"""
+"""Checksums of arrays as they are written, and of whole files: a seal, which is text in the first 512 bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ def crc_of(values: np.ndarray) -> int:
 
 
 def _body(path: Path) -> tuple[int, int]:
-    """Length of a file, and the CRC-32 of all that follows its seal."""
+    """Length of a file in bytes, and the CRC-32 of all that follows its seal."""
     crc = 0
     with open(path, "rb") as file:
         file.seek(SEAL_BYTES)
@@ -34,16 +32,14 @@ def _seal(what: str, length: int, crc: int) -> bytes:
 
 
 def seal(path: Path, what: str) -> None:
-    """Write the checksum of a file, which was made with a user block of SEAL_BYTES, to its front; `what` says what the
-    file is.
-    """
-    made = _seal(what, *_body(path))
+    """Write the seal of an HDF5 file that was created with a user block of SEAL_BYTES; `what` names its content."""
+    text = _seal(what, *_body(path))
     with open(path, "r+b") as file:
-        file.write(made)
+        file.write(text)
 
 
 def problem(path: Path, what: str) -> str:
-    """What is wrong with a sealed file, in words; nothing for one that is as it was written."""
+    """What is wrong with a sealed file, in words; empty when it has its checksum and the content that `what` names."""
     try:
         with open(path, "rb") as file:
             found = file.read(SEAL_BYTES)
@@ -54,7 +50,7 @@ def problem(path: Path, what: str) -> str:
         return ""
     if not found.startswith(b"mpirefine "):
         return "its checksum is not there"
-    told = found.split(b"\n")[1:2]
-    if told and told[0].startswith(b"bytes ") and told[0][6:].isdigit() and int(told[0][6:]) != length:
-        return f"{length} bytes instead of {int(told[0][6:])}"
+    expected = found.split(b"\n")[1].removeprefix(b"bytes ") if b"\nbytes " in found else b""
+    if expected.isdigit() and int(expected) != length:
+        return f"{length} bytes instead of {int(expected)}"
     return "its checksum is not that of its content"

@@ -1,5 +1,5 @@
-"""Writing one iteration: every rank its rows, by MPI-IO or through rank 0, each piece remembered by its checksum and
-read back at the end.
+"""Writing one iteration to a file of its own: each rank its rows, by MPI-IO or through rank 0. The checksum of every
+piece is kept, and the file is read back and compared at the end.
 """
 
 from __future__ import annotations
@@ -23,34 +23,42 @@ from mpirefine.storage.run.space import ensure_space
 if TYPE_CHECKING:
     from mpirefine.distribution.team import Team
 
-PIECE_BYTES = 1 << 29  # one HDF5 call moves less than the 2 GB that MPI-IO counts
-BALLAST_BYTES = 1 << 20  # kept free for what HDF5 writes when it closes a file: where that fails, parallel HDF5 hangs
-_LOST: list[h5py.File] = []  # files that cannot be closed any more: HDF5 would hang, or crash
+PIECE_BYTES = 1 << 29  # of one HDF5 call: MPI-IO counts in C ints, which end at 2 GB
+RESERVE_BYTES = 1 << 20  # deleted before closing, so that HDF5 has room to write: parallel HDF5 hangs where it has none
+_UNCLOSED: list[h5py.File] = []  # keeps files alive that HDF5 cannot close after a failure without hanging or crashing
 
 
 class IterationWriter:
-    """Writes the datasets of one iteration; every method is collective, and raises StorageFailure on all ranks when the
-    disk takes no more.
+    """Writes the datasets of one iteration. Every method is collective, and raises StorageFailure on all ranks when one
+    of them could not write, for example on a full disk. `remedy` is advice for the user in that message.
     """
 
     def __init__(self, path: Path, team: Team, transport: str, number: int, remedy: str):
         self.path, self.team, self.transport, self._number, self._remedy = path, team, transport, number, remedy
         self._file: h5py.File | None = None
-        self._blocks: list[tuple[str, Block, int]] = []  # what this rank handed over: dataset, rows, checksum
+        self._blocks: list[tuple[str, Block, int]] = []  # what this rank wrote: dataset, rows, checksum
         self._attributes: dict[str, Any] = {}
         self._broken = False
         self._problem = ""
 
     @property
-    def _ballast(self) -> Path:
+    def _reserve(self) -> Path:
+        """A file that takes RESERVE_BYTES of the disk until the iteration's file is closed."""
         return self.path.with_name("room.tmp")
 
+    @property
+    def _open_file(self) -> h5py.File:
+        """The file, on the ranks that write it."""
+        if self._file is None:
+            raise RuntimeError("the file is not open on this rank")
+        return self._file
+
     def open(self) -> None:
-        """Collective."""
+        """Collective. Create the file."""
         with self._writing("the file"):
             if self.team.is_root:
-                self._ballast.write_bytes(bytes(BALLAST_BYTES))
-                sync(self._ballast)
+                self._reserve.write_bytes(bytes(RESERVE_BYTES))
+                sync(self._reserve)
             if self.transport == "mpio":
                 self._file = h5py.File(self.path, "w", driver="mpio", comm=self.team.comm, userblock_size=SEAL_BYTES)
             elif self.team.is_root:
@@ -62,7 +70,7 @@ class IterationWriter:
 
     @contextmanager
     def _trying(self, what: str) -> Iterator[None]:
-        """Errors of the disk are kept until all ranks speak of them, so that none waits for another."""
+        """Keep errors of the disk until `_agree`, so that no rank leaves a collective call in which others wait."""
         try:
             yield
         except (OSError, RuntimeError, KeyError) as error:
@@ -73,20 +81,20 @@ class IterationWriter:
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[None]:
-        """Collective at its end."""
+        """Collective at its end: StorageFailure on all ranks when one of them failed in the block."""
         with self._trying(what):
             yield
         self._agree()
 
     def _agree(self) -> None:
-        """Collective. All go on, or all raise what the first rank met that failed."""
-        said = [problem for problem in self.team.allgather(self._problem) if problem]
-        if said:
+        """Collective. StorageFailure on all ranks, with the problem of the first rank that has one."""
+        problems = [problem for problem in self.team.allgather(self._problem) if problem]
+        if problems:
             self._broken = True
             free = shutil.disk_usage(self.path.parent).free
             failure = StorageFailure(
-                f"iteration {self._number} was not written whole ({said[0]}): is the disk full ({free:,} bytes free)? "
-                f"{self._remedy}"
+                f"iteration {self._number} was not written whole ({problems[0]}): is the disk full ({free:,} bytes "
+                f"free)? {self._remedy}"
             )
             failure.on_all_ranks = failure.at_once = True
             raise failure
@@ -98,18 +106,18 @@ class IterationWriter:
             dataset.attrs["unit"], dataset.attrs["text"] = what.unit, what.text
 
     def begin_rows(self, name: str, rows: int, trailing: tuple[int, ...]) -> None:
-        """Collective. Make a dataset that `put_rows` fills."""
+        """Collective. Create a dataset that `put_rows` fills."""
         with self._writing(f"dataset {name}"):
             self._create(name, (rows, *trailing))
 
     def put_rows(self, name: str, block: Block, rows: np.ndarray) -> None:
-        """Collective. Each rank its own, possibly empty, block of at most 512 MB; as many calls on every rank."""
+        """Collective. Write the own block, at most 512 MB and possibly empty; all ranks call it equally often."""
         rows = schema.stored(name, rows)
         if len(rows):
             self._blocks.append((name, Block(block.start, block.start + len(rows)), crc_of(rows)))
         if self.transport == "mpio":
             with self._trying(f"dataset {name}"):
-                self._put(self._file[name], block, rows)
+                self._put(self._open_file[name], block, rows)
         elif self.team.is_root:
             self._put_serial(name, Block(block.start, block.start + len(rows)), rows)
             for source in range(1, self.team.size):
@@ -128,12 +136,12 @@ class IterationWriter:
         """On rank 0."""
         with self._trying(f"dataset {name}"):
             if len(rows) and not self._broken:
-                self._file[name][block.as_slice] = rows
+                self._open_file[name][block.as_slice] = rows
 
     @staticmethod
     def _put(dataset: h5py.Dataset, block: Block, rows: np.ndarray) -> None:
-        """One collective write; a rank without rows takes part with an empty selection (h5py's slicing would leave it
-        out and hang).
+        """One collective write. A rank without rows takes part with an empty selection: h5py's slicing would leave it
+        out, and the others would wait for ever.
         """
         collective = h5py.h5p.create(h5py.h5p.DATASET_XFER)
         collective.set_dxpl_mpio(h5py.h5fd.MPIO_COLLECTIVE)
@@ -149,7 +157,7 @@ class IterationWriter:
         dataset.id.write(memory, disk, rows, dxpl=collective)
 
     def write_rows(self, name: str, rows: np.ndarray, partition: Partition) -> None:
-        """Collective. A dataset whose rows are dealt over ranks by `partition`."""
+        """Collective. Write a dataset of which each rank has the rows of its block."""
         rows, mine = schema.stored(name, rows), partition[self.team.rank]
         self.begin_rows(name, partition.n, rows.shape[1:])
         per_call = max(1, PIECE_BYTES // max(1, int(np.prod(rows.shape[1:])) * rows.itemsize))
@@ -159,17 +167,17 @@ class IterationWriter:
             self.put_rows(name, Block(mine.start + start, mine.start + stop), rows[start:stop])
 
     def write_array(self, name: str, array: np.ndarray | None) -> None:
-        """Collective. Rank 0's array; the others' is not looked at."""
-        values = schema.stored(name, array) if self.team.is_root else None
+        """Collective. Write rank 0's array; `array` is not used on other ranks."""
+        values = schema.stored(name, array) if array is not None and self.team.is_root else None
         shape = self.team.bcast(values.shape if values is not None else None)
         with self._writing(f"dataset {name}"):
             self._create(name, shape)
             if values is not None and values.size:
                 self._blocks.append((name, Block(0, len(values)), crc_of(values)))
-                self._file[name][...] = values  # independent: only rank 0 has anything to say
+                self._open_file[name][...] = values  # not collective: the other ranks have nothing to write
 
     def attrs(self, values: Mapping[str, Any]) -> None:
-        """Collective. Attributes of the iteration, the same on all ranks."""
+        """Collective. Write attributes of the iteration, the same on all ranks."""
         self._attributes.update(values)
         with self._writing("attributes"):
             if self._file is not None:
@@ -177,10 +185,10 @@ class IterationWriter:
                     self._file.attrs[name] = value
 
     def close(self) -> None:
-        """Collective. Everything is on the disk, as far as the system says."""
+        """Collective. Flush, close and sync the file."""
         with self._writing("making room"):
             if self.team.is_root:
-                self._ballast.unlink()
+                self._reserve.unlink()
         for finish in ("flush", "close"):
             with self._writing("closing the file"):
                 if self._file is not None:
@@ -191,8 +199,8 @@ class IterationWriter:
                 sync(self.path)
 
     def verify(self) -> None:
-        """Collective. Every rank reads back what it handed over: some MPI-IO reports a write as done that a full disk
-        did not take.
+        """Collective. Every rank reads back what it wrote: some MPI libraries report success for writes that a full
+        disk did not take.
         """
         with self._writing("reading it back"):
             with h5py.File(self.path, "r") as file:
@@ -200,7 +208,7 @@ class IterationWriter:
                     rows = f"dataset {name}, rows {block.start + 1} to {block.stop}"
                     with self._trying(rows):
                         if name not in file or crc_of(file[name][block.as_slice]) != crc:
-                            raise OSError("other bytes came back than were written")
+                            raise OSError("the bytes read back are not those that were written")
                 if self.team.is_root:
                     self._verify_attributes(file)
 
@@ -214,22 +222,21 @@ class IterationWriter:
                 raise OSError(f"attribute {name} is not what was written")
 
     def abandon(self, remove: Path | None) -> None:
-        """Nothing more is written; Collective where all ranks raised the same error, and then the file is removed. A
-        file that took no more is
-        never closed.
+        """Give up writing. With `remove`, when all ranks raised the same error: collective, and that file is deleted. A
+        file in which a write failed is never closed, since HDF5 may hang.
         """
-        if remove is not None:  # closing needs room, which the ballast takes
+        if remove is not None:  # closing the file needs the room of the reserve
             if self.team.is_root:
-                self._ballast.unlink(missing_ok=True)
+                self._reserve.unlink(missing_ok=True)
             self.team.barrier()
         if self._broken and self._file is not None:
-            _LOST.append(self._file)
+            _UNCLOSED.append(self._file)
         elif self._file is not None:
             with self._trying("closing the file"):
                 self._file.close()
         self._file = None
         if self.team.is_root:
-            self._ballast.unlink(missing_ok=True)
+            self._reserve.unlink(missing_ok=True)
         if remove is not None:
             self.team.barrier()
             if self.team.is_root:

@@ -1,5 +1,5 @@
-"""Names, types and units of everything in the run file. Rows of particles, projections (= classes), maps (models),
-groups and shells.
+"""Names, types, units and axes of all datasets of an iteration. A class is the set of particles that are averaged in
+one projection; a map is a model; a place is the rank of a candidate projection of a particle, best first.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 
 from mpirefine.errors import FormatError
 
-VERSION = 5  # 5: summaries of iterations with every field, coarse matching and motion as parts of them
+VERSION = 5  # of the format; a run of another version cannot be resumed
 
 
 @dataclass(frozen=True)
 class Item:
-    """One dataset of an iteration: path, stored type, unit, and what it holds."""
+    """One dataset of an iteration: path, stored type, unit, and a text that begins with its axes."""
 
     name: str
     dtype: str
@@ -26,7 +26,7 @@ class Item:
 
     @property
     def of_particles(self) -> bool:
-        """Whether its rows are particles, dealt over ranks."""
+        """Whether its rows are particles, of which each rank writes its own."""
         return self.text.startswith("(particle")
 
 
@@ -64,7 +64,7 @@ ITEMS = {
             "set_aside",
             "i1",
             "",
-            "(particle,) why it takes no part: 0 it does, 1 pixels not finite, 2 all pixels the same",
+            "(particle,) why it is not used: 0 it is used, 1 pixels not finite, 2 all pixels the same",
         ),
         Item("half", "i1", "", "(particle,) half-set, 0 or 1, as it was used; _rlnRandomSubset less 1"),
         Item("trust", "f4", "", "(particle,) 1, or less for particles that fit far worse than their group"),
@@ -93,20 +93,20 @@ ITEMS = {
 
 
 def item(name: str) -> Item:
-    """The item of a name; FormatError when it is not in the schema."""
+    """The dataset of a name. FormatError when it is not in the schema."""
     if name not in ITEMS:
-        raise FormatError(f"the run file has no item '{name}'")
+        raise FormatError(f"the run file has no dataset '{name}'")
     return ITEMS[name]
 
 
 def shape(name: str, axes: Mapping[str, int]) -> tuple[int | None, ...]:
-    """The shape of an item by the axes its text names; None for an axis of unknown length."""
+    """The shape of a dataset, from the lengths of the axes that its text names; None for an axis of unknown length."""
     words = item(name).text[1:].split(")")[0].split(",")
     return tuple(int(word) if word.isdigit() else axes.get(word) for word in (word.strip() for word in words) if word)
 
 
 def stored_bytes(axes: Mapping[str, int]) -> int:
-    """Bytes of all items, those with an unknown axis left out."""
+    """Bytes of all datasets whose axes have known lengths."""
     shapes = {name: shape(name, axes) for name in ITEMS}
     return sum(
         math.prod(length for length in lengths if length is not None) * np.dtype(ITEMS[name].dtype).itemsize
@@ -116,5 +116,5 @@ def stored_bytes(axes: Mapping[str, int]) -> int:
 
 
 def stored(name: str, values: np.ndarray) -> np.ndarray:
-    """Values in the type and layout they are stored in."""
+    """Values in the type in which they are stored, contiguous."""
     return np.ascontiguousarray(values, item(name).dtype)
