@@ -34,6 +34,7 @@ def axes_off(rotation, name):
     return np.degrees(np.arccos(np.clip(cosine.max(axis=1), -1, 1))).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, planted, shift",
     [

@@ -7,6 +7,8 @@ from mpirefine.storage.star import read_star
 from tests.program.cases import PARTICLES, write_cases
 from tests.program.small import command
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):

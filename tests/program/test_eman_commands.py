@@ -18,7 +18,7 @@ from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import write_images
 from tests.program.small import alike, clean_environment, command, make_set, read, run
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 
 @pytest.fixture(scope="module")

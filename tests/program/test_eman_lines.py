@@ -19,7 +19,7 @@ from mpirefine.storage.particle_file import read_particles
 from mpirefine.storage.stack import ParticleStack
 from tests.program.small import make_set
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 PARTICLES = 48
 COARSE = "--orientgen=eman:delta=30:inc_mirror=0:perturb=0"
 LINES = {

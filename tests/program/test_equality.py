@@ -5,6 +5,7 @@ import pytest
 
 from tests.program.equality import EXPECTED, WAYS, refined, rounding
 
+pytestmark = pytest.mark.slow
 SAME, LIKE = 1e-6, 0.1  # of the largest density; on a processor that rounds as the recording one did, and on any other
 
 

@@ -15,6 +15,8 @@ from mpirefine.storage.run.runfile import has_parallel_hdf5
 from mpirefine.storage.star import read_star
 from tests.program.small import basic, clean_environment, command, make_set
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):

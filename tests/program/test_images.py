@@ -14,7 +14,7 @@ from mpirefine.storage.mrc import read_volume, write_stack, write_volume
 from mpirefine.storage.star import read_star, write_star
 from tests.program.small import basic, command, make_set
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from mpirefine.storage.mrc import read_volume
 from tests.program.small import command, make_set
 from tests.program.test_refine import options
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 UNITS = dict.fromkeys(("project", "simmx", "average", "insert", "store averages", "noise", "reconstruct"), 1e-9)
 
 

@@ -23,7 +23,7 @@ from mpirefine.storage.mrc import write_volume
 from mpirefine.storage.star import read_star
 from tests.program.small import PARTICLES, basic, make_set
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 
 
 @pytest.fixture

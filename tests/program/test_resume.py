@@ -24,7 +24,7 @@ from mpirefine.storage.run import checksum, space
 from mpirefine.storage.run.runfile import RunFile
 from tests.program.small import basic, clean_environment, command, make_set
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
 FEW = 48
 NOT_RESULTS = ("run.log", "timing.json", "report.html", "0_refine_parms.json")  # which hold times and paths
 Usage = namedtuple("Usage", "total used free")

@@ -42,7 +42,8 @@ def iterate(ctx, state, times):
     return state
 
 
-@pytest.mark.ranks(1, 2, 3)
+@pytest.mark.slow
+@pytest.mark.ranks(1, 3)
 def test_two_states_differ(team):
     truth, made = simulate(n=360, snr=1.0)
     ctx, state = context(team, truth, made, held_out=0.2)
@@ -50,6 +51,7 @@ def test_two_states_differ(team):
     assert (found.a, found.b, found.particles) == (0, 1, ctx.partition.n // 5 + 1) and found.p < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(1)
 def test_one_state_does_not(team):
     """Maps that were driven apart by the noise of their own particles: particles that were not used know nothing of
@@ -57,7 +59,7 @@ def test_one_state_does_not(team):
     """
     found = []
     for seed in range(3):
-        truth, made = simulate(n=240, snr=0.2, seed=seed, maps=1)
+        truth, made = simulate(n=160, snr=0.2, seed=seed, maps=1)
         rng = np.random.default_rng(seed)
         seeds = [
             truth[0] + 0.2 * lowpass_gauss(rng.standard_normal(truth[0].shape).astype(np.float32), GRID, 1 / 25)
@@ -70,18 +72,20 @@ def test_one_state_does_not(team):
     assert min(found) > 0.02 and np.mean(found) > 0.25, found
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(1, 2)
 def test_two_states_that_few_particles_cannot_tell(team):
     """True states, much noise and few particles held out: the test is silent, and says that it would have been for
     states as different.
     """
-    truth, made = simulate(n=450, snr=0.02, seed=1)
+    truth, made = simulate(n=300, snr=0.02, seed=1)
     ctx, state = context(team, truth, made, held_out=0.25)
     (found,) = compare_maps(iterate(ctx, state, 1), ctx)
     assert found.p > 0.05 and found.power < 0.8 and found.fewer >= 30
     assert verdict(found, 1).startswith(f"cannot tell from {found.particles} held-out particles (power ")
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(1)
 @pytest.mark.parametrize("kind", ["background", "gain", "defocus"])
 def test_what_sets_random_halves_of_one_structure_apart_is_no_second_state(team, kind):
@@ -133,6 +137,7 @@ def of_halves(ctx, state, odd):
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(1, 2)
 def test_held_out_particles_are_in_no_map(team):
     truth, made = simulate(n=189)

@@ -46,6 +46,7 @@ def labels(ctx, state):
     return np.concatenate(ctx.team.allgather(model))
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(1, 3)
 def test_grey_scales_of_starting_maps_do_not_matter(team):
     truth, made = simulate(n=80, snr=0.4)
@@ -132,6 +133,7 @@ def test_half_sets_of_the_file_must_be_in_every_map(team):
     np.testing.assert_array_equal(state.half, sound[ctx.block.as_slice])
 
 
+@pytest.mark.slow
 @pytest.mark.ranks(1, 2)
 def test_images_multiplied_by_their_ctf_say_the_same(team):
     truth, made = simulate(n=80, snr=0.4)
