@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from mpirefine.errors import RefineError
 from mpirefine.program.launcher import launched_rank
 
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
@@ -86,13 +88,10 @@ def crash(kind: type[BaseException], error: BaseException, trace: TracebackType 
 def run(argv: list[str]) -> int:
     """The exit status of a command line; does not return when another rank must be ended."""
     set_threads(argv)
-    threading.excepthook = lambda hook: crash(hook.exc_type, hook.exc_value, hook.exc_traceback)
-    from mpirefine.errors import RefineError
-
+    threading.excepthook = lambda hook: crash(hook.exc_type, hook.exc_value or hook.exc_type(), hook.exc_traceback)
     try:
-        from mpirefine.program import cli
-
-        return cli.main(argv)
+        # numpy loads here, after the threads are set
+        return importlib.import_module("mpirefine.program.cli").main(argv)
     except RefineError as error:
         return end_in_error(error, error.exit_status)
     except KeyboardInterrupt as error:

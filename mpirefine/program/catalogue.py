@@ -33,7 +33,8 @@ def registry(kind: str) -> Registry:
 
 
 def load(name: str) -> np.ndarray:
-    """What an array parameter names: a curve (n, 2) of a text file, else the first image or map of a file. InputError when
+    """What an array parameter names: a curve (n, 2) of a text file, else the first image or map of a file.
+    InputError when
     it cannot be read, FormatError when it is no curve.
     """
     if Path(name).suffix.lower() not in TEXT:

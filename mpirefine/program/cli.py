@@ -69,7 +69,9 @@ def usage() -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Run a command line; ParameterError for an unknown command, RefineError for other mistakes. MPI starts only inside commands that need it."""
+    """Run a command line; ParameterError for an unknown command, RefineError for other mistakes. MPI starts only
+    inside commands that need it.
+    """
     if not argv:
         logs.say(usage())
         return 0

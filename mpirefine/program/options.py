@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
+from types import NoneType
+from typing import get_args, get_type_hints
 
 from mpirefine.errors import ParameterError
 from mpirefine.program.declaration import opt
@@ -26,6 +28,8 @@ LIKELIHOOD = (
     "block_mb",
     "threads",
 )
+
+EMAN_GROUP = "options of EMAN2's e2refinemulti (docs/eman2.md says what is the same)"
 
 
 @dataclass(frozen=True)
@@ -211,78 +215,44 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def types() -> dict[str, type]:
-    """The type of each option's value."""
-    named = {"int": int, "float": float, "str": str, "bool": bool}
-    return {f.name: named[str(f.type).split(" |")[0]] for f in fields(Options)}
+def option_types() -> dict[str, type]:
+    """The type of each option's value; that of an optional one without None."""
+    hints = get_type_hints(Options)
+    return {
+        f.name: next((k for k in get_args(hints[f.name]) if k is not NoneType), hints[f.name]) for f in fields(Options)
+    }
 
 
 def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...] = ()) -> None:
-    """Declare the options on a parser, EMAN2's after the others; `full` shows all of them in its help, `only` restricts
-    them to some names.
+    """Declare the options on a parser, EMAN2's after the others.
+
+    `full` shows all of them in its help, `only` restricts them to some names.
     """
-    of_eman = {one.name for one in fields(EmanOptions)}
-    group = (
-        parser.add_argument_group("options of EMAN2's e2refinemulti (docs/eman2.md says what is the same)")
-        if full and not only
-        else parser
+    of_eman, kinds = {one.name for one in fields(EmanOptions)}, option_types()
+    group = parser.add_argument_group(EMAN_GROUP) if full and not only else parser
+    for option in sorted(fields(Options), key=lambda option: option.name in of_eman):
+        if not only or option.name in only:
+            add_option(group if option.name in of_eman else parser, option, kinds[option.name], full)
+
+
+def add_option(place: argparse._ActionsContainer, option: Field[object], kind: type, full: bool) -> None:
+    """Declare one option; its help is hidden where it is not of level 0 and the help is not `full`."""
+    meta, flag = option.metadata, flag_of(option.name)
+    shown = meta["text"] + (f" [{meta['unit']}]" if meta["unit"] else "")
+    if option.default not in (None, "", False):
+        shown += f" (default {option.default})"
+    text = shown.replace("%", "%%") if full or meta["level"] == 0 else argparse.SUPPRESS
+    flags = [meta["short"], flag] if meta["short"] else [flag]
+    if kind is bool:
+        place.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
+        return
+    bare = {} if meta["bare"] is None else {"nargs": "?", "const": meta["bare"]}
+    place.add_argument(
+        *flags,
+        type=kind,
+        default=argparse.SUPPRESS,
+        help=text,
+        choices=meta["choices"] or None,
+        metavar=None if meta["choices"] else kind.__name__.upper(),
+        **bare,
     )
-    for one in sorted(fields(Options), key=lambda one: one.name in of_eman):
-        if only and one.name not in only:
-            continue
-        place = group if one.name in of_eman else parser
-        meta, kind = one.metadata, types()[one.name]
-        shown = meta["text"] + (f" [{meta['unit']}]" if meta["unit"] else "")
-        if one.default not in (None, "", False):
-            shown += f" (default {one.default})"
-        text = shown.replace("%", "%%") if full or meta["level"] == 0 else argparse.SUPPRESS
-        flag = flag_of(one.name)
-        flags = [meta["short"], flag] if meta["short"] else [flag]
-        if kind is bool:
-            place.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
-        else:
-            bare = {} if meta["bare"] is None else dict(nargs="?", const=meta["bare"])
-            place.add_argument(
-                *flags,
-                type=kind,
-                default=argparse.SUPPRESS,
-                help=text,
-                choices=meta["choices"] or None,
-                metavar=None if meta["choices"] else kind.__name__.upper(),
-                **bare,
-            )
-
-
-def validate(options: Options) -> None:
-    """ParameterError with every value that is out of range and every option that is missing."""
-    problems = [
-        f"--{name} is missing: give {text}"
-        for name, text in (("input", "the particle file"), ("models", "the starting maps"))
-        if not getattr(options, name)
-    ]
-    if options.preset == "eman2-2011" and options.iter is None:
-        problems.append("--iter is missing: e2refinemulti of 2011 has no default for it")
-    for one in fields(Options):
-        value, least = getattr(options, one.name), one.metadata["least"]
-        if value is not None and least is not None and not value >= least:
-            problems.append(f"{flag_of(one.name)} {value}: must be {least:g} or more")
-        elif value is not None and least is not None and value > one.metadata["most"]:
-            problems.append(f"{flag_of(one.name)} {value}: must be {one.metadata['most']:g} or less")
-    for name in ("classkeep", "m3dkeep"):
-        value = getattr(options, name)
-        if value is not None and not getattr(options, name + "sig") and not 0 < value <= 1:
-            problems.append(
-                f"{flag_of(name)} {value}: a share is more than 0 and at most 1; with {flag_of(name + 'sig')} it "
-                "counts sigma"
-            )
-    if options.fixed_poses and (options.local or options.keep_simmx):
-        problems.append("--fixed-poses searches nothing: leave out --local and --keep-simmx")
-    if options.align_sym and (options.fixed_poses or options.mask):
-        problems.append(
-            "--align-sym turns the maps away from the poses of --fixed-poses and from --mask: leave it out, or turn "
-            "the maps first"
-        )
-    if options.local and options.keep_simmx:
-        problems.append("--keep-simmx keeps the scores of a search everywhere: leave out --local")
-    if problems:
-        raise ParameterError("\n".join(problems))

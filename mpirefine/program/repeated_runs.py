@@ -85,7 +85,8 @@ def agreement_report(found: Consensus, maps: int) -> str:
             "adjusted Rand index between runs (1: the same classes, 0: as by chance), and each run's maps as those "
             "of run " + str(found.central + 1),
             logs.table(["", *(f"run {b + 1}" for b in range(runs)), "maps"], rows),
-            f"mean agreement {different.mean():.3f}, least {different.min():.3f}; run {found.central + 1} agrees best with "
+            f"mean agreement {different.mean():.3f}, least {different.min():.3f}; run {found.central + 1} agrees "
+            "best with "
             "the others",
             f"more than half of the runs agree on {sum(sizes)} of {len(found.label)} particles: "
             + ", ".join(f"map {m + 1} {size}" for m, size in enumerate(sizes))

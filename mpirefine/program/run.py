@@ -18,11 +18,12 @@ from mpirefine.distribution.team import Team
 from mpirefine.errors import FormatError
 from mpirefine.program import logs
 from mpirefine.program.loop import Loop
-from mpirefine.program.options import Options, validate
+from mpirefine.program.options import Options
 from mpirefine.program.reports.iteration import Reports
 from mpirefine.program.results import checkpoint, outputs, run_folder
 from mpirefine.program.start.inputs import input_files
 from mpirefine.program.start.setup import Session, open_session
+from mpirefine.program.validation import validate
 from mpirefine.steps.state import State
 from mpirefine.storage.atomic import write_text
 from mpirefine.storage.run import fingerprint

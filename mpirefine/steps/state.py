@@ -210,7 +210,9 @@ class Step(Protocol[AnyState]):
 
 @dataclass(frozen=True)
 class ImageStack:
-    """On rank 0. Images with EMAN2's headers that an iteration leaves to the user: file name, (n, y, x), one header each."""
+    """On rank 0. Images with EMAN2's headers that an iteration leaves to the user: file name, (n, y, x), one header
+    each.
+    """
 
     name: str
     images: Sequence[np.ndarray]

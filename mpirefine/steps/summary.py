@@ -1,4 +1,6 @@
-"""What an iteration found, in numbers that all ranks have: for the report, the run file and the decisions of later steps."""
+"""What an iteration found, in numbers that all ranks have: for the report, the run file and the decisions of later
+steps.
+"""
 
 from __future__ import annotations
 

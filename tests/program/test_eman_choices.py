@@ -8,8 +8,9 @@ import pytest
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.program.eman2 import components
-from mpirefine.program.options import Options, validate
+from mpirefine.program.options import Options
 from mpirefine.program.start import defaults
+from mpirefine.program.validation import validate
 from mpirefine.storage.images import write_images
 
 GRID = Grid(128, 2.0)

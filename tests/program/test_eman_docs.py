@@ -13,7 +13,8 @@ from mpirefine.program import cli
 from mpirefine.program.catalogue import KINDS, registry
 from mpirefine.program.eman2.components import angular_step
 from mpirefine.program.eman2.options import PRESETS, EmanOptions
-from mpirefine.program.options import Options, add_to, flag_of, validate
+from mpirefine.program.options import Options, add_to, flag_of
+from mpirefine.program.validation import validate
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/eman2.md"
 ALSO_EMAN = (

@@ -12,7 +12,8 @@ from mpirefine.data.emanctf import EmanCTF
 from mpirefine.maths.eman2.ctf import from_params, phase_flip
 from mpirefine.program.cli import Parser
 from mpirefine.program.commands import refine, resume
-from mpirefine.program.options import Options, add_to, validate
+from mpirefine.program.options import Options, add_to
+from mpirefine.program.validation import validate
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import open_images, write_images
 from mpirefine.storage.particle_file import read_particles

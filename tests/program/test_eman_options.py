@@ -8,7 +8,7 @@ import pytest
 
 from mpirefine.errors import ParameterError
 from mpirefine.program import cli
-from mpirefine.program.options import Options, add_to, types
+from mpirefine.program.options import Options, add_to, option_types
 from tests.conftest import DATA
 
 DEFINED = json.loads((DATA / "eman2_options.json").read_text())
@@ -56,7 +56,7 @@ def test_every_option_with_its_type_and_default(preset, least):
     parser = cli.Parser()
     add_to(parser, full=True)
     spellings = {o: a for a in parser._actions for o in a.option_strings}
-    kinds = {name: kind.__name__ for name, kind in types().items()}
+    kinds = {name: kind.__name__ for name, kind in option_types().items()}
     extra = {} if preset == "eman2-2011" else {"model": "m.hdf", "randphase": True}
     options = Options.typed({"preset": preset, **extra})
     for short, name, kind, wanted in (row.values() for row in DEFINED[preset]):

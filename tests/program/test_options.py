@@ -8,8 +8,9 @@ import pytest
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.program import cli
-from mpirefine.program.options import Options, add_to, flag_of, types, validate
+from mpirefine.program.options import Options, add_to, flag_of, option_types
 from mpirefine.program.start import defaults
+from mpirefine.program.validation import validate
 
 GRID = Grid(64, 4.0)
 BASIC = dict(input="p.star", models="a.mrc,b.mrc")
@@ -24,7 +25,7 @@ def parse(*words):
 def test_every_option_has_help_and_a_type():
     for one in fields(Options):
         assert len(one.metadata["text"]) > 10, one.name
-        assert one.default is None or isinstance(one.default, types()[one.name]), one.name
+        assert one.default is None or isinstance(one.default, option_types()[one.name]), one.name
 
 
 def test_help_shows_the_dozen_that_matter():

@@ -33,7 +33,7 @@ def half_curves(pair: Sequence[np.ndarray], mask: np.ndarray, rng: np.random.Gen
     }
 
 
-def supported(curve: np.ndarray, rings: int) -> np.ndarray:
+def known_fsc(curve: np.ndarray, rings: int) -> np.ndarray:
     """A half-map FSC (shell,) to filter by; where it is not known (nan), since one half is empty, what was matched is
     taken to be half signal.
     """

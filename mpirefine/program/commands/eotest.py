@@ -9,7 +9,8 @@ import argparse
 
 from mpirefine.distribution.team import Team
 from mpirefine.program.eotest import refine_halves
-from mpirefine.program.options import Options, add_to, validate
+from mpirefine.program.options import Options, add_to
+from mpirefine.program.validation import validate
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:

@@ -6,8 +6,9 @@ import argparse
 
 from mpirefine.distribution.team import Team
 from mpirefine.program import run
-from mpirefine.program.options import Options, add_to, validate
+from mpirefine.program.options import Options, add_to
 from mpirefine.program.repeated_runs import repeat
+from mpirefine.program.validation import validate
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
-from mpirefine.errors import InputError, ParameterError
+from mpirefine.errors import InputError, Problems
 from mpirefine.maths.eman2.class_averaging import Rounds
 from mpirefine.maths.eman2.similarity import Comparison, Search
 from mpirefine.program.catalogue import build, build_optional, load
@@ -50,7 +50,8 @@ def choose_components(
 ) -> tuple[Resolved, Choices]:
     """On rank 0. The choices and components of scores by comparators and class averages, which some option asks for.
 
-    `ctf` are the particles' parameters, `typed` the options before anything was chosen. InputError with every complaint.
+    `ctf` are the particles' parameters, `typed` the options before anything was chosen. InputError with every
+    complaint.
     """
     asked = "--preset" if typed.preset else ", ".join(flag_of(name) for name in typed.by_classes)
     options, reasons = presets.choose(resolved.options, grid, ctf is not None)
@@ -101,43 +102,36 @@ class Built:
 
 def build_components(options: Options, grid: Grid, ctf: bool) -> Built:
     """On rank 0. Every component that an option names; InputError with every complaint."""
-    problems: list[str] = []
+    problems = Problems()
     built: dict[str, Component | None] = {}
     for name, kind in COMPONENTS.items():
-        try:
+        with problems.collect(f"{flag_of(name)}: "):
             built[name] = build_optional(kind, getattr(options, name))
-        except (InputError, ParameterError) as error:
-            problems += [f"{flag_of(name)}: {line}" for line in str(error).splitlines()]
-    problems += [
-        f"{flag_of(name)} none: this one is needed" for name in REQUIRED if name in built and built[name] is None
-    ]
+    for name in REQUIRED:
+        if name in built and built[name] is None:
+            problems.add(f"{flag_of(name)} none: this one is needed")
     orientgen = built.get("orientgen")
     if options.breaksym and orientgen is not None and "copies" not in orientgen.traits:
-        problems.append(f"--breaksym: --orientgen {orientgen.name} gives no copies of views: use eman")
-    problems += without_snr(built, ctf)
+        problems.add(f"--breaksym: --orientgen {orientgen.name} gives no copies of views: use eman")
+    problems.add(*without_snr(built, ctf))
     if not problems:
         flags = {name: flag_of(name) for name in COMPONENTS}
-        problems += complaints(built, flags, grid.nx, grid.apix, options.sym.split(",")[0], ctf)
-    if problems:
-        raise InputError(*problems)
+        problems.add(*complaints(built, flags, grid.nx, grid.apix, options.sym.split(",")[0], ctf))
+    problems.raise_if_any()
     return Built(built)
 
 
 def make_choices(options: Options, grid: Grid, ctf: bool) -> Choices:
     """On rank 0. Everything that the steps need; InputError with every complaint."""
-    problems: list[str] = []
+    problems = Problems()
     built, mask, factor = None, None, None
-    try:
+    with problems.collect():
         built = build_components(options, grid, ctf)
-    except InputError as error:
-        problems += error.problems
-    try:
+    with problems.collect():
         mask = None if options.simmask is None else image_mask(options.simmask, grid.nx)
         factor = structure_factor() if options.m3dsetsf else None
-    except InputError as error:
-        problems += error.problems
-    if problems or built is None:
-        raise InputError(*problems)
+    problems.raise_if_any()
+    assert built is not None
     assert options.shrinks1 is not None and options.shrink is not None and options.sep is not None
     first = max(options.shrinks1, 1) if options.twostage or options.treeclassify else 0
     kept = max(KEPT_LEAST, KEPT_PER_SEP * options.sep)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpirefine.distribution.team import Team
 from mpirefine.distribution.window import Window
-from mpirefine.errors import InputError
+from mpirefine.errors import Problems
 from mpirefine.maths.geometry.symmetry import elements
 from mpirefine.program import logs
 from mpirefine.program.catalogue import build, build_optional
@@ -42,14 +42,13 @@ def project_maps_to_stack(args: argparse.Namespace, team: Team) -> None:
 def prepare_project(args: argparse.Namespace) -> tuple[np.ndarray, float, tuple[str, ...], Views]:
     """On rank 0. Maps (m, z, y, x), Å per voxel, symmetries, and how to project; InputError for what cannot be used."""
     check_writable(args.outfile, headers=True)
-    problems: list[str] = []
+    problems = Problems()
     maps, apix, names = read_maps(",".join(args.maps), problems)
     if len({len(volume) for volume in maps}) > 1:
-        problems.append(
+        problems.add(
             "maps of different boxes: " + ", ".join(f"{name} {len(volume)}" for name, volume in zip(names, maps))
         )
-    if problems:
-        raise InputError(*problems)
+    problems.raise_if_any()
     symmetries = tuple(name.lower() for name in defaults.per_model(args.sym, len(maps), "--sym"))
     for name in symmetries:
         elements(name)  # a helix has views too

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mpirefine.data.grid import Grid
-from mpirefine.errors import InputError, ParameterError
+from mpirefine.errors import InputError, Problems
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.program.eman2 import presets
 from mpirefine.program.options import Options
@@ -87,30 +87,34 @@ class PerMap:
 def per_map(options: Options, maps: int) -> PerMap:
     """Symmetries, masses and mask numbers, which need nothing but how many maps were given.
 
-    What is wrong with them is in `problems`; no InputError is raised.
+    What is wrong with them is in `problems`.
     """
-    problems: list[str] = []
+    problems = Problems()
     symmetries: tuple[str, ...] = ()
     models, mass = 1, None
-    for check in ("models", "symmetry", "automask3d", "mass"):
-        try:
-            if check == "models":
-                models = count_models(options, maps)
-            elif check == "symmetry":
-                symmetries = check_symmetries(per_model(options.sym, models, "--sym"))
-            elif check == "automask3d" and options.automask3d:
-                parse_automask(options.automask3d)
-            elif check == "mass" and options.mass:
-                mass = tuple(float(value) for value in per_model(str(options.mass), models, "--mass"))
-                if not all(0 < value < float("inf") for value in mass):
-                    raise InputError(f"--mass {options.mass}: each must be more than 0 kDa")
-        except (InputError, ParameterError) as error:
-            problems.append(str(error))
-        except ValueError:
-            problems.append(f"--mass {options.mass}: give kDa, as one number or one for each map")
+    with problems.collect():
+        models = count_models(options, maps)
+    with problems.collect():
+        symmetries = check_symmetries(per_model(options.sym, models, "--sym"))
+    with problems.collect():
+        if options.automask3d:
+            parse_automask(options.automask3d)
+    with problems.collect():
+        mass = parse_mass(options.mass, models) if options.mass else None
     if options.seeds_from == "random-subsets" and len(set(symmetries)) > 1:
-        problems.append(f"--sym {options.sym}: seeds of random subsets are alike, so their symmetry must be one")
-    return PerMap(symmetries, mass, tuple(problems))
+        problems.add(f"--sym {options.sym}: seeds of random subsets are alike, so their symmetry must be one")
+    return PerMap(symmetries, mass, tuple(problems.texts))
+
+
+def parse_mass(text: str, models: int) -> tuple[float, ...]:
+    """kDa of each map; InputError for what is none."""
+    try:
+        mass = tuple(float(value) for value in per_model(text, models, "--mass"))
+    except ValueError:
+        raise InputError(f"--mass {text}: give kDa, as one number or one for each map") from None
+    if not all(0 < value < float("inf") for value in mass):
+        raise InputError(f"--mass {text}: each must be more than 0 kDa")
+    return mass
 
 
 def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
@@ -121,9 +125,9 @@ def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
         largest_shift(options, grid),
         by_options_alone(options, differ=(options.nmodels or maps) == maps),
     ]
-    problems = [*known.problems, *(problem for choice in chosen for problem in choice.problems)]
-    if problems:
-        raise InputError(*problems)
+    problems = Problems()
+    problems.add(*known.problems, *(problem for choice in chosen for problem in choice.problems))
+    problems.raise_if_any()
     changes = {name: value for choice in chosen for name, value in choice.changes.items()}
     symmetries = known.symmetries
     if options.breaksym and not options.by_classes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from mpirefine.errors import InputError
+from mpirefine.errors import InputError, Problems
 from mpirefine.program.options import Options
 from mpirefine.program.results import run_folder
 from mpirefine.program.start import defaults
@@ -37,41 +36,39 @@ def read_inputs(options: Options, *, fresh: bool) -> Inputs:
 
     Every complaint is collected and raised as one InputError.
     """
-    problems: list[str] = []
+    problems = Problems()
     particles = None
-    try:
+    with problems.collect():
         particles = particle_file.read_particles(
             options.input, options.apix, ctf=not options.no_ctf, poses=options.fixed_poses
         )
-    except InputError as error:
-        problems += error.problems
     maps, apix, names = read_maps(options.models, problems)
     masks, _, mask_names = read_maps(options.mask or "", problems)
-    checks: list[Callable[[], object]] = [lambda: run_folder.free(options.path)] if fresh else []
     if particles is not None:
-        problems += field_complaints(options, particles, [len(volume) for volume in maps], apix, names)
-        problems += [
-            f"--mask {name} has {mask.shape[0]} voxels, the particles {particles.grid.nx}: give it on the particles' grid"
-            for name, mask in zip(mask_names, masks)
-            if mask.shape[0] != particles.grid.nx
-        ]
-        table = particles.table
-        checks.append(lambda: turned(options.invert, table, len(maps)))
-    for check in checks:
-        try:
-            check()
-        except InputError as error:
-            problems += error.problems
-    if problems or particles is None:
-        known = defaults.per_map(options, len(maps)).problems if len(maps) >= len(options.models.split(",")) else ()
-        raise InputError(*problems, *known)
+        problems.add(*field_complaints(options, particles, [len(volume) for volume in maps], apix, names))
+        nx = particles.grid.nx
+        for name, mask in zip(mask_names, masks):
+            if mask.shape[0] != nx:
+                problems.add(
+                    f"--mask {name} has {mask.shape[0]} voxels, the particles {nx}: give it on the particles' grid"
+                )
+    with problems.collect():
+        if fresh:
+            run_folder.free(options.path)
+    with problems.collect():
+        if particles is not None:
+            turned(options.invert, particles.table, len(maps))
+    if problems and len(maps) >= len(options.models.split(",")):
+        problems.add(*defaults.per_map(options, len(maps)).problems)
+    problems.raise_if_any()
+    assert particles is not None
     count = defaults.count_models(options, len(maps))
     if len(masks) not in (0, 1, count):
         raise InputError(f"--mask names {len(masks)} maps for {count} models: give one for all, or one for each")
     return Inputs(particles, maps, apix, names, masks)
 
 
-def read_maps(files: str, problems: list[str]) -> tuple[list[np.ndarray], list[float], list[str]]:
+def read_maps(files: str, problems: Problems) -> tuple[list[np.ndarray], list[float], list[str]]:
     """On rank 0. Maps (z, y, x), their Å per voxel and their names, of comma separated files, each with one or more.
 
     Complaints are added to `problems`.
@@ -80,19 +77,16 @@ def read_maps(files: str, problems: list[str]) -> tuple[list[np.ndarray], list[f
     apix: list[float] = []
     names: list[str] = []
     for name in (file.strip() for file in files.split(",") if file):
-        try:
+        with problems.collect():
             found, pixel = read_volumes(name)
-        except InputError as error:
-            problems += error.problems
-            continue
-        problems += [
-            f"{name}: {int((~np.isfinite(v)).sum())} voxels are not finite: repair the map first"
-            for v in found
-            if not np.isfinite(v).all()
-        ]
-        maps += found
-        apix += [pixel] * len(found)
-        names += [name if len(found) == 1 else f"{name} (map {number})" for number in range(1, len(found) + 1)]
+            for volume in found:
+                if not np.isfinite(volume).all():
+                    count = int((~np.isfinite(volume)).sum())
+                    problems.add(f"{name}: {count} voxels are not finite: repair the map first")
+            maps += found
+            apix += [pixel] * len(found)
+            many = len(found) > 1
+            names += [f"{name} (map {number})" if many else name for number in range(1, len(found) + 1)]
     return maps, apix, names
 
 

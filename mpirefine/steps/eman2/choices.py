@@ -1,4 +1,6 @@
-"""How EMAN2's way projects, scores, averages and reconstructs: its components; built on rank 0, the same on every rank."""
+"""How EMAN2's way projects, scores, averages and reconstructs: its components; built on rank 0, the same on every
+rank.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class Views:
 
 @dataclass(frozen=True)
 class MapMaking:
-    """How a map is made of class averages: `passes` of a reconstructor in a box of `pad` pixels (0: that of the images).
+    """How a map is made of class averages: `passes` of a reconstructor in a box of `pad` pixels (0: that of the
+    images).
 
     After each pass but the last, class averages that disagree are left out: `keep` is the share that stays or, with
     `keep_sigma`, how many standard deviations below the mean quality still count.

@@ -21,7 +21,8 @@ EXCHANGED_MB = 256  # of images that a rank sends at a time, about
 
 @dataclass(frozen=True)
 class Membership:
-    """(particle, class) pairs of own particles, arrays (n,): row of the own block, row of the whole input, class from 0,
+    """(particle, class) pairs of own particles, arrays (n,): row of the own block, row of the whole input, class
+    from 0,
     half-set.
     """
 
@@ -117,7 +118,9 @@ def average_classes(
 def bring_together(
     team: Team, members: Membership, images: ParticleSet, block: Block, part: Partition, box: int
 ) -> Arrivals:
-    """Collective. The particles of this rank's classes, from all ranks; `part` deals the classes of `block` to ranks."""
+    """Collective. The particles of this rank's classes, from all ranks; `part` deals the classes of `block` to
+    ranks.
+    """
     owner = np.searchsorted(np.array(part.bounds[1:]) + block.start, members.number, side="right")
     inside = (members.number >= block.start) & (members.number < block.stop)
     picked = [np.flatnonzero(inside & (owner == rank)) for rank in range(team.size)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
+from mpirefine.maths.eman2.processors.base import image_of
 from mpirefine.maths.eman2.processors.catalogue import apply
 from mpirefine.maths.eman2.processors.normalize import edge_mean
 from mpirefine.maths.eman2.processors.spectrum import set_structure_factor
@@ -161,5 +162,5 @@ def kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMa
 def finished_map(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:
     """With its structure factor set, and post-processed."""
     if how.structure_factor is not None and volume.any():
-        volume = set_structure_factor(volume, apix, strucfac=how.structure_factor)
+        volume = image_of(set_structure_factor(volume, apix, strucfac=how.structure_factor))
     return apply(how.postprocess, volume, apix)[0] if how.postprocess is not None and volume.any() else volume

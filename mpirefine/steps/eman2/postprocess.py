@@ -9,7 +9,7 @@ import numpy as np
 from mpirefine.distribution import reduce
 from mpirefine.maths.eman2.processors.fitted_filters import wiener_by_fsc
 from mpirefine.maths.fourier.fsc import resolution_at
-from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC, supported
+from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC, known_fsc
 from mpirefine.maths.geometry.align_maps import onto
 from mpirefine.steps.eman2.state import Eman2State
 from mpirefine.steps.shared.masks import solvent
@@ -53,7 +53,7 @@ class FinishMaps:
             if not volume.any():
                 continue
             if self.own_filter:
-                volumes[m] = filtered(volume, supported(state.curves["half_fsc"][m], state.last_rings[m]), ctx)
+                volumes[m] = filtered(volume, known_fsc(state.curves["half_fsc"][m], state.last_rings[m]), ctx)
             volumes[m] *= solvent(volumes[m], m, ctx)
             if m and volumes[0].any():
                 move = onto(volumes[m], volumes[0], ctx.grid, ctx.symmetries[m], ctx.symmetries[0])

@@ -127,7 +127,8 @@ def results(team: Team, found: Sequence[ClassResult], planes: np.ndarray | None)
 
 
 def stacks_of_iteration(state: Eman2State, ctx: Context, source: str, map_suffix: str) -> list[ImageStack]:
-    """Collective. projections_II.hdf, classmx_II.hdf, classes_II.hdf and cls_result_II.hdf, as e2refinemulti leaves them.
+    """Collective. projections_II.hdf, classmx_II.hdf, classes_II.hdf and cls_result_II.hdf, as e2refinemulti leaves
+    them.
 
     On rank 0; nothing on the others. `source` is the particle file, `map_suffix` that of the maps.
     """

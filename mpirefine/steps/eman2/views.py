@@ -13,6 +13,7 @@ from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.distribution.window import Window
+from mpirefine.maths.eman2.processors.base import image_of
 from mpirefine.maths.eman2.processors.catalogue import apply
 from mpirefine.maths.eman2.processors.fourier import lowpass_gauss
 from mpirefine.registry import Component
@@ -82,7 +83,8 @@ def prepared_map(volume: np.ndarray, views: Views, apix: float) -> np.ndarray:
     if not views.prethreshold or not volume.any():
         return volume
     level = 0.5 * float(volume[volume != 0].std())
-    return lowpass_gauss(np.where(volume < level, 0, volume).astype(np.float32), apix, cutoff_abs=LIGHT_LOWPASS)
+    strong = np.where(volume < level, 0, volume).astype(np.float32)
+    return image_of(lowpass_gauss(strong, apix, cutoff_abs=LIGHT_LOWPASS))
 
 
 def support(images: np.ndarray) -> np.ndarray:

@@ -101,7 +101,9 @@ def compare_pair(
 
 
 def have_both_halves(state: LikelihoodState, pair: tuple[int, int]) -> bool:
-    """On rank 0. Whether all half-maps of a pair have particles, so that they bound the noise of the maps' difference."""
+    """On rank 0. Whether all half-maps of a pair have particles, so that they bound the noise of the maps'
+    difference.
+    """
     return state.halves is not None and bool(state.halves[list(pair)].any(axis=(2, 3, 4)).all())
 
 

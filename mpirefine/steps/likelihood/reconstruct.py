@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.distribution import reduce
-from mpirefine.maths.fourier.half_maps import half_curves, supported
+from mpirefine.maths.fourier.half_maps import half_curves, known_fsc
 from mpirefine.maths.likelihood.fourier_volume import Slab, divide, radial_index, shell_sums
 from mpirefine.steps.likelihood.slabs import PAD, inverse_transform
 from mpirefine.steps.likelihood.state import LikelihoodState
@@ -43,7 +43,9 @@ class Reconstruct:
 
 @dataclass(frozen=True)
 class ReconstructedMap:
-    """A map and its half-maps (z, y, x) and FSC curves by name, on rank 0; (map, half) without particles, everywhere."""
+    """A map and its half-maps (z, y, x) and FSC curves by name, on rank 0; (map, half) without particles,
+    everywhere.
+    """
 
     volume: np.ndarray | None
     halves: list[np.ndarray | None]
@@ -72,7 +74,7 @@ def reconstruct_map(
         rng = np.random.default_rng([ctx.settings.seed, state.iteration, model])
         curves = half_curves((pair[0], pair[1]), ctx.mask_of(model), rng)
     curve = reduce.bcast_array(ctx.team, curves["half_fsc"] if ctx.team.is_root else None)
-    known = np.clip(supported(curve, state.last_rings[model])[:shells], LEAST_FSC, 1 - LEAST_FSC)
+    known = np.clip(known_fsc(curve, state.last_rings[model])[:shells], LEAST_FSC, 1 - LEAST_FSC)
     floor = mean.sum(axis=0) * (1 - known) / (2 * known) / ctx.settings.tau2_fudge
     whole = divide(numerator[0] + numerator[1], weight[0] + weight[1], radius, floor)
     return ReconstructedMap(inverse_transform(ctx, whole, slab.box), pair, curves, lone)

@@ -22,7 +22,8 @@ NOT_USED = "half-sets of the particle file are not used: %s; made anew from the 
 def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int) -> None:
     """Collective. Half-sets of own particles, in `particles.table`, which is replaced.
 
-    Copies of an image are found by their pixels and get one key and half; the particle file's half-sets are kept if they
+    Copies of an image are found by their pixels and get one key and half; the particle file's half-sets are kept if
+    they
     are sound.
     """
     table = particles.table

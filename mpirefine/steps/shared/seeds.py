@@ -23,7 +23,9 @@ NOISE_STRENGTH = 0.5  # seeds made from one map differ from it by this share of 
 
 @dataclass(frozen=True)
 class Seeds:
-    """Starting maps (m, z, y, x) float32, solvent masks (1 or m, z, y, x), particle radius in Å; what was done, in words."""
+    """Starting maps (m, z, y, x) float32, solvent masks (1 or m, z, y, x), particle radius in Å; what was done, in
+    words.
+    """
 
     volumes: np.ndarray
     masks: np.ndarray

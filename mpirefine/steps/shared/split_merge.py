@@ -1,9 +1,10 @@
-"""Coarse matching of seeds made from one map: when it has done what it can, and the way out when two states share a map.
+"""Coarse matching of seeds made from one map: when it has done what it can, and the way out when two states share a
+map.
 
-Particles that move one by one do not leave a solution in which one state is split over two maps and two states are in
-one map. So when they have settled, the two maps that are most alike become one and the largest other map is split in two
-(merge and split moves, Ueda et al. 2000). After some iterations the trial is kept if the particles are more likely than
-before, or else undone.
+Particles that move one by one do not leave a solution in which one state is split over two maps and two states are
+in one map. So when they have settled, the two maps that are most alike become one and the largest other map is
+split in two (merge and split moves, Ueda et al. 2000). After some iterations the trial is kept if the particles are
+more likely than before, or else undone.
 """
 
 from __future__ import annotations

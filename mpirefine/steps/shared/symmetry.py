@@ -38,7 +38,8 @@ class SymmetryCheck:
 def aligned(
     maps: list[np.ndarray], names: Sequence[str], symmetries: Sequence[str], check: SymmetryCheck
 ) -> list[np.ndarray]:
-    """On rank 0. The maps (z, y, x), turned where that brings their axes to those of their symmetry and `check` says so.
+    """On rank 0. The maps (z, y, x), turned where that brings their axes to those of their symmetry and `check`
+    says so.
 
     Each map is judged by itself, but a turn that helps one is tried first for others of its symmetry: maps of one frame
     stay in one.
@@ -56,7 +57,8 @@ def aligned(
 
 
 def find_turn(volume: np.ndarray, symmetry: str, check: SymmetryCheck, known: list[Move]) -> Turn | None:
-    """The turn for a map that does not agree with its symmetrised copy, one of `known` or a new one; None where it does.
+    """The turn for a map that does not agree with its symmetrised copy, one of `known` or a new one; None where it
+    does.
 
     A new turn that helps is added to `known`.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import h5py
@@ -20,7 +20,7 @@ FLOAT_TYPE = 7  # EMAN2's EM_FLOAT
 
 
 def write_hdf(
-    path: str | os.PathLike[str], images: Iterable[np.ndarray], headers: Iterable[dict[str, Any]], apix: float
+    path: str | os.PathLike[str], images: Iterable[np.ndarray], headers: Iterable[Mapping[str, Any]], apix: float
 ) -> None:
     """Write images (y, x) or (z, y, x) as uncompressed float32; `apix` in Å. An interrupted write leaves no file.
 
@@ -35,7 +35,7 @@ def write_hdf(
         group.attrs["imageid_max"] = np.array([count - 1], np.int32)
 
 
-def _write_image(group: h5py.Group, image: np.ndarray, header: dict[str, Any], apix: float) -> None:
+def _write_image(group: h5py.Group, image: np.ndarray, header: Mapping[str, Any], apix: float) -> None:
     group.create_dataset("image", data=image)
     nz, ny, nx = (1,) * (3 - image.ndim) + image.shape
     kept = {key: value for key, value in header.items() if key not in OWN_KEYS and value is not None}

@@ -14,6 +14,12 @@ from mpirefine.registry import Registry
 
 Processed = np.ndarray | tuple[np.ndarray, float]
 
+
+def image_of(result: Processed) -> np.ndarray:
+    """The image alone of what a processor returns."""
+    return result[0] if isinstance(result, tuple) else result
+
+
 PROCESSORS = Registry("processor")
 
 

@@ -74,7 +74,8 @@ def match_one_map(
 def ask(
     state: LikelihoodState, ctx: Context, factors: np.ndarray, rows: np.ndarray, both: np.ndarray, kind: np.ndarray
 ) -> Answers:
-    """Collective. Match own `rows` to every map by itself, times `factors` (m,); some of them, `both`, with either sign.
+    """Collective. Match own `rows` to every map by itself, times `factors` (m,); some of them, `both`, with either
+    sign.
 
     `kind` (g,) is what each noise group counts as. Answers of all ranks, in order of rank.
     """

@@ -34,7 +34,8 @@ def image_power(ctx: Context) -> tuple[np.ndarray, np.ndarray]:
 
 
 def deviations(ctx: Context, likelihood: np.ndarray, pixels: float) -> np.ndarray:
-    """Collective. (p,) robust standard deviations by which each own log-likelihood exceeds the median of its noise group.
+    """Collective. (p,) robust standard deviations by which each own log-likelihood exceeds the median of its noise
+    group.
 
     `pixels` is the number of Fourier pixels that the likelihoods (p,) sum over; particles set aside have 0.
     """
@@ -82,7 +83,9 @@ def weights_by_power(ctx: Context) -> np.ndarray:
 
 
 def _median_power(ctx: Context, power: np.ndarray) -> np.ndarray:
-    """Collective. (k,) median over particles of each ring; of a sample drawn by the images' names where they are many."""
+    """Collective. (k,) median over particles of each ring; of a sample drawn by the images' names where they are
+    many.
+    """
     rows = np.flatnonzero(uniform(ctx.particles.table.key, SAMPLE) < MEDIAN_SAMPLE / max(ctx.partition.n, 1))
     counts = np.cumsum([0, *ctx.team.allgather(len(rows))])
     part = Partition(int(counts[-1]), tuple(int(count) for count in counts))

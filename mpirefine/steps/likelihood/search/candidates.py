@@ -63,7 +63,9 @@ def match(
 
 
 def share(work: Callable[[Matcher], None], matchers: list[Matcher], starts: Iterator[int]) -> None:
-    """Run `work` in a thread for each matcher; after an error or a signal none of them takes another chunk of `starts`."""
+    """Run `work` in a thread for each matcher; after an error or a signal none of them takes another chunk of
+    `starts`.
+    """
     patience = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     with ThreadPoolExecutor(len(matchers)) as pool:

@@ -1,4 +1,6 @@
-"""The search over all views: a coarse grid, its survivors with fine shifts, theirs on the fine grid, the best refined."""
+"""The search over all views: a coarse grid, its survivors with fine shifts, theirs on the fine grid, the best
+refined.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ WINDOWS = 48  # survivors whose best shifts open windows of fine shifts
 
 
 def survivors(value: np.ndarray, median: float, round_: int) -> np.ndarray:
-    """Indices into `value` (n,), log-likelihoods of one particle, of those that survive a round (0 or 1), best first."""
+    """Indices into `value` (n,), log-likelihoods of one particle, of those that survive a round (0 or 1), best
+    first.
+    """
     best = value.max()
     alive = np.flatnonzero(value >= best - max(SURVIVING_LOSS[round_], SURVIVING_SHARE[round_] * (best - median)))
     return alive[np.argsort(-value[alive], kind="stable")[: SURVIVORS[round_]]]

@@ -48,7 +48,8 @@ def correlator(ctx: Context, grid: PolarGrid, angles: int, columns: int) -> Corr
 
 
 class FineSearch:
-    """Scores the projections that survived the coarse level, then the best of these with shorter steps of in-plane angle
+    """Scores the projections that survived the coarse level, then the best of these with shorter steps of in-plane
+    angle
     and shift.
     """
 

@@ -39,7 +39,9 @@ class LocalMatcher(Matcher):
         return np.empty((len(rows), 0), np.float32)
 
     def near(self, view: np.ndarray) -> np.ndarray:
-        """Fine projections of every map near a view (3,), its symmetry copies and opposites; at least the nearest one."""
+        """Fine projections of every map near a view (3,), its symmetry copies and opposites; at least the nearest
+        one.
+        """
         chosen = []
         for rows, views, copies in self.views:
             if len(views):
