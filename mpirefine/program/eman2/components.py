@@ -13,7 +13,7 @@ import numpy as np
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.eman2.class_averaging import Rounds
-from mpirefine.maths.eman2.similarity import Comparison, Search
+from mpirefine.maths.eman2.similarity import CCC, FLIP, Comparison, Search
 from mpirefine.program.catalogue import build, build_optional, load
 from mpirefine.program.eman2.trial_calls import complaints
 from mpirefine.program.options import Options, flag_of
@@ -25,7 +25,6 @@ PADDING = 1.25
 KEPT_LEAST, KEPT_PER_SEP = 32, 4  # projections that the first search leaves to the full alignment
 LARGE_BOX = 256  # pixels, from which on the first search is at a quarter of the sampling, not at half
 SMALL_PRIMES = (2, 3, 5, 7)
-FLIP, CCC = "rotate_translate_flip", "ccc"
 COMPONENTS = {
     "projector": "projectors",
     "orientgen": "orientgens",
