@@ -14,6 +14,7 @@ from mpirefine.maths.eman2.processors.geometry import fft_resample
 from mpirefine.maths.eman2.processors.spectrum import match_to
 from mpirefine.registry import Component
 
+CCC, FLIP = "ccc", "rotate_translate_flip"  # EMAN2's default comparator and aligner
 NOT_COMPUTED = 1e-4  # above the worst score of a row: what EMAN2 gives references that were left out
 FAILED = 1e24  # EMAN2's score of two images that cannot be compared
 LEAST_BOX = 12  # pixels; images are not shrunk further
@@ -111,7 +112,7 @@ class ReferenceStack:
         self.full = shrink_images(images_ryx, search.shrink)
         self.small = shrink_images(images_ryx, self._coarsest) if search.first > search.shrink else self.full
         self.mask = None if search.mask is None else shrink_images(search.mask[None], search.shrink)[0]
-        self._prepared = self._first_search().prepared(self.small) if search.first > 0 else np.zeros(0, np.float32)
+        self._prepared = self._first_search().prepare(self.small) if search.first > 0 else np.zeros(0, np.float32)
         self.norm = np.maximum(self.small.std(axis=(1, 2)), 1e-30)
         self.empty = (images_ryx == images_ryx[:, :1, :1]).all(axis=(1, 2))
 

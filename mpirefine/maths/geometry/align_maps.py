@@ -1,7 +1,8 @@
-"""Two maps brought to one frame and hand: rotation, shift, and the mirror image where that fits better."""
+"""Two maps brought to one frame and one hand: by rotation, shift, and mirroring where that fits better."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,24 +13,22 @@ from mpirefine.maths.geometry.even_views import even_views
 from mpirefine.maths.geometry.symmetry import parse
 from mpirefine.maths.image.interpolation import Trilinear
 
-LOWPASS = 20.0  # Å; e2refinemulti aligns copies low-passed to it
-GRID_BOX, SEARCH_BOX, MOST_BOX = (
-    18,
-    24,
-    48,
-)  # voxels in which poses are tried over all rotations, refined, and refined once more ...
-FINE_VOXEL = LOWPASS / 3  # ... with voxels of that size, Å, if so many do
-SAME_FRAME = 0.8  # correlation of maps that are in one frame already, but for small turns and shifts
+LOWPASS = 20.0  # Å; maps are low-passed to it for alignment, as in e2refinemulti
+GRID_BOX, SEARCH_BOX, MOST_BOX = 18, 24, 48  # voxels: of the search over all rotations, of its refinement, of the last
+FINE_VOXEL = LOWPASS / 3  # Å; the last refinement has about this voxel size, in at most MOST_BOX voxels
+SAME_FRAME = 0.8  # correlation from which on two maps need only small turns and shifts
 SEARCH_STEP = 20.0  # degrees
-REFINED = 6  # starts of each hand that are refined, the best of them once more
-EVALUATIONS, LAST = 12, 200  # of each start, per number that is searched, and of the best
-GAIN = 0.02  # of the correlation, below which a map stays where it is: it was in this frame before
-HAND = np.diag([1.0, 1.0, -1.0])
+REFINED = 6  # starts of each hand that are refined; the best of them is refined once more
+EVALUATIONS, LAST = 12, 200  # of the correlation: for each free number of a start, and in the last refinement
+GAIN = 0.02  # of the correlation; with less a map stays where it is
+HAND = np.diag([1.0, 1.0, -1.0])  # the mirror along z
 
 
 @dataclass(frozen=True)
 class Move:
-    """A map's move: density at r comes from Qᵀ (F r − shift), Q a rotation, F the mirror along z or nothing."""
+    """A move of a map: the moved density at r is the old one at Qᵀ (F r − shift), Q a rotation, F the mirror along z or
+    the identity.
+    """
 
     rotation: np.ndarray  # (3, 3)
     shift: np.ndarray  # (3,) voxels, x y z
@@ -41,7 +40,7 @@ class Move:
         return not self.flipped and np.allclose(self.rotation, np.eye(3)) and np.allclose(self.shift, 0)
 
     def __call__(self, volume: np.ndarray, order: int = 1) -> np.ndarray:
-        """The moved map (z, y, x), float32, by splines of an order, 1: trilinear."""
+        """The moved map (z, y, x), float32, by splines of the given order (1: trilinear)."""
         from scipy.ndimage import affine_transform
 
         if self.still:
@@ -53,13 +52,15 @@ class Move:
         return affine_transform(volume.astype(np.float32), matrix, offset, order=order)
 
     def views(self, rotations: np.ndarray) -> np.ndarray:
-        """Rotations (n, 3, 3) from the map's coordinates to the images, as they are for the moved map."""
+        """Rotations (n, 3, 3) to the images, from the moved map's coordinates instead of the old map's."""
         turned = rotations @ self.rotation.T
         return HAND @ turned @ HAND if self.flipped else turned
 
     @property
     def origin(self) -> np.ndarray:
-        """(3,) where the old origin lies in the moved map, voxels: images' shifts lessen by its projection."""
+        """Where the old origin lies in the moved map, (3,) voxels x y z. Its projection is to be subtracted from the
+        shifts of images.
+        """
         return (HAND if self.flipped else np.eye(3)) @ self.shift
 
 
@@ -67,8 +68,8 @@ STILL = Move(np.eye(3), np.zeros(3))
 
 
 def freedom(symmetry: str, other: str) -> str:
-    """What a map may be moved by: "all" for c1 onto c1; "z", a turn about z and a shift, of cyclic or mixed symmetry,
-    as e2refinemulti decides; "none" of dihedral, platonic or helical symmetry, whose axes would leave their places.
+    """How a map may be moved: "all" for c1 onto c1; "z", a turn about z and a shift, for cyclic or mixed symmetry, as
+    e2refinemulti decides; "none" for dihedral, platonic or helical symmetry, whose axes must stay in place.
     """
     (family, n), (other_family, other_n) = parse(symmetry), parse(other)
     if family != "c":
@@ -76,17 +77,20 @@ def freedom(symmetry: str, other: str) -> str:
     return "all" if (n, other_family, other_n) == (1, "c", 1) else "z"
 
 
-def searched_numbers(symmetry: str, kind: str) -> list[int]:
-    """Which of three angles and three shifts are free; a symmetric map stays on its axis."""
+def free_numbers(symmetry: str, kind: str) -> list[int]:
+    """Which of the three angles and three shifts may vary; a map with cyclic symmetry stays on its axis."""
     return [0, 1, 2, 3, 4, 5] if kind == "all" else [0, 3, 4, 5] if parse(symmetry)[1] == 1 else [0, 5]
 
 
 def onto(volume: np.ndarray, target: np.ndarray, grid: Grid, symmetry: str, other: str) -> Move:
-    """The move that brings a map (z, y, x) onto another best, either hand; none when that gains little."""
+    """The move that brings a map (z, y, x) best onto another, of either hand; STILL when that gains little.
+
+    `symmetry` is that of the map, `other` that of the target.
+    """
     kind = freedom(symmetry, other)
     if kind == "none" or not volume.any() or not target.any():
         return STILL
-    free, nx = searched_numbers(symmetry, kind), grid.nx // 2 * 2
+    free, nx = free_numbers(symmetry, kind), grid.nx // 2 * 2
     boxes = [
         min(box, nx)
         for box in (GRID_BOX, SEARCH_BOX, max(SEARCH_BOX, min(MOST_BOX, int(grid.length / FINE_VOXEL) // 2 * 2)))
@@ -97,7 +101,7 @@ def onto(volume: np.ndarray, target: np.ndarray, grid: Grid, symmetry: str, othe
         coarse, middle = (MapScorer(volume, target, grid, box) for box in boxes[:2])
         starts = search_starts(coarse, kind, free, boxes[1])
         found = [(*refine_move(middle, x, hand, free, EVALUATIONS * len(free)), hand) for x, hand in starts]
-        _, x, hand = max(found, key=lambda one: one[0])
+        _, x, hand = max(found, key=lambda start: start[0])
         x = x * np.repeat([1, boxes[2] / boxes[1]], 3)
     value, x = refine_move(fine, x, hand, free, LAST)
     if value < start + GAIN:
@@ -105,8 +109,8 @@ def onto(volume: np.ndarray, target: np.ndarray, grid: Grid, symmetry: str, othe
     return Move(matrix_of(x), x[3:] * grid.nx / boxes[2], hand)
 
 
-def cropped(volume: np.ndarray, grid: Grid, box: int, lowpass: float = LOWPASS) -> np.ndarray:
-    """A map low-passed to so many Å on a small box of the same length, its mean 0."""
+def reduce_map(volume: np.ndarray, grid: Grid, box: int, lowpass: float = LOWPASS) -> np.ndarray:
+    """A map low-passed to a resolution (Å) in a small box of the same length in Å; its mean is 0."""
     from scipy import fft
 
     half, nx = box // 2, grid.nx
@@ -133,12 +137,12 @@ class PaddedMap:
 
 
 class MapScorer:
-    """Correlation of a moved map with a fixed one, in small boxes, within the sphere that fits in."""
+    """Correlation of a moved map with a fixed one, in small boxes, within the largest sphere in the box."""
 
     def __init__(self, volume: np.ndarray, target: np.ndarray, grid: Grid, box: int):
         from scipy import fft
 
-        self.box, moving, fixed = box, cropped(volume, grid, box), cropped(target, grid, box)
+        self.box, moving, fixed = box, reduce_map(volume, grid, box), reduce_map(target, grid, box)
         self._moving = PaddedMap(moving)
         self._spectrum = fft.rfftn(fixed).conj()
         self._points = np.indices(fixed.shape, np.float32)[::-1].reshape(3, -1) - box // 2
@@ -147,33 +151,33 @@ class MapScorer:
         self.norm = float(np.linalg.norm(moving.ravel()[inside]) * np.linalg.norm(self._fixed)) or 1.0
 
     def __call__(self, x: np.ndarray, hand: bool) -> float:
-        """Of Euler angles (radians) and a shift in voxels."""
+        """The correlation for three Euler angles (radians) and a shift in voxels, x (6,); `hand`: mirrored."""
         rotation = matrix_of(x)
         back = rotation.T @ (HAND if hand else np.eye(3))
         return float(np.vdot(self._moving(self._inner, back, rotation.T @ x[3:]), self._fixed)) / self.norm
 
     def best_shifts(self, rotation: np.ndarray) -> list[tuple[float, np.ndarray]]:
-        """The highest correlation over whole voxels of shift, and that shift, of either hand."""
+        """For each hand the highest correlation over shifts by whole voxels, and that shift (3,)."""
         from scipy import fft
 
         turned, out = self._moving(self._points, rotation.T, np.zeros(3)).reshape((self.box,) * 3), []
         for hand in (np.eye(3), HAND):
-            one = turned if hand is not HAND else np.roll(turned[::-1], 1, axis=0)
-            map_ = fft.irfftn(fft.rfftn(one) * self._spectrum, s=one.shape)
-            place = np.array(np.unravel_index(map_.argmax(), map_.shape))
+            handed = turned if hand is not HAND else np.roll(turned[::-1], 1, axis=0)
+            peaks = fft.irfftn(fft.rfftn(handed) * self._spectrum, s=handed.shape)
+            place = np.array(np.unravel_index(peaks.argmax(), peaks.shape))
             place = np.where(place > self.box // 2, place - self.box, place)
-            out.append((float(map_.max()) / self.norm, -hand @ place[::-1]))
+            out.append((float(peaks.max()) / self.norm, -hand @ place[::-1]))
         return out
 
 
 def matrix_of(x: np.ndarray) -> np.ndarray:
-    """A rotation from three Euler angles in radians."""
+    """The rotation (3, 3) of three Euler angles in radians."""
     return rotation_from_eman(*np.degrees(x[:3]))
 
 
 def search_starts(scorer: MapScorer, kind: str, free: list[int], box: int) -> list[tuple[np.ndarray, bool]]:
-    """The best starts of either hand from a grid over all rotations, what is free of their shifts in voxels of
-    a box.
+    """The best poses (6,) of either hand, True for mirrored, from a grid over all rotations; shifts are in voxels of
+    `box`, 0 where they are not free.
     """
     turns = np.arange(0, 360, SEARCH_STEP)
     if kind == "all":
@@ -189,8 +193,7 @@ def search_starts(scorer: MapScorer, kind: str, free: list[int], box: int) -> li
 
 
 def refine_move(scorer: MapScorer, x: np.ndarray, hand: bool, free: list[int], most: int) -> tuple[float, np.ndarray]:
-    """The best correlation near a pose in at most so many trials, and its pose."""
-    from scipy.optimize import minimize
+    """The best correlation near a pose (6,) in at most `most` evaluations, and its pose."""
 
     def whole(y: np.ndarray) -> np.ndarray:
         out = x.copy()
@@ -198,11 +201,23 @@ def refine_move(scorer: MapScorer, x: np.ndarray, hand: bool, free: list[int], m
         return out
 
     steps = np.array([np.radians(SEARCH_STEP / 2)] * 3 + [1.0] * 3)[free]
-    simplex = np.vstack([x[free], x[free] + np.diag(steps)])
+    value, y = maximise(lambda y: scorer(whole(y), hand), x[free], steps, most)
+    return value, whole(y)
+
+
+def maximise(
+    function: Callable[[np.ndarray], float], start: np.ndarray, steps: np.ndarray, most: int
+) -> tuple[float, np.ndarray]:
+    """The largest value of a function near a point (d,), and where it is, by a Nelder-Mead simplex of at most `most`
+    evaluations.
+    """
+    from scipy.optimize import minimize
+
+    simplex = np.vstack([start, start + np.diag(steps)])
     found = minimize(
-        lambda y: -scorer(whole(y), hand),
-        x[free],
+        lambda y: -function(y),
+        start,
         method="Nelder-Mead",
         options=dict(initial_simplex=simplex, maxfev=most, xatol=1e-3, fatol=1e-5),
     )
-    return -float(found.fun), whole(found.x)
+    return -float(found.fun), found.x

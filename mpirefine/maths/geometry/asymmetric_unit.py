@@ -1,4 +1,6 @@
-"""Asymmetric units of groups: the views none of which is a copy, or a copy's mirror, of another."""
+"""Asymmetric units of symmetry groups: views none of which is a symmetry copy of another, or the mirror view of
+a copy.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,15 @@ from mpirefine.maths.geometry.symmetry import (
     parse,
 )
 
-EDGE = 1e-4  # degrees; points on the unit's border belong to it
+EDGE = 1e-4  # degrees; views so close to the border of the unit belong to it
 FIRST_AZIMUTH = 234.0  # degrees from the icosahedral unit's first edge to az 0
 FULL_AZIMUTH = {TETRAHEDRAL: 120.0, OCTAHEDRAL: 90.0, ICOSAHEDRAL: 72.0, ICOSAHEDRAL_222: 72.0}
 
 
 def unit_limits(symmetry: str, mirror: bool = False) -> tuple[float, float]:
-    """Largest altitude and azimuth (degrees) of the asymmetric unit, with the mirrors of its views or without."""
+    """Largest altitude and azimuth (degrees) of the asymmetric unit; with `mirror` it holds the mirror views of its
+    views too.
+    """
     family, n = parse(symmetry)
     if family == HELICAL:
         return 90.0 + (helix(symmetry).maxtilt if mirror else 0.0), 360.0
@@ -39,16 +43,18 @@ def unit_limits(symmetry: str, mirror: bool = False) -> tuple[float, float]:
 
 
 def _corner(full: float) -> float:
-    """Radians between the axis along z and the 3-fold axis next to it."""
+    """Angle in radians between the axis along z and the nearest 3-fold axis; `full` is the azimuth (degrees) between
+    two.
+    """
     return float(np.arccos(1 / (np.sqrt(3) * np.tan(np.radians(full) / 2))))
 
 
 def in_asym_unit(symmetry: str, alt: ArrayLike, az: ArrayLike, mirror: bool) -> np.ndarray:
-    """Whether views lie in the asymmetric unit (border included), with the mirrors of its views or without. EMAN2's
+    """Whether views lie in the asymmetric unit (border included), with mirror views or without. EMAN2's
     is_in_asym_unit.
 
-    Angles are degrees, az modulo 360 counted from the unit's first edge, as `unit_angles` does: it is not az itself for
-    icos and icos2.
+    Angles are degrees; az is counted modulo 360 from the unit's first edge, as by `unit_angles`: for icos and icos2
+    that is not az itself.
     """
     family, _ = parse(symmetry)
     alt, az = np.broadcast_arrays(np.asarray(alt, np.float64), np.asarray(az, np.float64))
@@ -68,7 +74,7 @@ def in_asym_unit(symmetry: str, alt: ArrayLike, az: ArrayLike, mirror: bool) -> 
 
 
 def to_unit(symmetry: str) -> np.ndarray:
-    """Rotation (3, 3) from the map's axes to those the unit's angles are counted in."""
+    """Rotation (3, 3) from the map's axes to those in which the angles of the unit are counted."""
     family, _ = parse(symmetry)
     if family not in (ICOSAHEDRAL, ICOSAHEDRAL_222):
         return np.eye(3)
@@ -82,8 +88,8 @@ def unit_angles(symmetry: str, rotation: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def reduce(symmetry: str, rotation: np.ndarray) -> np.ndarray:
-    """The copies (..., 3, 3) of rotations (..., 3, 3) whose views lie in the asymmetric unit with mirrors. EMAN2's
-    Symmetry3D.reduce(.., 0).
+    """The symmetry copies (..., 3, 3) of rotations (..., 3, 3) whose views lie in the asymmetric unit with mirror
+    views. EMAN2's Symmetry3D.reduce(.., 0).
 
     Raises ParameterError for a helix, which has no unit.
     """

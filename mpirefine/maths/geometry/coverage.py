@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-DIRECTIONS = 400  # of Fourier space that are looked at
-BAND = 5.0  # degrees from a projection's plane that it is counted for
-LEAST_DENSITY = 0.1  # of even sampling, below which a direction counts as left out
+DIRECTIONS = 400  # of Fourier space
+BAND = 5.0  # degrees; a projection counts for directions so close to its plane
+LEAST_DENSITY = 0.1  # of that of even sampling; directions with less count as not covered
 
 
 def half_sphere(count: int) -> np.ndarray:
@@ -20,7 +20,7 @@ def half_sphere(count: int) -> np.ndarray:
 def fourier_coverage(views: np.ndarray, weight: np.ndarray, copies: np.ndarray) -> float:
     """Share of Fourier directions that get at least a tenth of what evenly spread views would give them.
 
-    A projection along a view fills the plane across it. `views` (n, 3) unit vectors in the map's frame, `weight` (n,)
+    A projection fills the plane across its view. `views` (n, 3) are unit vectors in the map's frame, `weight` (n,) the
     particles of each, `copies` (o, 3, 3) symmetry operations. 0 without particles.
     """
     if not weight.sum():

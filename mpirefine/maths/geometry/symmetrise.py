@@ -1,9 +1,10 @@
-"""How well a map agrees with its own symmetrised copy, and the turn that brings its axes to where the group has them.
+"""How well a map agrees with its own symmetrised copy, and the turn that brings its symmetry axes to those of the
+group.
 
-A turn Q is tried by sampling the map at points round its centre, and at the points that the group's operations, turned
-back by Q, take them to. An axis of the highest order is searched first, over all directions; then the turn about it;
-the best of both are refined together, with the place of the axis. What all rotations about the centre keep, the mean on
-each sphere, says nothing of symmetry and is left out.
+A turn Q is tried by sampling the map at points around its centre, and at those to which the group's operations, turned
+back by Q, take them. First an axis of the highest order is searched over all directions, then the turn about it; the
+best of both are refined together, with the position of the axis. The mean on each sphere is left out: rotations about
+the centre keep it, so that it says nothing about symmetry.
 """
 
 from __future__ import annotations
@@ -14,24 +15,24 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.rotations import spin_from_rotation
-from mpirefine.maths.geometry.align_maps import MOST_BOX, STILL, Move, PaddedMap, cropped
+from mpirefine.maths.geometry.align_maps import MOST_BOX, STILL, Move, PaddedMap, maximise, reduce_map
 from mpirefine.maths.geometry.coverage import half_sphere
 from mpirefine.maths.geometry.symmetry import operations, parse
 
-LEAST_BOX, VOXELS = 24, 3.0  # of the small map; of its voxels that the resolution spans at least
-COARSE_POINTS, POINTS = 2500, 6000  # in the particle, that a search looks at
-COARSE_PARTS = 5  # a search begins with features of this part of the particle's diameter
-FEW = 5  # operations that a search looks at, besides none
-DIRECTIONS, TURN_STEP = 900, 4.0  # of an axis (4.8 degrees apart), and degrees of the turns about it
-AXES, STARTS = 8, 6  # axes that are gone on with, turns that are refined
-EVALUATIONS, LAST = 60, 160  # of each start, and of the best
-CORE_SIGMA = 2.0  # the centre of mass is that of density so far above the mean
-FREE_OF = 0.2  # voxels; a smaller shift of the axis is left alone
+LEAST_BOX, VOXELS = 24, 3.0  # of the small map: voxels of its box, voxels for each resolution element
+COARSE_POINTS, POINTS = 2500, 6000  # in the particle, at which a map is compared with its copies
+COARSE_PARTS = 5  # the search begins with features of a fifth of the particle's diameter
+FEW = 5  # operations that are compared in the search, besides the identity
+DIRECTIONS, TURN_STEP = 900, 4.0  # of the axis, 4.8 degrees apart; degrees between turns about it
+AXES, STARTS = 8, 6  # best directions of the axis for which turns are tried, best turns that are refined
+EVALUATIONS, LAST = 60, 160  # of the agreement: for each start, and for the best of them
+CORE_SIGMA = 2.0  # standard deviations above the mean, from which density counts for the centre of mass
+FREE_OF = 0.2  # voxels; smaller shifts of the axis are left out
 
 
 @dataclass(frozen=True)
 class Turn:
-    """How far a map agrees with its symmetrised copy as it is, and after a move."""
+    """Agreement of a map with its symmetrised copy as it is, and after a move."""
 
     before: float
     after: float
@@ -39,30 +40,30 @@ class Turn:
 
 
 def copies_agree(volume: np.ndarray, grid: Grid, symmetry: str, radius: float, resolution: float) -> float:
-    """Correlation, within a radius in Å, of a map (z, y, x) low-passed to a resolution in Å with its mean over a group
-    of rotations.
-
-    Without the mean on each sphere round the centre.
+    """Correlation of a map (z, y, x) with its mean over a group of rotations, within a radius (Å) of the centre,
+    low-passed to a resolution (Å); without the mean on each sphere.
     """
-    return Scene(volume, grid, radius, resolution).agreement(operations(symmetry), np.eye(3), np.zeros(3))
+    return SampledMap(volume, grid, radius, resolution).agreement(operations(symmetry), np.eye(3), np.zeros(3))
 
 
 def best_turn(volume: np.ndarray, grid: Grid, symmetry: str, radius: float, resolution: float) -> Turn:
-    """The move, with a small shift, after which a map agrees best with its symmetrised copy; see `copies_agree`."""
+    """The move, with a small shift, after which a map agrees best with its symmetrised copy; see `copies_agree`. A move
+    that gains nothing is left out.
+    """
     group = operations(symmetry)
-    coarse = Scene(volume, grid, radius, max(resolution, 2 * radius / COARSE_PARTS), COARSE_POINTS)
-    near, fine = (Scene(volume, grid, radius, resolution, points) for points in (POINTS, None))
+    coarse = SampledMap(volume, grid, radius, max(resolution, 2 * radius / COARSE_PARTS), COARSE_POINTS)
+    near, fine = (SampledMap(volume, grid, radius, resolution, points) for points in (POINTS, None))
     few = group[np.unique(np.linspace(0, len(group) - 1, FEW + 1).round().astype(int))]
-    free, still = moving(group), (np.eye(3), np.zeros(3))
+    free, still = free_directions(group), (np.eye(3), np.zeros(3))
     found = [
         refine_turn(coarse, few, free, start[0], start[1], EVALUATIONS) for start in search_turns(coarse, group, few)
     ]
-    _, rotation, centre = max(found, key=lambda one: one[0])
+    _, rotation, centre = max(found, key=lambda start: start[0])
     found = [
         refine_turn(near, few, free, start[0], start[1], LAST)
         for start in ((rotation, centre * near.box / coarse.box), still)
     ]
-    _, rotation, centre = max(found, key=lambda one: one[0])
+    _, rotation, centre = max(found, key=lambda start: start[0])
     rotation = least_turn(rotation, symmetry)
     shift = free @ free.T @ (-rotation @ centre)
     shift = shift if np.linalg.norm(shift) * grid.nx / fine.box > FREE_OF else np.zeros(3)
@@ -74,14 +75,14 @@ def best_turn(volume: np.ndarray, grid: Grid, symmetry: str, radius: float, reso
     )
 
 
-class Scene:
-    """A small map and the points within the particle at which it is looked at."""
+class SampledMap:
+    """A small map, and the points within the particle at which it is compared with its copies."""
 
     def __init__(self, volume: np.ndarray, grid: Grid, radius: float, resolution: float, points: int | None = None):
         nx = grid.nx // 2 * 2
         self.box = min(nx, MOST_BOX, max(LEAST_BOX, int(np.ceil(VOXELS * grid.length / resolution)) // 2 * 2))
         voxel = grid.length / self.box
-        small = cropped(volume, grid, self.box, max(resolution, VOXELS * voxel if self.box < nx else 0))
+        small = reduce_map(volume, grid, self.box, max(resolution, VOXELS * voxel if self.box < nx else 0))
         self._map = PaddedMap(small)
         at = np.indices(small.shape, np.float32)[::-1].reshape(3, -1) - self.box // 2
         inside = (at**2).sum(axis=0) <= min(radius / voxel, self.box / 2 - 1) ** 2
@@ -93,14 +94,15 @@ class Scene:
         self._count = np.maximum(np.bincount(self._shell), 1)
 
     def at(self, centre: np.ndarray) -> np.ndarray:
-        """(n,) the map at the points round a centre (x, y, z, voxels of the small box from its middle)."""
+        """The map (n,) at the points around a centre (x, y, z, voxels of the small box from its middle)."""
         return self._map(self._points, np.eye(3), -centre)
 
     def agreement(
         self, group: np.ndarray, rotation: np.ndarray, centre: np.ndarray, own: np.ndarray | None = None
     ) -> float:
-        """Of the map, turned about a centre as in `at`, with its mean over operations, identity first; `own`: what `at`
-        says, if it is known.
+        """Correlation of the map, turned by `rotation` about a centre, with its mean over operations, identity first.
+
+        `own`: the values from `at` for this centre, if they are known.
         """
         own = self.at(centre) if own is None else own
         mean = own + sum(self._map(self._points, rotation.T @ operation @ rotation, -centre) for operation in group[1:])
@@ -112,30 +114,30 @@ class Scene:
         return values - (np.bincount(self._shell, values) / self._count)[self._shell]
 
 
-def search_turns(scene: Scene, group: np.ndarray, few: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rotations and centres that a refinement may start from."""
+def search_turns(scene: SampledMap, group: np.ndarray, few: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rotations and centres from which the refinement starts; `few` are operations of the group."""
     order, axis, about = main_axis(group)
     ring = np.stack([np.eye(3), about[0], about[(order - 1) // 2]] if order > 3 else [np.eye(3), about[0]])
-    directions = [brought(direction, axis) for direction in half_sphere(DIRECTIONS)]
+    directions = [shortest_turn(direction, axis) for direction in half_sphere(DIRECTIONS)]
     found = []
     for centre in [np.zeros(3)] + ([scene.centre] if np.linalg.norm(scene.centre) > 1 else []):
         own = scene.at(centre)
         found += [(scene.agreement(ring, rotation, centre, own), rotation, centre, own) for rotation in directions]
-    best = sorted(found, key=lambda one: -one[0])[:AXES]
+    best = sorted(found, key=lambda start: -start[0])[:AXES]
     if len(group) == order:
-        return [one[1:3] for one in best]
-    turns = spun(axis, np.arange(0, 360 / order, TURN_STEP))
+        return [start[1:3] for start in best]
+    turns = turns_about(axis, np.arange(0, 360 / order, TURN_STEP))
     both = [
         (scene.agreement(few, turn @ rotation, centre, own), turn @ rotation, centre)
         for _, rotation, centre, own in best
         for turn in turns
     ]
-    return [one[1:] for one in sorted(both, key=lambda one: -one[0])[:STARTS]]
+    return [start[1:] for start in sorted(both, key=lambda start: -start[0])[:STARTS]]
 
 
 def main_axis(group: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """The highest order of a group's axes, such an axis (3,), and the turns about it (order − 1, 3, 3), the smallest
-    first, by their angle.
+    """The highest order of the axes of a group, one such axis (3,), and the turns about it (order − 1, 3, 3) by
+    increasing angle.
     """
     angle, axis = spin_from_rotation(group[1:])
     smallest = int(np.argmin(angle))
@@ -144,7 +146,7 @@ def main_axis(group: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     return order, axis[smallest], group[1:][same][np.argsort(angle[same], kind="stable")]
 
 
-def brought(direction: np.ndarray, axis: np.ndarray) -> np.ndarray:
+def shortest_turn(direction: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """The smallest rotation (3, 3) that takes a direction, or its opposite, to an axis."""
     direction = direction if direction @ axis >= 0 else -direction
     across, cosine = np.cross(direction, axis), float(direction @ axis)
@@ -152,26 +154,25 @@ def brought(direction: np.ndarray, axis: np.ndarray) -> np.ndarray:
     return np.eye(3) + skew + skew @ skew / (1 + cosine)
 
 
-def spun(axis: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    """Rotations (n, 3, 3) about an axis."""
+def turns_about(axis: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+    """Rotations (n, 3, 3) about an axis by `degrees` (n,)."""
     from scipy.spatial.transform import Rotation
 
     return Rotation.from_rotvec(np.radians(degrees)[:, None] * axis).as_matrix()
 
 
-def moving(group: np.ndarray) -> np.ndarray:
-    """(3, n) directions along which a shift, or about which a turn, changes what a group means: across the axis of a
-    cyclic one, else all.
+def free_directions(group: np.ndarray) -> np.ndarray:
+    """Directions (3, n) along which a shift, or about which a turn, changes the action of a group: across the axis of a
+    cyclic group, else all.
     """
     still = np.linalg.eigh(group.mean(axis=0))
     return still[1][:, still[0] < 0.5]
 
 
 def refine_turn(
-    scene: Scene, group: np.ndarray, free: np.ndarray, rotation: np.ndarray, centre: np.ndarray, most: int
+    scene: SampledMap, group: np.ndarray, free: np.ndarray, rotation: np.ndarray, centre: np.ndarray, most: int
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """The best agreement near a rotation and a centre in at most so many trials, that rotation and that centre."""
-    from scipy.optimize import minimize
+    """The best agreement near a rotation and a centre in at most `most` evaluations, with its rotation and centre."""
     from scipy.spatial.transform import Rotation
 
     count = free.shape[1]
@@ -181,18 +182,12 @@ def refine_turn(
         return turned, centre + turned.T @ (free @ y[count:])
 
     steps = np.repeat([np.radians(TURN_STEP), 1.0], count)
-    simplex = np.vstack([np.zeros(2 * count), np.diag(steps)])
-    result = minimize(
-        lambda y: -scene.agreement(group, *pose(y)),
-        simplex[0],
-        method="Nelder-Mead",
-        options=dict(initial_simplex=simplex, maxfev=most, xatol=1e-3, fatol=1e-5),
-    )
-    return (-float(result.fun), *pose(result.x))
+    value, y = maximise(lambda y: scene.agreement(group, *pose(y)), np.zeros(2 * count), steps, most)
+    return (value, *pose(y))
 
 
 def least_turn(rotation: np.ndarray, symmetry: str) -> np.ndarray:
-    """Of the rotations that do the same to a map's axes, the one that turns it least."""
+    """The smallest of the rotations that bring the map's axes to the same place."""
     family, n = parse(symmetry)
     same = operations(f"d{2 * n}" if family == "d" else f"d{n}" if family == "c" else symmetry) @ rotation
     return same[np.trace(same, axis1=1, axis2=2).argmax()]

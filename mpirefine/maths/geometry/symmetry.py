@@ -1,4 +1,4 @@
-"""Point groups with EMAN2's axes, and its helices."""
+"""Point groups with EMAN2's axes, and EMAN2's helices."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def icosahedral_222() -> np.ndarray:
 
 @SYMMETRIES.register("h<nsym>:<nstart>:<daz>:<tz>:<maxtilt>")
 def helical(nsym: int, nstart: int, daz: float) -> np.ndarray:
-    """A helix along z: nsym copies, nstart of them round the axis, the next nstart turned by daz degrees and shifted by
-    tz A. EMAN2's h.
+    """A helix along z: nsym copies, nstart of them around the axis, the next nstart turned by daz degrees and shifted
+    by tz Å. EMAN2's h.
 
     az = 360 (k mod nstart) / nstart + daz floor(k / nstart), z = tz floor(k / nstart); views reach maxtilt (1) degrees
     from the equator.
@@ -84,7 +84,7 @@ def helical(nsym: int, nstart: int, daz: float) -> np.ndarray:
 
 
 class Helix(NamedTuple):
-    """A helix's numbers, see `helical`."""
+    """The numbers of a helix, see `helical`."""
 
     nsym: int
     nstart: int
@@ -94,8 +94,8 @@ class Helix(NamedTuple):
 
 
 def parse(name: str) -> tuple[str, int]:
-    """Family ("c", "d", "tet", "oct", "icos", "icos2", "h") and its number (copies of a helix, 1 for the platonic
-    groups).
+    """Family ("c", "d", "tet", "oct", "icos", "icos2", "h") of a symmetry, and its order (copies of a helix, 1 for
+    platonic groups).
 
     Raises ParameterError for anything else.
     """
@@ -123,7 +123,7 @@ def helix(name: str) -> Helix:
 
 
 def operations(name: str) -> np.ndarray:
-    """All operations of a group, (n, 3, 3) float64, in EMAN2's order, identity first (highest axis on z; icos with a
+    """All operations (n, 3, 3) float64 of a group in EMAN2's order, identity first (highest axis on z; icos with a
     5-fold on z).
 
     Raises ParameterError for a helix, which is not a group of rotations: see `elements`.
@@ -134,7 +134,9 @@ def operations(name: str) -> np.ndarray:
 
 
 def elements(name: str, apix: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """All operations, (n, 3, 3) float64, and their shifts along z (n,) in pixels of `apix` A, 0 but for a helix."""
+    """All operations (n, 3, 3) float64, and their shifts along z (n,) in pixels of `apix` Å, 0 but for a helix. Raises
+    ParameterError for an unknown symmetry.
+    """
     family, n = parse(name)
     if family == HELICAL:
         coil = helix(name)
@@ -144,7 +146,7 @@ def elements(name: str, apix: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def icos2_to_icos() -> np.ndarray:
-    """Rotation (3, 3) of the icosahedron with 2-folds on all axes to the one with a 5-fold on z."""
+    """Rotation (3, 3) from the icosahedron with 2-folds on all axes to the one with a 5-fold on z."""
     return about(2, 90.0) @ about(0, ICOS_RINGS / 2)
 
 

@@ -12,7 +12,7 @@ from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, Problems
 from mpirefine.maths.eman2.class_averaging import Rounds
-from mpirefine.maths.eman2.similarity import Comparison, Search
+from mpirefine.maths.eman2.similarity import CCC, Comparison, Search
 from mpirefine.program.catalogue import build, build_optional, load
 from mpirefine.program.eman2 import presets
 from mpirefine.program.eman2.trial_calls import complaints
@@ -94,7 +94,7 @@ class Built:
         return Comparison(
             self.required(f"{kind}cmp"),
             self.required(f"{kind}align"),
-            self[f"{kind}aligncmp"] or build("cmps", presets.CCC),
+            self[f"{kind}aligncmp"] or build("cmps", CCC),
             self[f"{kind}ralign"],
             self[f"{kind}raligncmp"],
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.maths.eman2.similarity import CCC, FLIP
 from mpirefine.program.options import Options, flag_of
 
 STRUCTURE_FACTOR = "strucfac.txt"
@@ -15,7 +16,6 @@ DEFAULT_SPEED = 5
 PADDING = 1.25
 LARGE_BOX = 256  # pixels, from which on the first search is at a quarter of the sampling, not at half
 SMALL_PRIMES = (2, 3, 5, 7)
-FLIP, CCC = "rotate_translate_flip", "ccc"
 TOLD = ("orientgen", "simcmp", "classaverager", "classiter", "pad")  # choices that the user is told of
 Value = str | int | float | bool
 

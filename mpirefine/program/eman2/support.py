@@ -16,7 +16,7 @@ from mpirefine.data.poses import Orientations
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
-from mpirefine.maths.eman2.similarity import Comparison
+from mpirefine.maths.eman2.similarity import CCC, FLIP, Comparison
 from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.start.own_particles import read_own
 from mpirefine.steps.eman2.scores import FlippedParticles
@@ -24,8 +24,6 @@ from mpirefine.storage.eman2.hdf_header import ENOUGH_FOR_INT, matrix_of, number
 from mpirefine.storage.images import open_images, write_images
 from mpirefine.storage.particle_file import ParticleInput, read_particles
 from mpirefine.storage.places import shortened
-
-CCC, FLIP = "ccc", "rotate_translate_flip"
 
 
 def add_matching(parser: argparse.ArgumentParser) -> None:

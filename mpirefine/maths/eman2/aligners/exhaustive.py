@@ -1,9 +1,9 @@
-"""The exhaustive search behind the aligners: all in-plane angles, all shifts of a square, both hands, by normalised
+"""The exhaustive search behind the aligners: all in-plane angles, all shifts in a square, both hands, by
 cross-correlation.
 
-Images are reduced to a small box by cutting their transforms and taken to rings there. The reference is expanded over a
-grid of shifts once, and all images are correlated with it by the products and the transform of `search.Correlator`.
-Each image keeps the best few poses, apart from each other, between the points of the grids.
+Images are reduced to a small box by cutting their transforms and sampled on Fourier rings there. The reference is moved
+to all points of a grid of shifts once; each image is correlated with it by `likelihood.correlation.Correlator`. The
+best few poses of each image, apart from each other, are kept, interpolated between the points of the grids.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from mpirefine.maths.eman2.poses import Alignment
 from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform, angular_band, good_length
 from mpirefine.maths.likelihood.correlation import Correlator, particle_matrices, reference_matrices
 
-SMALL_BOX, LARGE_BOX, LARGE_FROM = 32, 48, 96  # pixels that are searched; the larger one for images from 96 pixels on
+SMALL_BOX, LARGE_BOX, LARGE_FROM = 32, 48, 96  # pixels; images from 96 pixels on are reduced to the larger box
 RING_SHARE = 0.44  # of the small box; Nyquist is 0.5
-RADIUS_SHARE = 0.42  # of the small box that angles are fine enough for
-IMAGES_AT_ONCE, FEW = 16, 4  # transformed together, or one by one up to a few
-APART = 3  # steps of angle between poses of one shift
-KEPT = {False: 3, True: 2}  # poses of each image and hand, with one hand and with both
+RADIUS_SHARE = 0.42  # of the small box: angles are fine enough for content within this radius
+IMAGES_AT_ONCE, FEW = 16, 4  # transformed together; up to 4 images are transformed one by one
+APART = 3  # steps of angle between two poses with the same shift
+KEPT = {False: 3, True: 2}  # poses that are kept of each image and hand, without and with mirrored ones
 
 
 @lru_cache(maxsize=8)
 def small_box(nx: int) -> tuple[int, PolarGrid]:
-    """The even box that images of nx pixels are reduced to, and its rings."""
+    """The even box that images of nx pixels are reduced to, and its Fourier rings."""
     small = min(nx // 2 * 2, SMALL_BOX if nx < LARGE_FROM else LARGE_BOX)
     rings = int(RING_SHARE * small)
     return small, PolarGrid(small, rings, good_length(2 * angular_band(small, rings, RADIUS_SHARE * small)))
@@ -36,7 +36,7 @@ def small_box(nx: int) -> tuple[int, PolarGrid]:
 
 @lru_cache(maxsize=8)
 def recentring(nx: int, small: int) -> tuple[np.ndarray, np.ndarray]:
-    """Phase factors of the rows and columns kept, that take pixel nx // 2 to pixel small // 2."""
+    """Phase factors of rows and columns of the small box that take pixel nx // 2 to pixel small // 2."""
     move = (nx // 2) / nx - (small // 2) / small
     rows, columns = np.rint(np.fft.fftfreq(small) * small), np.arange(small // 2 + 1)
     return np.exp(2j * np.pi * move * rows)[:, None].astype(np.complex64), np.exp(2j * np.pi * move * columns).astype(
@@ -44,8 +44,8 @@ def recentring(nx: int, small: int) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def reduced(images_nyx: np.ndarray) -> np.ndarray:
-    """(n, small, small) float32: less their means, cut to the frequencies of the small box."""
+def reduce_images(images_nyx: np.ndarray) -> np.ndarray:
+    """Images (n, small, small) float32: without their means, cut to the frequencies of the small box."""
     from scipy import fft
 
     nx = images_nyx.shape[-1]
@@ -57,10 +57,10 @@ def reduced(images_nyx: np.ndarray) -> np.ndarray:
 
 
 class PoseSearch:
-    """Poses within `maxshift` pixels on either axis; `flip`: mirrored ones too."""
+    """Searches poses within `maxshift` pixels on either axis; `mirror`: mirrored ones too."""
 
-    def __init__(self, nx: int, maxshift: float, flip: bool):
-        self.nx, self.maxshift, self.flip = nx, maxshift, flip
+    def __init__(self, nx: int, maxshift: float, mirror: bool):
+        self.nx, self.maxshift, self.mirror = nx, maxshift, mirror
         self.small, self.grid = small_box(nx)
         self.reach = int(np.ceil(maxshift * self.small / nx))
         self.side = 2 * self.reach + 1
@@ -70,23 +70,25 @@ class PoseSearch:
         self._correlator = Correlator(self.grid, self.small / 2, IMAGES_AT_ONCE * self.side**2)
 
     def _samples(self, images: np.ndarray) -> np.ndarray:
-        """Rings (n, k, t) of images."""
-        return (self._many if len(images) > FEW else self._single)(reduced(images))
+        """Samples (n, k, t) of images on Fourier rings."""
+        return (self._many if len(images) > FEW else self._single)(reduce_images(images))
 
-    def expanded(self, reference_yx: np.ndarray) -> np.ndarray:
-        """Matrices (T, k, s) complex64 of the reference moved back by each shift, as `Correlator` takes a particle."""
+    def expand(self, reference_yx: np.ndarray) -> np.ndarray:
+        """Matrices (T, k, s) complex64 of the reference moved back by each shift; it takes the particle's place in
+        `Correlator`.
+        """
         samples = self._samples(reference_yx[None])[0] * self.grid.quadrature[:, None].astype(np.float32)
         total = self.grid.n_rings
         out = np.empty((self.grid.n_angles, total, self.side**2), np.complex64)
-        # outermost first, and one by one: a ring at all shifts stays in the cache
+        # outermost ring first, and one by one, so that a ring at all shifts stays in the cache
         for ring in range(total):
             particle_matrices(
                 samples[ring : ring + 1], self._ramp[ring : ring + 1], out[:, total - 1 - ring : total - ring]
             )
         return out
 
-    def prepared(self, images_nyx: np.ndarray) -> np.ndarray:
-        """Matrices (n, T, k) float32 of images, to be correlated with one reference after another."""
+    def prepare(self, images_nyx: np.ndarray) -> np.ndarray:
+        """Matrices (n, T, k) float32 of images, which may be correlated with one reference after another."""
         out = np.empty((len(images_nyx), self.grid.n_angles, self.grid.n_rings), np.float32)
         for start in range(0, len(images_nyx), IMAGES_AT_ONCE):
             part = slice(start, start + IMAGES_AT_ONCE)
@@ -94,14 +96,14 @@ class PoseSearch:
         return out
 
     def __call__(self, images_nyx: np.ndarray, reference_yx: np.ndarray) -> Alignment:
-        """The best poses of images on one reference."""
-        matrices, images = self.expanded(np.asarray(reference_yx)), self.prepared(images_nyx)
+        """The best poses (n, m) of images on one reference."""
+        matrices, images = self.expand(np.asarray(reference_yx)), self.prepare(images_nyx)
         return Alignment.concatenate([self._best(block) for block in self._blocks(matrices, images)])
 
     def highest(self, prepared: np.ndarray, reference_yx: np.ndarray) -> np.ndarray:
-        """(n,) the highest correlation over all poses of prepared images on one reference, on the grid."""
-        hands = 2 if self.flip else 1
-        blocks = self._blocks(self.expanded(np.asarray(reference_yx)), prepared)
+        """The highest correlation (n,) over all poses on the grid, of prepared images with one reference."""
+        hands = 2 if self.mirror else 1
+        blocks = self._blocks(self.expand(np.asarray(reference_yx)), prepared)
         return np.concatenate([block[..., :hands].max(axis=(0, 2, 3)) for block in blocks])
 
     def _blocks(self, matrices: np.ndarray, images: np.ndarray) -> Iterator[np.ndarray]:
@@ -110,10 +112,10 @@ class PoseSearch:
             yield self._correlator.correlate(matrices, images[start : start + IMAGES_AT_ONCE])
 
     def _best(self, block: np.ndarray) -> Alignment:
-        """Of correlations (T, r, s, 2): the best shift of each hand with its two best angles, and the best other shift
-        with its best angle.
+        """The best poses from correlations (T, r, s, 2): for each hand the best shift with its two best angles, and the
+        best shift away from it with its best angle.
         """
-        count, hands = block.shape[1], 2 if self.flip else 1
+        count, hands = block.shape[1], 2 if self.mirror else 1
         best = block.max(axis=0)[..., :hands].transpose(0, 2, 1).reshape(count * hands, -1).copy()
         row = np.arange(count * hands)
         first = best.argmax(axis=1)
@@ -132,7 +134,7 @@ class PoseSearch:
         shift, angles = np.stack([first, first, second], 1), np.stack([angle, other, third], 1)
         poses = self._between(block, np.repeat(image, 3), angles.ravel(), shift.ravel(), np.repeat(hand, 3))
         columns = [column.reshape(count * hands, -1) for column in poses]
-        order = np.argsort(-columns[-1], axis=1, kind="stable")[:, : KEPT[self.flip]]
+        order = np.argsort(-columns[-1], axis=1, kind="stable")[:, : KEPT[self.mirror]]
         alpha, tx, ty, mirror = (np.take_along_axis(c, order, axis=1).reshape(count, -1) for c in columns[:-1])
         return Alignment(alpha, tx, ty, mirror, np.ones(alpha.shape))
 
@@ -143,7 +145,7 @@ class PoseSearch:
     def _between(
         self, block: np.ndarray, image: np.ndarray, angle: np.ndarray, shift: np.ndarray, hand: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """Angle in degrees, shift in pixels, hand and value at the peak of the parabola through the points around those
+        """Angle in degrees, shift in pixels, hand and value at the peak of a parabola through the points around those
         of the grid.
         """
         total = self.grid.n_angles
@@ -169,10 +171,10 @@ class PoseSearch:
 
 
 def parabola_peak(at: Callable[[tuple[int, ...]], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Where the parabola through the points one step apart round a high one is highest, (3, n) steps, and its value
+    """The peak of the parabola through the values one step around a high one: offset (3, n) in steps, and value (n,)
     there.
 
-    `at` gives the values (n,) at a step in the three coordinates.
+    `at` gives the values (n,) at an offset in the three coordinates.
     """
     here = at((0, 0, 0))
     slope, bend = np.empty((len(here), 3)), np.empty((len(here), 3, 3))

@@ -1,4 +1,4 @@
-"""Poses of many pairs of images scored by a comparator, and improved by it."""
+"""Poses of many pairs of images: their scores by a comparator, and poses with better scores by quadratic models."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from mpirefine.maths.eman2.poses import Alignment
 from mpirefine.maths.image.interpolation import ImageMover
 
 Comparator = Callable[[np.ndarray, np.ndarray, About], np.ndarray]
-PAIRS_AT_ONCE, POSES_AT_ONCE = 64, 32  # what is looked up, and what is computed, at a time: both stay in the cache
-SHRINK, LARGEST_MOVE = 0.3, 1.5  # of the steps from round to round; in steps
-LEAST_BEND = 0.05  # of the largest curvature: what is taken for flat
+PAIRS_AT_ONCE, POSES_AT_ONCE = 64, 32  # pairs of images, and poses of them, at a time: both fit into the cache
+SHRINK = 0.3  # factor of the steps from round to round
+LARGEST_MOVE = 1.5  # in steps
+LEAST_BEND = 0.05  # of the largest curvature; smaller ones are raised to it
 
 
 class PoseScorer:
-    """A comparator of images moved (and then multiplied by `mask`) with references, one for all or one each, like
-    EMAN2's aligners: the moved image comes first.
+    """Scores of images that are moved (and then multiplied by `mask`) against references, one for all or one each. The
+    moved image is the comparator's first, as in EMAN2's aligners.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class PoseScorer:
         self._comparator, self._about, self._mask = comparator, about, mask
 
     def __call__(self, poses: Alignment, which: np.ndarray) -> np.ndarray:
-        """(m,) values of poses for the pairs `which`."""
+        """Scores (m,) of poses, each for one of the pairs, `which` (m,); infinite where the comparator gives NaN."""
         out = np.empty(len(poses))
         for start in range(0, len(poses), POSES_AT_ONCE):
             part = slice(start, start + POSES_AT_ONCE)
@@ -50,7 +51,7 @@ class PoseScorer:
 def in_parts(
     images: np.ndarray, reference: np.ndarray, about: About
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, About]]:
-    """Slices of at most PAIRS_AT_ONCE pairs, with the images, references and knowledge that belong to them."""
+    """Ranges of at most PAIRS_AT_ONCE pairs, with their images, references and what is known of them."""
     references = stack(np.asarray(reference))
     for start in range(0, len(images), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
@@ -58,9 +59,7 @@ def in_parts(
 
 
 class PoseParameters:
-    """Poses of n pairs as rows of numbers: x, y, angle and, where it is searched, scale; shifts are kept within
-    limits.
-    """
+    """Poses of n pairs as vectors of the numbers that are varied: x, y, angle and, optionally, scale."""
 
     def __init__(self, start: Alignment, limit: np.ndarray, with_scale: bool):
         self._start, self._limit = start, limit
@@ -68,14 +67,14 @@ class PoseParameters:
         self.rows = np.stack(columns, axis=1)
 
     def bounded(self, rows: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """Rows within the limits: shifts of the pair, scale from 0.7 to 1.3."""
+        """Vectors (m, d) of pairs `which` (m,) within their limits: shifts by pair, scale 0.7 to 1.3."""
         rows = rows.copy()
         rows[:, :2] = np.clip(rows[:, :2], -self._limit[which, None], self._limit[which, None])
         rows[:, 3:] = np.clip(rows[:, 3:], 0.7, 1.3)
         return rows
 
     def alignment(self, rows: np.ndarray, which: np.ndarray) -> Alignment:
-        """As transforms; what is not searched is that of the start."""
+        """Vectors as transforms; what is not varied is as at the start."""
         whole = self._start.take(which)
         return replace(
             whole,
@@ -89,11 +88,12 @@ class PoseParameters:
 def improve(
     scorer: PoseScorer, start: Alignment, limit: np.ndarray, steps: tuple[float, ...], precision: float, rounds: int
 ) -> Alignment:
-    """Poses of all pairs with a value not worse than that of `start`.
+    """Poses of all pairs with scores not worse than those of `start`.
 
-    Every round puts a quadratic surface through points one step apart on all axes (the first round on their diagonals
-    too; its mixed terms are kept), goes to its minimum if that is better than the best of the points, and takes smaller
-    steps. A pair is done when its steps and its last move are below `precision` (pixels, degrees).
+    In each round the scores at points one step away on all axes (in the first round on the diagonals too; the mixed
+    terms from there are kept) give a quadratic surface; the best of these points and of the surface's minimum is the
+    next centre, and the steps become smaller. A pair is finished when its steps and its last move are below `precision`
+    (pixels, degrees).
     """
     poses = PoseParameters(start, limit, len(steps) > 3)
     every, step, d = np.arange(len(start)), np.array(steps, np.float64), len(steps)
@@ -103,10 +103,10 @@ def improve(
     for number in range(rounds):
         if not len(todo):
             break
-        offsets = survey(d, number == 0)
+        offsets = survey_points(d, number == 0)
         scale = (size[todo, None] * step)[:, None]
         rows, values = try_points(scorer, poses, centre[todo, None] + offsets * scale, todo)
-        slope, bend = surface(values, value[todo], mixed[todo] * size[todo, None, None] ** 2)
+        slope, bend = fit_surface(values, value[todo], mixed[todo] * size[todo, None, None] ** 2)
         mixed[todo] = bend / size[todo, None, None] ** 2
         move = downhill(slope, bend)
         goal, there = try_points(scorer, poses, centre[todo, None] + move[:, None] * scale, todo)
@@ -114,7 +114,7 @@ def improve(
         values = np.concatenate([value[todo, None], values, there], axis=1)
         best = values.argmin(axis=1)
         moved = np.abs(rows[every[: len(todo)], best] - centre[todo]).max(axis=1)
-        # far from the minimum the steps stay as they are
+        # while the minimum is still far away the steps are not made smaller
         far = (best == values.shape[1] - 1) & (np.abs(move).max(axis=1) >= LARGEST_MOVE)
         centre[todo], value[todo] = rows[every[: len(todo)], best], values[every[: len(todo)], best]
         size[todo] *= np.where(far, 1, SHRINK)
@@ -122,8 +122,10 @@ def improve(
     return poses.alignment(centre, every)
 
 
-def survey(d: int, diagonals: bool) -> np.ndarray:
-    """Points (m, d) round a centre, in steps: +1 on each axis, −1 on each axis, and +1 on pairs of axes."""
+def survey_points(d: int, diagonals: bool) -> np.ndarray:
+    """Points (m, d) around a centre, in steps: +1 on each axis, −1 on each axis, and with `diagonals` +1 on each two
+    axes.
+    """
     unit = np.eye(d)
     first, second = np.triu_indices(d, 1)
     return np.concatenate([unit, -unit, *([unit[first] + unit[second]] if diagonals else [])])
@@ -132,7 +134,7 @@ def survey(d: int, diagonals: bool) -> np.ndarray:
 def try_points(
     scorer: PoseScorer, poses: PoseParameters, points: np.ndarray, which: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points (n, m, d) within the limits, and their values (n, m); those of a pair follow each other, so that its image
+    """Points (n, m, d) within the limits, and their scores (n, m). Those of a pair follow each other, so that its image
     stays in the cache.
     """
     count, each, d = points.shape
@@ -141,9 +143,9 @@ def try_points(
     return rows.reshape(points.shape), scorer(poses.alignment(rows, repeated), repeated).reshape(count, each)
 
 
-def surface(values: np.ndarray, here: np.ndarray, mixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (n, d) and curvatures (n, d, d) in steps, from the values at `survey`'s points; without diagonals the
-    mixed terms are `mixed`.
+def fit_surface(values: np.ndarray, here: np.ndarray, mixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes (n, d) and curvatures (n, d, d), in steps, from scores at `survey_points`; without diagonals the mixed
+    terms are `mixed`.
     """
     d = mixed.shape[1]
     ahead, behind, both = values[:, :d], values[:, d : 2 * d], values[:, 2 * d :]
@@ -157,8 +159,8 @@ def surface(values: np.ndarray, here: np.ndarray, mixed: np.ndarray) -> tuple[np
 
 
 def downhill(slope: np.ndarray, bend: np.ndarray) -> np.ndarray:
-    """(n, d) steps to the minimum of quadratic surfaces, at most LARGEST_MOVE; curvatures count as positive and not too
-    small.
+    """Moves (n, d), in steps, to the minimum of quadratic surfaces, at most LARGEST_MOVE. Curvatures are taken to be
+    positive and not too small.
     """
     usable = np.isfinite(bend).all(axis=(1, 2)) & np.isfinite(slope).all(axis=1)
     values, axes = np.linalg.eigh(np.where(usable[:, None, None], bend, np.eye(bend.shape[1])))
