@@ -34,18 +34,18 @@ class Window:
         self._array: np.ndarray | None = None
 
     @property
-    def array(self) -> np.ndarray:
-        """The sealed array, read-only."""
-        if self._array is None:
-            raise RuntimeError("the window is not sealed")
-        return self._array
-
-    @property
     def writable(self) -> np.ndarray:
-        """The array until it is sealed."""
+        """The array while it is filled. RuntimeError after `seal`."""
         if self._writable is None:
             raise RuntimeError("the window is sealed")
         return self._writable
+
+    @property
+    def array(self) -> np.ndarray:
+        """The sealed array, read-only. RuntimeError before `seal`."""
+        if self._array is None:
+            raise RuntimeError("the window is not sealed")
+        return self._array
 
     def seal(self) -> None:
         """Collective. Make what the ranks of the node wrote visible to all of them, and writing impossible."""

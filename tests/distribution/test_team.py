@@ -115,7 +115,7 @@ def test_window_is_filled_by_all_and_read_only(team):
         window.writable[mine.as_slice] = np.arange(7)[mine.as_slice, None]
         window.seal()
         np.testing.assert_array_equal(window.array, np.arange(7)[:, None] * np.ones(3))
-        with pytest.raises(RuntimeError, match="sealed"):
+        with pytest.raises(RuntimeError, match="is sealed"):
             window.writable
         with pytest.raises(ValueError, match="read-only"):
             window.array[0] = 1

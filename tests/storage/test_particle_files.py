@@ -183,3 +183,20 @@ def test_a_list_as_star_and_back(particles, rng):
     in_format(star, "lst").with_results(**told).write("back.lst")
     assert [(e.index, e.file) for e in lst.read_lst("back.lst")] == [(e.index, e.file) for e in lst.read_lst("p.lst")]
     assert in_format(source, None) is source and in_format(source, "lst") is source
+
+
+@pytest.mark.parametrize("name", ["star", "lst"])
+def test_rows_are_formatted_once_for_all_sets(particles, rng, name, monkeypatch):
+    """Each set holds the bytes that its rows have in the file of all particles, in the order asked for."""
+    suffix, results = "." + name, columns(5, rng)
+    rows = in_format(read_particles("p.lst"), name).with_results(**results)
+    rows.write("all" + suffix)
+    monkeypatch.setattr("mpirefine.storage.eman2.particles.format_line", None)
+    monkeypatch.setattr("mpirefine.storage.relion.particles.decimal_cells", None)
+    lines = [line for line in Path("all" + suffix).read_text().splitlines() if "@" in line or line[:1].isdigit()][-5:]
+    for chosen in ([4, 2], [], [0, 1, 2, 3, 4]):
+        rows.write("set" + suffix, np.array(chosen, int))
+        text = Path("set" + suffix).read_text().splitlines()
+        assert [line.rstrip() for line in text[len(text) - len(chosen) - (name == "star") :] if line] == [
+            lines[row].rstrip() for row in chosen
+        ]
