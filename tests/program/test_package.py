@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import mpirefine
 from tests.program.small import ROOT, clean_environment
 
 PACKAGE = sorted((ROOT / "mpirefine").rglob("*.py"))
@@ -75,3 +76,8 @@ def test_habits(path):
         assert text.startswith('"""')
     elif path.parent != ROOT / "mpirefine":
         assert text == ""
+
+
+def test_the_citation_names_this_version():
+    cited = dict(re.findall(r"(?m)^(version|license): (.*)$", (ROOT / "CITATION.cff").read_text()))
+    assert cited == {"version": mpirefine.__version__, "license": "BSD-3-Clause"}
