@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpirefine.data.partition import Partition
 from mpirefine.data.poses import Orientations
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.distribution import reduce
@@ -18,6 +17,7 @@ from mpirefine.maths.eman2.processors.catalogue import apply
 from mpirefine.maths.eman2.processors.fourier import lowpass_gauss
 from mpirefine.registry import Component
 from mpirefine.steps.eman2.choices import Views
+from mpirefine.steps.shared.projections import spans_of_rank, views_of_maps
 
 VIEWS_AT_ONCE = 32
 LIGHT_LOWPASS = 0.3  # cutoff_abs of what --prethreshold leaves
@@ -34,16 +34,11 @@ class Projections:
 def generated_views(
     views: Views, symmetries: tuple[str, ...], dropped: tuple[int, ...] = (), seed: int | None = None
 ) -> Orientations:
-    """On rank 0. The views of every map over its asymmetric unit; none of maps that were dropped. `seed` is that of
-    what is random in them, where
-    the generator was not given one.
+    """On rank 0. The views of every map over its asymmetric unit; none of maps that were dropped.
+
+    `seed` is that of what is random in them, where the generator was not given one.
     """
-    rotation, model = [], []
-    for m, symmetry in enumerate(symmetries):
-        made = rotation_from_eman(*generator(views, seed)(symmetry).T)[: 0 if m in dropped else None]
-        rotation.append(made)
-        model.append(np.full(len(made), m, np.int32))
-    return Orientations(np.concatenate(rotation), np.concatenate(model))
+    return views_of_maps(symmetries, dropped, lambda name: rotation_from_eman(*generator(views, seed)(name).T))
 
 
 def generator(views: Views, seed: int | None) -> Component:
@@ -62,10 +57,7 @@ def project(
     writable = window.writable
     for m in range(int(team.bcast(None if volumes is None else len(volumes)))):
         volume = reduce.bcast_array(team, None if volumes is None else prepared_map(volumes[m], views, apix))
-        rows = orientations.of_model(m)
-        share = Partition.even(rows.stop - rows.start, team.node.size)[team.node.rank]
-        for part in share.chunks(VIEWS_AT_ONCE):
-            span = slice(rows.start + part.start, rows.start + part.stop)
+        for span in spans_of_rank(team, orientations, m, VIEWS_AT_ONCE):
             images = views.projector(volume, orientations.rotation[span], None, apix)
             if views.postprocess is not None:
                 images = np.stack(

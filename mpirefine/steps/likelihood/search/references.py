@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpirefine.data.partition import Partition
 from mpirefine.data.poses import Orientations
 from mpirefine.distribution import reduce
 from mpirefine.distribution.window import Window
@@ -16,22 +15,22 @@ from mpirefine.maths.likelihood.central_slices import POINTS_PER_CALL, polar_sli
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, norm_matrices, reference_matrices
 from mpirefine.maths.likelihood.references import PreparedLevel, References
 from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.shared.projections import spans_of_rank, views_of_maps
 from mpirefine.steps.state import Context
 from mpirefine.steps.workspace import Workspace
 
 
 def grid_of_directions(ctx: Context, delta: float, iteration: int, dropped: tuple[int, ...] = ()) -> Orientations:
-    """Orientations of all maps, one list; the grid is turned at random, by seed and iteration alone: maps are compared
-    on the same views.
+    """Orientations of all maps in one list, every `delta` degrees over the asymmetric unit.
+
+    The grid is turned at random by seed and iteration alone, so that all maps are compared on the same views.
     """
-    rotation, model = [], []
-    for m, symmetry in enumerate(ctx.symmetries):
-        views = projection_directions(symmetry, delta, rng=np.random.default_rng([ctx.settings.seed, iteration]))[
-            : 0 if m in dropped else None
-        ]
-        rotation.append(views)
-        model.append(np.full(len(views), m, np.int32))
-    return Orientations(np.concatenate(rotation), np.concatenate(model))
+
+    def views(symmetry: str) -> np.ndarray:
+        rng = np.random.default_rng([ctx.settings.seed, iteration])
+        return projection_directions(symmetry, delta, rng=rng)
+
+    return views_of_maps(ctx.symmetries, dropped, views)
 
 
 def cells(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...]) -> tuple[np.ndarray, ...]:
@@ -100,12 +99,9 @@ def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> Likel
 
 def fill(ctx: Context, volume: np.ndarray, rings: int, model: int, level: LevelWindows) -> None:
     """Project a map (z, y, x) on this rank's share of the node's rows; 0 beyond `rings`, its own limit of matching."""
-    rows = level.orientations.of_model(model)
     batch = max(1, POINTS_PER_CALL // int(np.prod(level.grid.half_shape)))
-    share = Partition.even(rows.stop - rows.start, ctx.team.node.size)[ctx.team.node.rank]
     matrices, power, uneven = level.matrices.writable, level.power.writable, level.uneven.writable
-    for part in share.chunks(batch):
-        span = slice(rows.start + part.start, rows.start + part.stop)
+    for span in spans_of_rank(ctx.team, level.orientations, model, batch):
         half = polar_slices(volume, level.orientations.rotation[span], level.grid, ctx.settings.threads)
         half[:, level.grid.radii > rings] = 0
         power[span] = reference_matrices(half, matrices[span])
