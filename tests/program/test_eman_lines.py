@@ -11,8 +11,8 @@ import pytest
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.maths.eman2.ctf import from_params, phase_flip
 from mpirefine.program.cli import Parser
-from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
+from mpirefine.program.run import start, take_up
 from mpirefine.program.validation import validate
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import open_images, write_images
@@ -101,7 +101,7 @@ def check_line(team, shared_tmp, name):
     folder, run = team.from_root(eman_set, shared_tmp / "set"), shared_tmp / "run"
     wanted = options(LINES[name].format(set=folder), path=str(run))
     assert wanted.by_classes
-    refine.run(wanted, team)
+    start(wanted, team)
     if not team.is_root:
         return
     suffix = ".lst" if "lst" in LINES[name] else ".star"
@@ -150,9 +150,9 @@ def check_files(run, wanted):
 def test_a_run_is_taken_up_again(team, shared_tmp):
     folder = team.from_root(eman_set, shared_tmp / "set")
     line = LINES["of 2011, automask3d and mass"].format(set=folder)
-    refine.run(options(line, path=str(shared_tmp / "whole")), team)
-    refine.run(options(line, path=str(shared_tmp / "half"), iter=1), team)
-    resume.run(shared_tmp / "half", team, {"iter": 2, "verbose": 0})
+    start(options(line, path=str(shared_tmp / "whole")), team)
+    start(options(line, path=str(shared_tmp / "half"), iter=1), team)
+    take_up(shared_tmp / "half", team, {"iter": 2, "verbose": 0})
     for m in (1, 2):
         maps = []
         for run in ("whole", "half"):

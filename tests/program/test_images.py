@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mpirefine.program.cli import Parser
-from mpirefine.program.commands import refine
 from mpirefine.program.options import Options, add_to
+from mpirefine.program.run import start
 from mpirefine.storage.mrc import read_volume, write_stack, write_volume
 from mpirefine.storage.star import read_star, write_star
 from tests.program.small import basic, command, make_set
@@ -39,7 +39,7 @@ def refined(folder, team_of_one, **changes):
     add_to(parser, full=True)
     run = folder.parent / f"run_{len(list(folder.parent.glob('run_*')))}"
     words = basic(folder, **{"iter": 1, "path": run, "held_out": 0, **changes})
-    refine.run(Options.typed({"verbose": 1, **vars(parser.parse_args(words))}), team_of_one)
+    start(Options.typed({"verbose": 1, **vars(parser.parse_args(words))}), team_of_one)
     found = read_star(run / "particles.star")["particles"]
     return found.floats("rlnClassNumber").astype(int) - 1, run
 

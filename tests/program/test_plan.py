@@ -7,9 +7,9 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError
-from mpirefine.program.commands import refine
 from mpirefine.program.performance.benchmark import Machine
 from mpirefine.program.performance.cost_model import Job
+from mpirefine.program.run import start
 from mpirefine.steps.shared.seeds import estimate_radius
 from mpirefine.storage.mrc import read_volume
 from tests.program.small import command, make_set
@@ -78,7 +78,7 @@ def test_plan_needs_no_mpi_and_no_profile(tmp_path):
 def test_a_run_sends_what_was_planned(team, shared_tmp):
     """Bytes of class sums to the byte; the exchange of slabs, which skips a rank's own part, closely."""
     folder = team.from_root(make_set, shared_tmp / "set")
-    refine.run(options(folder, path=shared_tmp / "run", iter=1), team)
+    start(options(folder, path=shared_tmp / "run", iter=1), team)
     if not team.is_root:
         return
     grid = Grid(32, 8.0)

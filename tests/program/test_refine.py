@@ -16,9 +16,9 @@ from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.fourier.filters import resample
 from mpirefine.program import repeated_runs
 from mpirefine.program.cli import Parser
-from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
 from mpirefine.program.results import run_folder
+from mpirefine.program.run import start, take_up
 from mpirefine.storage.mrc import write_volume
 from mpirefine.storage.star import read_star
 from tests.program.small import PARTICLES, basic, make_set
@@ -66,7 +66,7 @@ def check_same(one_rank, tmp_path_factory):
     def plain(particles, iterations, alone):
         folder = tmp_path_factory.mktemp("one_rank")
         make_set(folder / "set", particles)
-        refine.run(options(folder / "set", path=folder / "run", iter=iterations), alone)
+        start(options(folder / "set", path=folder / "run", iter=iterations), alone)
         return outcome(folder / "run")
 
     def check(run, particles=PARTICLES, iterations=2, poses=True):
@@ -80,7 +80,7 @@ def check_same(one_rank, tmp_path_factory):
 
 
 def test_any_number_of_ranks_gives_the_same_labels(team, shared_tmp, small_set, check_same):
-    refine.run(options(small_set, path=shared_tmp / "run"), team)
+    start(options(small_set, path=shared_tmp / "run"), team)
     if team.is_root:
         check_same(shared_tmp / "run")
         truth = np.load(small_set / "truth.npz")["label"]
@@ -90,7 +90,7 @@ def test_any_number_of_ranks_gives_the_same_labels(team, shared_tmp, small_set, 
 @pytest.mark.ranks(1, 4)
 def test_more_ranks_than_blocks_of_particles(team, shared_tmp, check_same):
     folder = team.from_root(make_set, shared_tmp / "set", 3)
-    refine.run(options(folder, path=shared_tmp / "run", iter=1), team)
+    start(options(folder, path=shared_tmp / "run", iter=1), team)
     if team.is_root:
         assert len(outcome(shared_tmp / "run")) == 3
         check_same(shared_tmp / "run", 3, 1)
@@ -99,11 +99,11 @@ def test_more_ranks_than_blocks_of_particles(team, shared_tmp, check_same):
 @pytest.mark.ranks(1, 2, 3)
 def test_taken_up_again_is_as_if_never_interrupted(team, shared_tmp, small_set, check_same):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, patience=0, iter=1), team)
+    start(options(small_set, path=run, patience=0, iter=1), team)
     if team.is_root:
         (run / "iterations" / "02.h5.tmp").write_bytes(b"half an iteration")
     team.barrier()
-    resume.run(run, team, {"iter": 2, "verbose": 0})
+    take_up(run, team, {"iter": 2, "verbose": 0})
     if team.is_root:
         check_same(run)
         timing = json.loads((run / "timing.json").read_text())
@@ -116,10 +116,10 @@ def test_taken_up_again_is_as_if_never_interrupted(team, shared_tmp, small_set, 
 @pytest.mark.ranks(2, 4)
 def test_taken_up_on_another_number_of_ranks(team, shared_tmp, small_set, check_same):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, patience=0, iter=1), team)
+    start(options(small_set, path=run, patience=0, iter=1), team)
     fewer = team.first(team.size - 1)
     if fewer is not None:
-        resume.run(run, fewer, {"iter": 2, "verbose": 0})
+        take_up(run, fewer, {"iter": 2, "verbose": 0})
         fewer.close()
         fewer.comm.Free()
     team.barrier()
@@ -130,13 +130,13 @@ def test_taken_up_on_another_number_of_ranks(team, shared_tmp, small_set, check_
 @pytest.mark.ranks(1, 2)
 def test_a_start_that_was_interrupted_is_taken_up(team, shared_tmp, small_set, check_same):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, patience=0), team)
+    start(options(small_set, path=run, patience=0), team)
     if team.is_root:
         shutil.rmtree(run / "iterations")
         (run / "iterations").mkdir()
         (run / "particles.star").unlink()
     team.barrier()
-    resume.run(run, team, {"verbose": 0})
+    take_up(run, team, {"verbose": 0})
     if team.is_root:
         check_same(run)
 
@@ -144,19 +144,19 @@ def test_a_start_that_was_interrupted_is_taken_up(team, shared_tmp, small_set, c
 @pytest.mark.ranks(1, 2)
 def test_another_particle_file_is_not_taken_up(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, iter=1), team)
+    start(options(small_set, path=run, iter=1), team)
     if team.is_root:
         star = small_set / "particles.star"
         star.write_text(star.read_text().replace("000003@", "000004@"))
     team.barrier()
     with pytest.raises(InputError, match="not the file"):
-        resume.run(run, team, {"iter": 2, "verbose": 0})
+        take_up(run, team, {"iter": 2, "verbose": 0})
 
 
 @pytest.mark.ranks(1, 2)
 @pytest.mark.parametrize("changes", [dict(lowmem=True), dict(block_mb=1)], ids=str)
 def test_how_it_is_computed_changes_nothing(team, shared_tmp, small_set, changes, check_same):
-    refine.run(options(small_set, path=shared_tmp / "run", **changes), team)
+    start(options(small_set, path=shared_tmp / "run", **changes), team)
     if team.is_root:
         check_same(shared_tmp / "run")
 
@@ -165,7 +165,7 @@ def test_how_it_is_computed_changes_nothing(team, shared_tmp, small_set, changes
 def test_threads_change_nothing(team, shared_tmp, small_set, check_same):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores")
-    refine.run(options(small_set, path=shared_tmp / "run", threads=2), team)
+    start(options(small_set, path=shared_tmp / "run", threads=2), team)
     check_same(shared_tmp / "run")
 
 
@@ -174,13 +174,13 @@ def test_more_threads_than_cores_are_refused(team, shared_tmp, small_set):
     with pytest.raises(
         ParameterError, match=f"{team.size} ranks of a node x 4096 threads = {4096 * team.size}, but they may use"
     ):
-        refine.run(options(small_set, path=shared_tmp / "run", threads=4096), team)
+        start(options(small_set, path=shared_tmp / "run", threads=4096), team)
 
 
 @pytest.mark.ranks(1, 2)
 def test_what_lies_in_the_folder(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, mass="300", keep_simmx=True, held_out=0.4, verbose=1), team)
+    start(options(small_set, path=run, mass="300", keep_simmx=True, held_out=0.4, verbose=1), team)
     if not team.is_root:
         return
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
@@ -224,7 +224,7 @@ def test_what_lies_in_the_folder(team, shared_tmp, small_set):
 @pytest.mark.ranks(1, 3)
 def test_the_run_file_explains_itself(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, keep_simmx=True, held_out=0, iter=1), team)
+    start(options(small_set, path=run, keep_simmx=True, held_out=0, iter=1), team)
     if not team.is_root:
         return
     with h5py.File(run / "run.h5") as file:
@@ -254,7 +254,7 @@ def test_the_run_file_explains_itself(team, shared_tmp, small_set):
 @pytest.mark.ranks(1, 2)
 def test_each_map_has_its_symmetry(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, sym="c2,d3", iter=1), team)
+    start(options(small_set, path=run, sym="c2,d3", iter=1), team)
     if team.is_root:
         maps = [mrcfile.read(run / f"threed_01_{m:02d}.mrc") for m in (1, 2)]
         about_z = [half_turn(volume, (1, 2)) for volume in maps]
@@ -268,7 +268,7 @@ def test_each_map_has_its_symmetry(team, shared_tmp, small_set):
 @pytest.mark.ranks(1, 2)
 def test_seeds_from_one_map(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, models=str(small_set / "seed_0.mrc"), nmodels=3, iter=1), team)
+    start(options(small_set, path=run, models=str(small_set / "seed_0.mrc"), nmodels=3, iter=1), team)
     if team.is_root:
         seeds = [mrcfile.read(run / f"threed_00_{m:02d}.mrc") for m in (1, 2, 3)]
         source = mrcfile.read(small_set / "seed_0.mrc")
@@ -281,7 +281,7 @@ def test_seeds_from_one_map(team, shared_tmp, small_set):
 @pytest.mark.ranks(1, 2)
 def test_hard_assignment_and_automask(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, assign="hard", sep=1, automask3d="0.2,4,1,2,1", held_out=0, iter=1), team)
+    start(options(small_set, path=run, assign="hard", sep=1, automask3d="0.2,4,1,2,1", held_out=0, iter=1), team)
     if team.is_root:
         with h5py.File(run / "run.h5") as file:
             weight = file["iterations/01/assignments/weight"][:]
@@ -295,7 +295,7 @@ def test_hard_assignment_and_automask(team, shared_tmp, small_set):
 @pytest.mark.ranks(1, 3)
 def test_the_hard_map_is_of_its_own_particles(team, shared_tmp, small_set):
     run = shared_tmp / "run"
-    refine.run(options(small_set, path=run, iter=1, temperature=50), team)
+    start(options(small_set, path=run, iter=1, temperature=50), team)
     if team.is_root:
         soft, hard = (
             [mrcfile.read(run / f"threed_01_{m:02d}{kind}.mrc").ravel() for m in (1, 2)] for kind in ("", "_hard")
@@ -313,7 +313,7 @@ def test_maps_of_another_box_and_pixel(team, shared_tmp, small_set, check_same):
             volume = mrcfile.read(small_set / f"seed_{k}.mrc")
             write_volume(small_set / f"fine_{k}.mrc", resample(volume, Grid(32, 8.0), Grid(48, 6.0)), 6.0)
     team.barrier()
-    refine.run(options(small_set, path=run, models=f"{small_set}/fine_0.mrc,{small_set}/fine_1.mrc", verbose=1), team)
+    start(options(small_set, path=run, models=f"{small_set}/fine_0.mrc,{small_set}/fine_1.mrc", verbose=1), team)
     if team.is_root:
         check_same(run, poses=False)
         assert "fine_0.mrc: resampled from 48 voxels of 6.000 Å to 32 of 8.000 Å" in (run / "run.log").read_text()
@@ -321,17 +321,17 @@ def test_maps_of_another_box_and_pixel(team, shared_tmp, small_set, check_same):
 
 @pytest.mark.ranks(1, 2)
 def test_check_does_nothing(team, shared_tmp, small_set):
-    assert refine.run(options(small_set, path=shared_tmp / "run", check=True), team) == 0
+    start(options(small_set, path=shared_tmp / "run", check=True), team)
     team.barrier()
     assert not (shared_tmp / "run").exists()
 
 
 @pytest.mark.ranks(1, 2)
 def test_fixed_poses_of_a_particle_file(team, shared_tmp, small_set):
-    refine.run(options(small_set, path=shared_tmp / "run"), team)
+    start(options(small_set, path=shared_tmp / "run"), team)
     with pytest.raises(InputError, match="--fixed-poses needs the columns _rlnAngleRot"):
-        refine.run(options(small_set, path=shared_tmp / "none", fixed_poses=True), team)
-    refine.run(
+        start(options(small_set, path=shared_tmp / "none", fixed_poses=True), team)
+    start(
         options(small_set, path=shared_tmp / "fixed", fixed_poses=True, input=shared_tmp / "run" / "particles.star"),
         team,
     )

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from mpirefine.errors import FormatError, InputError, StorageFailure
+from mpirefine.program import logs
 from mpirefine.program.cli import Parser
-from mpirefine.program.commands import refine, resume
 from mpirefine.program.options import Options, add_to
 from mpirefine.program.performance.timing import Clock
 from mpirefine.program.results import checkpoint, run_folder
+from mpirefine.program.run import last_whole, start, take_up
 from mpirefine.program.start.setup import open_session
 from mpirefine.storage.run import checksum, space
 from mpirefine.storage.run.runfile import RunFile
@@ -50,13 +51,13 @@ def said(caplog):
     logger = logging.getLogger("mpirefine")
 
     def listen(*args):
-        start(*args)
+        set_up(*args)
         logger.addHandler(caplog.handler)
         logger.setLevel(logging.INFO)
 
-    start, resume.logs.start = resume.logs.start, listen
+    set_up, logs.set_up = logs.set_up, listen
     yield caplog
-    resume.logs.start = start
+    logs.set_up = set_up
     logger.removeHandler(caplog.handler)
 
 
@@ -92,7 +93,7 @@ def rewritten(path, iteration, change):
 @pytest.mark.ranks(1)
 def test_a_kill_at_any_moment_of_the_output_is_made_good(team, shared_tmp, few, monkeypatch):
     run = shared_tmp / "run"
-    refine.run(options(few, path=run, iter=1, held_out=0.5, mass="300"), team)
+    start(options(few, path=run, iter=1, held_out=0.5, mass="300"), team)
     expected = results(run)
     assert {
         "differences.json",
@@ -118,10 +119,10 @@ def test_a_kill_at_any_moment_of_the_output_is_made_good(team, shared_tmp, few, 
         renamed.clear()
         monkeypatch.setattr(os, "replace", killing)
         with pytest.raises(Killed):
-            resume.run(folder, team, {"verbose": 0})
+            take_up(folder, team, {"verbose": 0})
         monkeypatch.setattr(os, "replace", replace)
         assert set(results(folder)) < set(expected)
-        resume.run(folder, team, {"verbose": 0})
+        take_up(folder, team, {"verbose": 0})
         assert results(folder) == expected
         assert (folder / "report.html").exists() and (folder / "timing.json").exists()
 
@@ -160,14 +161,14 @@ def test_a_process_that_is_killed_before_its_maps_owes_them(tmp_path):
 @pytest.mark.ranks(1)
 def test_class_averages_are_taken_up_with_the_headers_of_their_maps(team, shared_tmp, fewer):
     run, choices = shared_tmp / "run", dict(simcmp="ccc", mapformat="hdf", iter=1)
-    refine.run(options(fewer, path=run, **choices), team)
+    start(options(fewer, path=run, **choices), team)
     if team.is_root:
         expected = results(run)
         for name in expected:
             if name.startswith(("threed_01", "fsc")):
                 (run / name).unlink()
     team.barrier()
-    resume.run(run, team, {"verbose": 0})
+    take_up(run, team, {"verbose": 0})
     if team.is_root:
         assert set(results(run)) == set(expected)
         with h5py.File(run / "threed_01_01.hdf") as file:
@@ -178,12 +179,12 @@ def test_class_averages_are_taken_up_with_the_headers_of_their_maps(team, shared
 @pytest.mark.ranks(1, 2)
 def test_a_damaged_iteration_is_named_and_the_one_before_is_taken(team, shared_tmp, fewer, said):
     run = shared_tmp / "run"
-    refine.run(options(fewer, path=run, iter=2, held_out=0), team)
+    start(options(fewer, path=run, iter=2, held_out=0), team)
     if team.is_root:
         expected = results(run)
         flip(run / "iterations" / "02.h5", 8 * 300_000 + 3)
     team.barrier()
-    resume.run(run, team, {"verbose": 0})
+    take_up(run, team, {"verbose": 0})
     if team.is_root:
         assert (
             "02.h5: damaged: its checksum is not that of its content" in said.text
@@ -196,8 +197,8 @@ def test_a_damaged_iteration_is_named_and_the_one_before_is_taken(team, shared_t
             flip(run / "iterations" / f"{number:02d}.h5", 8 * 5_000)
     team.barrier()
     session = open_session(options(fewer, path=run), team, options(fewer, path=run))
-    session.context.run = RunFile.open(run, team)
-    assert resume.last_whole(session).iteration == 0 and session.context.run.iterations() == []
+    run_file = RunFile.open(run, team)
+    assert last_whole(session, run_file).iteration == 0 and run_file.iterations() == []
 
 
 def put(name, value, place=0):
@@ -234,7 +235,7 @@ DAMAGE = [
 @pytest.mark.ranks(1, 2)
 def test_values_that_cannot_be_are_named(team, shared_tmp, few):
     asked = options(few, path=shared_tmp / "run", iter=1, held_out=0)
-    refine.run(asked, team)
+    start(asked, team)
     session = open_session(asked, team, asked)
     one = shared_tmp / "run" / "iterations" / "01.h5"
     whole = one.read_bytes()
@@ -250,7 +251,7 @@ def test_values_that_cannot_be_are_named(team, shared_tmp, few):
 @pytest.mark.ranks(1, 2)
 def test_an_input_that_changed_is_not_taken_up(team, shared_tmp, fewer):
     run = shared_tmp / "run"
-    refine.run(options(fewer, path=run, iter=1, held_out=0), team)
+    start(options(fewer, path=run, iter=1, held_out=0), team)
     originals = {name: (fewer / name).read_bytes() for name in ("particles.mrcs", "seed_1.mrc", "particles.star")}
     for name, content in originals.items():
         team.barrier()
@@ -260,7 +261,7 @@ def test_an_input_that_changed_is_not_taken_up(team, shared_tmp, fewer):
             (fewer / name).write_bytes(changed)
         team.barrier()
         with pytest.raises(InputError, match=f"{name} is not the file with which .*run was started: restore it"):
-            resume.run(run, team, {"iter": 2, "verbose": 0})
+            take_up(run, team, {"iter": 2, "verbose": 0})
         team.barrier()
         if team.is_root:
             (fewer / name).write_bytes(content)  # the same content at another time is fine
@@ -269,19 +270,19 @@ def test_an_input_that_changed_is_not_taken_up(team, shared_tmp, fewer):
         (fewer / "seed_0.mrc").rename(fewer / "away.mrc")
     team.barrier()
     with pytest.raises(InputError, match="seed_0.mrc cannot be read"):
-        resume.run(run, team, {"verbose": 0})
+        take_up(run, team, {"verbose": 0})
     team.barrier()
     if team.is_root:
         (fewer / "away.mrc").rename(fewer / "seed_0.mrc")
     team.barrier()
-    resume.run(run, team, {"verbose": 0})
+    take_up(run, team, {"verbose": 0})
 
 
 @pytest.mark.ranks(1, 2)
 def test_an_input_that_changes_while_it_is_used_ends_the_run(team, shared_tmp, fewer, monkeypatch):
     from mpirefine.steps.shared import empty_classes
 
-    act = empty_classes.Guard.run
+    act = empty_classes.EmptyClasses.run
 
     def changing(self, state, ctx):
         if ctx.team.is_root and state.iteration == 2:
@@ -290,9 +291,9 @@ def test_an_input_that_changes_while_it_is_used_ends_the_run(team, shared_tmp, f
                 stack.write(b"changed")
         return act(self, state, ctx)
 
-    monkeypatch.setattr(empty_classes.Guard, "run", changing)
+    monkeypatch.setattr(empty_classes.EmptyClasses, "run", changing)
     with pytest.raises(InputError, match="particles.mrcs is not the file"):
-        refine.run(options(fewer, path=shared_tmp / "run", iter=3, held_out=0), team)
+        start(options(fewer, path=shared_tmp / "run", iter=3, held_out=0), team)
     team.barrier()
     assert sorted(path.name for path in (shared_tmp / "run" / "iterations").iterdir()) == ["01.h5"]
 
@@ -308,14 +309,14 @@ def test_too_little_space_is_said_before_anything_is_written(team, shared_tmp, f
     with pytest.raises(
         StorageFailure, match=r"iteration 1 needs [\d,]+ bytes on the disk, 5,000,000 are free .*resume"
     ) as failure:
-        refine.run(options(fewer, path=run, iter=1, held_out=0, **choices), team)
+        start(options(fewer, path=run, iter=1, held_out=0, **choices), team)
     assert failure.value.exit_status == 1
     team.barrier()
     assert not list((run / "iterations").iterdir()) and not list(run.glob("class*"))
     free[:] = [10**9]
     if choices:
         return
-    resume.run(run, team, {"verbose": 0})
+    take_up(run, team, {"verbose": 0})
     assert (run / "iterations" / "01.h5").exists()
 
 
@@ -359,7 +360,7 @@ def test_class_averages_in_the_run_file_are_the_same_for_any_number_of_ranks(
     team, shared_tmp, few, one_rank, tmp_path_factory
 ):
     def averages(team, folder):
-        refine.run(options(few, path=folder / "run", iter=1, held_out=0, block_mb=1), team)
+        start(options(few, path=folder / "run", iter=1, held_out=0, block_mb=1), team)
         if team.is_root:
             with h5py.File(folder / "run" / "run.h5") as file:
                 return [file[f"iterations/01/classes/{name}"][()] for name in ("average", "count")]
