@@ -12,12 +12,15 @@ from functools import cached_property
 import numpy as np
 
 
-def angular_band(nx: int, ring: float, radius: float) -> int:
-    """The highest angular order that content within `radius` pixels of the origin has on a ring (Bessel cut-off plus a
-    margin).
-    """
+def angular_reach(nx: int, ring: np.ndarray, radius: float) -> np.ndarray:
+    """The angular order up to which content within `radius` pixels reaches on rings: Bessel cut-off plus a margin."""
     argument = 2 * np.pi * ring * radius / nx
-    return int(np.ceil(argument + 1.8 * argument ** (1 / 3) + 1))
+    return argument + 1.8 * argument ** (1 / 3) + 1
+
+
+def angular_band(nx: int, ring: float, radius: float) -> int:
+    """The highest angular order that content within `radius` pixels of the origin has on one ring."""
+    return int(np.ceil(angular_reach(nx, np.asarray(ring, np.float64), radius)))
 
 
 ODD_FACTORS = (1, 3, 5, 7)

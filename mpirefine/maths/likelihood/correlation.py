@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mpirefine.maths.fourier.polar import PolarGrid, angular_coefficients
+from mpirefine.maths.fourier.polar import PolarGrid, angular_coefficients, angular_reach
 
 LEAST_RINGS, RING_STEPS = 4, 3  # bands differ by 4 or more rings, in about 3 steps: each band costs a call
 NORM_ORDERS = (2, 4, 6)  # angular orders of CTF² besides its average; order 2n decays as the n-th Bessel function
@@ -148,8 +148,7 @@ def bands(grid: PolarGrid, radius: float) -> tuple[Band, ...]:
     """
     orders = np.abs(AngularOrder(grid.n_angles).orders)
     least_rings = max(LEAST_RINGS, -(-grid.n_rings // RING_STEPS))
-    reach = 2 * np.pi * grid.radii * radius / grid.nx
-    reach = reach + 1.8 * reach ** (1 / 3) + 1
+    reach = angular_reach(grid.nx, grid.radii, radius)
     carrying = np.maximum((reach[None, :] >= orders[:, None]).sum(axis=1), 1)
     need = np.minimum(-(-carrying // least_rings) * least_rings, grid.n_rings)
     edges = [0, *(np.flatnonzero(np.diff(need)) + 1).tolist(), len(need)]
