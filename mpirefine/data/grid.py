@@ -47,6 +47,16 @@ class Grid:
         """Frequencies in 1/Å of an image half-spectrum: fy (nx, 1) and fx (1, nx//2+1)."""
         return np.fft.fftfreq(self.nx, self.apix)[:, None], np.fft.rfftfreq(self.nx, self.apix)[None, :]
 
+    def mates(self) -> np.ndarray:
+        """How many coefficients of the full transform each column of a half-spectrum stands for, (k,): 2, or 1 on x = 0
+        and Nyquist.
+        """
+        count = np.full(self.nx // 2 + 1, 2.0)
+        count[0] = 1
+        if self.nx % 2 == 0:
+            count[-1] = 1
+        return count
+
     def shells(self, ndim: int) -> np.ndarray:
         """Fourier radius in pixels, rounded, of each coefficient of a half-spectrum with `ndim` axes (the last one
         halved); int32.

@@ -1,4 +1,4 @@
-"""Where the components of each kind are, and how what they name in files is read."""
+"""All registries of components by kind, and the reading of files that components name."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ KINDS = {
     "orientgens": ("mpirefine.maths.eman2.orientgens", "ORIENTGENS"),
     "symmetries": ("mpirefine.maths.geometry.symmetry", "SYMMETRIES"),
 }
-TEXT = (".txt", ".dat", ".csv")
+TEXT = (".txt", ".dat", ".csv")  # suffixes of files with curves
 
 
 def registry(kind: str) -> Registry:
-    """All components of a kind; its modules are loaded only now. ParameterError with the nearest spelling."""
+    """The registry of a kind of components; its modules are imported only now. Raises ParameterError with the nearest
+    spelling.
+    """
     if kind not in KINDS:
         raise ParameterError(f"unknown kind of components '{kind}': {nearest(kind, list(KINDS))}")
     module, name = KINDS[kind]
@@ -33,9 +35,8 @@ def registry(kind: str) -> Registry:
 
 
 def load(name: str) -> np.ndarray:
-    """What an array parameter names: a curve (n, 2) of a text file, else the first image or map of a file.
-    InputError when
-    it cannot be read, FormatError when it is no curve.
+    """The array that a parameter names: a curve (n, 2) from a text file, else the first image or map of a file. Raises
+    InputError when the file cannot be read, FormatError when it is no table of numbers.
     """
     if Path(name).suffix.lower() not in TEXT:
         with open_images(name) as file:
@@ -52,10 +53,14 @@ def load(name: str) -> np.ndarray:
 
 
 def build(kind: str, text: str) -> Component:
-    """A component with the files it names read. Raises ParameterError or InputError."""
+    """The component that `text` asks for, with the files it names read. Raises ParameterError, InputError or
+    FormatError.
+    """
     return registry(kind).build(text, load)
 
 
 def build_optional(kind: str, text: str | None) -> Component | None:
-    """The same; None for nothing, an empty text and the word none."""
+    """As `build`, but None for None, an empty text and the word none. Raises ParameterError, InputError or
+    FormatError.
+    """
     return registry(kind).build_optional(text, load)

@@ -7,9 +7,9 @@ from mpirefine.maths.image.aberrations import (
     even_order,
     magnification_phase,
     odd_order,
-    radial,
     tilt_phase,
     zernike_phase,
+    zernike_radial,
 )
 from mpirefine.maths.image.ctf import wavelength
 
@@ -26,7 +26,7 @@ def test_beam_tilt():
 def test_polynomials():
     """Against the closed forms, radians with frequencies in 1/Å."""
     s = 1 / 4.0
-    assert [radial(0, 2, s), radial(1, 3, s), radial(0, 4, s)] == pytest.approx(
+    assert [zernike_radial(0, 2, s), zernike_radial(1, 3, s), zernike_radial(0, 4, s)] == pytest.approx(
         [2 * s**2 - 1, 3 * s**3 - 2 * s, 6 * s**4 - 6 * s**2 + 1]
     )
     assert [odd_order(i) for i in range(2, 12)] == [

@@ -215,3 +215,17 @@ def test_a_matched_reference_has_the_power_of_the_particle(references, rng):
 )
 def test_the_first_search_reaches_what_the_aligner_does(name, shift, flip):
     assert reach(ALIGNERS.build(name), 64) == (shift, flip)
+
+
+@pytest.mark.parametrize(
+    "name, traits",
+    [
+        ("translational", {"shifts"}),
+        ("rotate_flip", {"mirrors"}),
+        ("rotate_translate_tree", {"shifts", "mirrors"}),
+        ("rotate_translate_tree:flip=0", {"shifts"}),
+        ("refine", {"shifts"}),
+    ],
+)
+def test_aligners_declare_what_they_do(name, traits):
+    assert ALIGNERS.build(name).traits == traits

@@ -114,7 +114,7 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
         used = best_particles(quality, how.keep, how.keep_sigma) if len(images) > 1 else used
     if how.iterations:
         towards = how.comparison.align_to(target[None], reference, about_average(about, used))
-        found = Alignment.from_matrix(towards.matrix() @ found.matrix())
+        found = towards.after(found)
     placed = move_images(images, found)
     whole, halves = averages(placed, members, used, how, about)
     curve = np.nan_to_num(ring_correlations(half_spectra(whole.image[None]), half_spectra(reference[None]))[0])

@@ -1,6 +1,7 @@
 """EMAN2's orientation generators: lists of views over a group's asymmetric unit, in EMAN2's order.
 
-A generator is f(symmetry, *, parameters) -> views (n, 3): az, alt, phi in degrees.
+A generator is f(symmetry, *, parameters) -> views (n, 3): az, alt, phi in degrees. Trait: `copies`, it can give the
+symmetry copies of views too (parameter `breaksym`).
 """
 
 from __future__ import annotations

@@ -35,9 +35,9 @@ class Comparison:
     def align_to(self, images: np.ndarray, target: np.ndarray, about: About) -> Alignment:
         """The transforms that take images (n, y, x) onto the target, (y, x) or one each."""
         found = self.align(images, target, self.aligncmp, about)
-        return (
-            found if self.ralign is None else self.ralign(images, target, self.raligncmp or self.aligncmp, about, found)
-        )
+        if self.ralign is None:
+            return found
+        return self.ralign(images, target, self.raligncmp or self.aligncmp, about, found)
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,8 @@ class ReferenceStack:
             placed, against = placed * self.mask, particle * self.mask
         back = found.inverse()
         factor = self._nx / particle.shape[-1]
-        return replace(back, tx=back.tx * factor, ty=back.ty * factor), self.search.comparison.cmp(
-            against, placed, about
-        )
+        scores = self.search.comparison.cmp(against, placed, about)
+        return replace(back, tx=back.tx * factor, ty=back.ty * factor), scores
 
 
 def match_spectra(references: np.ndarray, particle: np.ndarray, apix: float) -> np.ndarray:

@@ -12,13 +12,15 @@ Weight = Callable[[np.ndarray], np.ndarray]
 
 
 def frequencies(shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Cycles per pixel along each axis of a half-spectrum (last axis halved), sparse."""
+    """Frequencies in cycles per pixel along each axis of a half-spectrum (last axis halved), sparse arrays."""
     axes = [*(np.fft.fftfreq(n) for n in shape[:-1]), np.fft.rfftfreq(shape[-1])]
     return list(np.meshgrid(*axes, indexing="ij", sparse=True))
 
 
 def filtered(image: np.ndarray, weight: Weight) -> np.ndarray:
-    """Multiply the transform of an image or a map, in any box, by `weight(frequency in cycles per pixel)`; float32."""
+    """An image or a map, in any box, with its transform multiplied by `weight(frequency in cycles per pixel)`;
+    float32.
+    """
     from scipy import fft
 
     frequency = np.sqrt(sum(a * a for a in frequencies(image.shape)))
@@ -26,50 +28,49 @@ def filtered(image: np.ndarray, weight: Weight) -> np.ndarray:
 
 
 def apply_radial(map_zyx: np.ndarray, weight: Weight) -> np.ndarray:
-    """Multiply the transform of a cubic map by `weight(radius in Fourier pixels)`; float32."""
+    """A cubic map with its transform multiplied by `weight(radius in Fourier pixels)`; float32."""
     return filtered(map_zyx, lambda f: weight(f * len(map_zyx)))
 
 
 def random_phases(image: np.ndarray, beyond: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image with the amplitudes it has and random phases where `beyond`, bool on its half-spectrum; float32."""
+    """The image with its amplitudes, and random phases where `beyond` (bool on its half-spectrum); float32."""
     from scipy import fft
 
     spectrum = fft.rfftn(image)
-    noise = fft.rfftn(
-        rng.standard_normal(image.shape).astype(np.float32)
-    )  # a real image's spectrum: its phases have the right symmetry
+    # the phases of a real noise image have the symmetry of a real image's transform
+    noise = fft.rfftn(rng.standard_normal(image.shape).astype(np.float32))
     random = np.abs(spectrum) * noise / np.maximum(np.abs(noise), 1e-30)
     return fft.irfftn(np.where(beyond, random, spectrum), s=image.shape).astype(np.float32)
 
 
 def lowpass_cosine(map_zyx: np.ndarray, grid: Grid, resolution: float, width: float = 3.0) -> np.ndarray:
-    """Low-pass with a raised-cosine edge from `resolution` (Å) over `width` shells."""
+    """Low-pass with a raised-cosine edge from `resolution` (Å) over `width` shells; float32."""
     cut = grid.ring(resolution)
     return apply_radial(map_zyx, lambda r: 0.5 + 0.5 * np.cos(np.pi * np.clip((r - cut) / width, 0, 1)))
 
 
 def gauss(cutoff: float) -> Weight:
-    """exp(−f²/c²), f and the cutoff c in cycles per pixel."""
+    """exp(−f²/c²), frequency f and cutoff c in cycles per pixel."""
     return lambda f: np.exp(-((f / cutoff) ** 2))
 
 
 def lowpass_gauss(map_zyx: np.ndarray, grid: Grid, cutoff_freq: float) -> np.ndarray:
-    """EMAN2's filter.lowpass.gauss: exp(−f²/c²), 1/e at `cutoff_freq` in 1/Å (its `sigma` would be c/√2)."""
+    """EMAN2's filter.lowpass.gauss: exp(−f²/c²), 1/e at c = `cutoff_freq` in 1/Å (EMAN2's `sigma` is c/√2); float32."""
     return filtered(map_zyx, gauss(cutoff_freq * grid.apix))
 
 
 def resample(map_zyx: np.ndarray, grid: Grid, wanted: Grid) -> np.ndarray:
-    """A map on another box and pixel size, centre on centre, values kept; exact for the band-limited map, zero outside
-    its box.
+    """A map on another box and pixel size, centre on centre, values kept; exact for a band-limited map, 0 outside its
+    box.
 
-    The map's transform is evaluated at the frequencies of the wanted grid (type-2 non-uniform FFT), within both Nyquist
-    frequencies.
+    The map's transform is evaluated at the frequencies of the wanted grid (type-2 non-uniform FFT), up to the smaller
+    of the two Nyquist frequencies.
     """
     import finufft
     from scipy import fft
 
     nx = wanted.nx
-    ratio = grid.apix / wanted.length * 1.0  # cycles per old pixel of one new Fourier pixel
+    ratio = grid.apix / wanted.length  # cycles per old pixel of one new Fourier pixel
     full, half = np.fft.fftfreq(nx) * nx, np.fft.rfftfreq(nx) * nx
     z, y, x = (
         2 * np.pi * ratio * a for a in np.broadcast_arrays(full[:, None, None], full[None, :, None], half[None, None])
@@ -86,7 +87,7 @@ def resample(map_zyx: np.ndarray, grid: Grid, wanted: Grid) -> np.ndarray:
 
 
 def in_box(image: np.ndarray, box: int) -> np.ndarray:
-    """Cut or padded with zeros to a box on all axes, pixel n // 2 on pixel n // 2."""
+    """An image or map cut or padded with zeros to `box` pixels on all axes, pixel n // 2 on pixel n // 2; float32."""
     out = np.zeros((box,) * image.ndim, np.float32)
     to, of = [], []
     for n in image.shape:

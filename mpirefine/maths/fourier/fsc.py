@@ -1,4 +1,4 @@
-"""Fourier shell correlation."""
+"""Fourier shell correlation (FSC) of maps, and resolutions from it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ from mpirefine.maths.fourier.filters import random_phases
 
 
 def fsc(a_zyx: np.ndarray, b_zyx: np.ndarray) -> np.ndarray:
-    """Correlation of two maps per rounded shell 0 .. nx // 2, float64; 0 where one of them is empty."""
+    """FSC (nx // 2 + 1,) float64 of two maps (z, y, x), by rounded shell; 0 where a map has no power."""
     from scipy import fft
 
     nx = a_zyx.shape[0]
     last = nx // 2
     shells = np.minimum(Grid(nx, 1.0).shells(3), last + 1).ravel()
     first, second = (fft.rfftn(v) for v in (a_zyx, b_zyx))
-    both = np.full(first.shape, 2.0)
-    both[..., 0] = 1
-    if nx % 2 == 0:
-        both[..., -1] = 1
+    mates = Grid(nx, 1.0).mates()
 
     def total(values: np.ndarray) -> np.ndarray:
-        return np.bincount(shells, (values * both).ravel(), last + 2)[: last + 1]
+        return np.bincount(shells, (values * mates).ravel(), last + 2)[: last + 1]
 
     cross = total((first * second.conj()).real)
     power = np.sqrt(total(np.abs(first).astype(np.float64) ** 2) * total(np.abs(second).astype(np.float64) ** 2))
@@ -30,13 +27,14 @@ def fsc(a_zyx: np.ndarray, b_zyx: np.ndarray) -> np.ndarray:
 
 
 def randomise_phases(map_zyx: np.ndarray, first: int, rng: np.random.Generator) -> np.ndarray:
-    """The map (z, y, x) float32 with the amplitudes it has and random phases from shell `first` on."""
+    """The map (z, y, x) float32 with its amplitudes, and random phases from shell `first` on."""
     return random_phases(map_zyx, Grid(map_zyx.shape[0], 1.0).shells(3) >= first, rng)
 
 
 def without_mask_effect(masked: np.ndarray, randomised: np.ndarray, first: int) -> np.ndarray:
-    """FSC of masked half-maps without what the mask adds: (F − R) / (1 − R) beyond the shells whose phases were kept
-    (Chen et al. 2013).
+    """FSC of masked half-maps corrected for the correlation that the mask adds (Chen et al. 2013): (F − R) / (1 − R).
+
+    R is the FSC of the masked half-maps with phases randomised from shell `first` on; shells up to `first` are kept.
     """
     background = np.clip(randomised, 0, 0.99)
     beyond = np.arange(len(masked)) >= first + 1
@@ -44,16 +42,16 @@ def without_mask_effect(masked: np.ndarray, randomised: np.ndarray, first: int) 
 
 
 def first_uncertain(curve: np.ndarray, threshold: float = 0.8) -> int:
-    """The first shell, from 2, where a curve is below a threshold."""
+    """The first shell, from shell 2 on, where a curve (k,) is below a threshold; its length when there is none."""
     below = np.flatnonzero(curve[2:] < threshold)
     return int(below[0]) + 2 if len(below) else len(curve)
 
 
 def resolution_at(curve: np.ndarray, threshold: float, grid: Grid) -> float:
-    """Resolution in Å where the curve first falls below a threshold, linear between shells; Nyquist when it never does.
+    """Resolution in Å where a curve (k,) first falls below a threshold, linear between shells; Nyquist when it never
+    does.
 
-    A curve that starts below it has no resolution: the length of the box is returned; nan for a curve that is not known
-    (nan).
+    The length of the box for a curve that starts below the threshold; nan for a curve of nan.
     """
     if np.isnan(curve).all():
         return float("nan")

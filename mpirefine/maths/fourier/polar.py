@@ -1,7 +1,7 @@
-"""Polar Fourier transforms of images: rings, in-plane shifts, and angular coefficients.
+"""Polar Fourier transforms of images: samples on rings, in-plane shifts, and angular coefficients.
 
-Everything that turns in the plane is done here: a rotation of a ring is a phase on its angular coefficients, exact for
-any angle. The transform of a real image has X(k, θ + π) = X(k, θ)*, so half of the circle is sampled.
+All in-plane rotation happens here: rotating a ring is a phase on its angular coefficients, exact for any angle. The
+transform of a real image has X(k, θ + π) = X(k, θ)*, so only half of the circle is sampled.
 """
 
 from __future__ import annotations
@@ -12,21 +12,24 @@ from functools import cached_property
 import numpy as np
 
 
-def angular_band(nx: int, ring: float, radius: float) -> int:
-    """Highest angular order that content within `radius` pixels of the origin puts on a ring (Bessel cut-off plus a
-    margin).
-    """
+def angular_reach(nx: int, ring: np.ndarray, radius: float) -> np.ndarray:
+    """The angular order up to which content within `radius` pixels reaches on rings: Bessel cut-off plus a margin."""
     argument = 2 * np.pi * ring * radius / nx
-    return int(np.ceil(argument + 1.8 * argument ** (1 / 3) + 1))
+    return argument + 1.8 * argument ** (1 / 3) + 1
+
+
+def angular_band(nx: int, ring: float, radius: float) -> int:
+    """The highest angular order that content within `radius` pixels of the origin has on one ring."""
+    return int(np.ceil(angular_reach(nx, np.asarray(ring, np.float64), radius)))
 
 
 ODD_FACTORS = (1, 3, 5, 7)
-LARGEST_POWER = 128  # of two that is transformed alone: 256 takes longer than 5 x 64
+LARGEST_POWER = 128  # a larger power of two alone is slow: 256 angles take longer than 5 x 64
 
 
 def good_length(least: int) -> int:
-    """The smallest count of in-plane angles, at least 32, that `search` transforms fast: 2^n, or an odd factor of 3 to
-    7 times 2^n, n >= 4.
+    """The smallest number of in-plane angles, at least 32 and `least`, whose transform is fast: 2^n, or 3, 5 or 7 times
+    2^n, n ≥ 4.
     """
     powers = [1 << n for n in range(4, 16)]
     return min(
@@ -39,8 +42,8 @@ def good_length(least: int) -> int:
 
 @dataclass(frozen=True)
 class PolarGrid:
-    """Rings `first` .. `n_rings` (Fourier pixels of a box of `nx` pixels), `n_angles` samples round the circle, half of
-    them stored.
+    """Rings `first` .. `n_rings` (radius in Fourier pixels of a box of `nx` pixels) with `n_angles` samples round the
+    circle, half of which are stored.
     """
 
     nx: int
@@ -52,11 +55,11 @@ class PolarGrid:
     def for_content(
         cls, nx: int, n_rings: int, wanted_radius: float, full_radius: float, *, fast: bool, first: int = 1
     ) -> PolarGrid:
-        """Angles enough for content within `full_radius` pixels not to fold onto the orders of what lies within
-        `wanted_radius`.
+        """A grid with so many angles that content within `full_radius` pixels is not aliased onto the angular orders of
+        content within `wanted_radius`.
 
-        `fast`: a count that all in-plane angles are searched with; otherwise the smallest even one with a fast
-        transform.
+        `fast`: a number of angles that the search of in-plane angles is fast for; otherwise the smallest one, a
+        multiple of 4.
         """
         least = angular_band(nx, n_rings, wanted_radius) + angular_band(nx, n_rings, full_radius)
         if fast:
@@ -67,39 +70,38 @@ class PolarGrid:
 
     @property
     def half_shape(self) -> tuple[int, int]:
-        """(k, t) shape of the stored half of the samples."""
+        """Shape (k, t) of the stored half of the samples."""
         return self.n_rings + 1 - self.first, self.n_angles // 2
 
     @cached_property
     def radii(self) -> np.ndarray:
-        """(k,) ring radii in Fourier pixels."""
+        """Radii (k,) of the rings in Fourier pixels."""
         return np.arange(self.first, self.n_rings + 1, dtype=np.float64)
 
     @cached_property
     def quadrature(self) -> np.ndarray:
-        """(k,) Fourier pixels of each ring: Σ_k quadrature · mean over the circle stands for a sum over the pixels of
-        the plane.
+        """Fourier pixels (k,) that each ring stands for: Σ_k quadrature · mean over the ring approximates a sum over
+        the Fourier plane.
         """
         return np.where(self.radii > 0, 2 * np.pi * self.radii, np.pi / 4)
 
     @cached_property
     def points(self) -> np.ndarray:
-        """(k, t, 2) positions x, y in Fourier pixels of the half circle."""
+        """Positions (k, t, 2), x and y in Fourier pixels, on the half circle."""
         angle = 2 * np.pi * np.arange(self.n_angles // 2) / self.n_angles
         return self.radii[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
 
     def shift_ramp(self, shift_sxy: np.ndarray) -> np.ndarray:
-        """(k, t, s) complex64 factors that move content back by each shift (pixels): images at shift s become
-        centred.
-        """
+        """Phase factors (k, t, s) complex64 that undo each shift (s, 2) in pixels: images at shift s become centred."""
         phase = (2 * np.pi / self.nx) * np.einsum("ktx,sx->kts", self.points, np.asarray(shift_sxy, np.float64))
         return np.exp(1j * phase).astype(np.complex64)
 
 
 class PolarTransform:
-    """Images (p, y, x) to half-circle samples (p, k, t) by one non-uniform FFT of a batch; the origin is pixel nx // 2.
+    """Images (p, y, x) to half-circle samples (p, k, t) by one non-uniform FFT for a batch; the origin is pixel nx //
+    2.
 
-    Frequencies beyond the box's Nyquist are never asked for, so the samples are those of the band-limited image.
+    Frequencies beyond Nyquist are never asked for, so the samples are those of the band-limited image.
     """
 
     def __init__(self, grid: PolarGrid, batch: int, threads: int = 1):
@@ -113,6 +115,7 @@ class PolarTransform:
         self._plan.setpts(np.ascontiguousarray(y), np.ascontiguousarray(x))
 
     def __call__(self, images_pyx: np.ndarray) -> np.ndarray:
+        """Samples (p, k, t) complex64 of images (p, y, x)."""
         count, shape = len(images_pyx), self.grid.half_shape
         out = np.empty((count, *shape), np.complex64)
         for start in range(0, count, self.batch):
@@ -138,7 +141,7 @@ def angular_coefficients(half: np.ndarray, axis: int) -> np.ndarray:
 
 
 def half_circle(coefficients: np.ndarray, axis: int, n_angles: int) -> np.ndarray:
-    """Half-circle samples (n_angles // 2 along `axis`) from coefficients m = 0 .. M; inverse of
+    """Half-circle samples (n_angles // 2 along `axis`) from coefficients m = 0 .. M, the inverse of
     `angular_coefficients`.
     """
     from scipy import fft

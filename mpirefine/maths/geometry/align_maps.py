@@ -132,7 +132,7 @@ class PaddedMap:
     def __call__(self, points: np.ndarray, back: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """The map (m,) at `back` @ points − shift; points (3, m) and shift (3,) are x, y, z voxels from the centre."""
         where = back.astype(np.float32) @ points + (self.box // 2 + 1 - shift).astype(np.float32)[:, None]
-        np.clip(where, 0, self.box + 0.999, out=where)
+        np.clip(where, 0, self.box + 0.999, out=where)  # positions outside are interpolated in the padding
         return self._map(where)
 
 

@@ -1,4 +1,4 @@
-"""How far lens errors turn the phases of an image: beam tilt, RELION's Zernike polynomials, and anisotropic
+"""The phase errors that uncorrected aberrations cause: beam tilt, RELION's Zernike polynomials, anisotropic
 magnification.
 """
 
@@ -10,25 +10,27 @@ import numpy as np
 
 from mpirefine.maths.image.ctf import wavelength
 
-ANGLES = 360  # directions in which polynomials are looked at
+ANGLES = 360  # directions in which polynomials are evaluated
 
 
 def tilt_phase(tilt_mrad: np.ndarray, cs: np.ndarray, voltage: np.ndarray, resolution: float) -> np.ndarray:
-    """Largest phase error (k,) in degrees at `resolution` (Å) of beams tilted by (k, 2) mrad: 2π Cs λ² s³ θ, with Cs in
+    """Largest phase error (k,) in degrees at `resolution` (Å) of beam tilts (k, 2) in mrad: 2π Cs λ² s³ θ, with Cs in
     mm and voltage in kV.
     """
     return 0.360 * cs * 1e7 * wavelength(voltage) ** 2 * np.hypot(*np.transpose(tilt_mrad)) / resolution**3
 
 
 def zernike_phase(coefficients: tuple[float, ...], resolution: float, *, odd: bool) -> float:
-    """Largest phase error in degrees at `resolution` (Å) of a sum of RELION's odd or even Zernike polynomials,
+    """Largest phase error in degrees at `resolution` (Å) of a sum of RELION's odd or even Zernike polynomials;
     coefficients in radians.
     """
     phi = 2 * np.pi * np.arange(ANGLES) / ANGLES
     total = np.zeros(ANGLES)
     for index, coefficient in enumerate(coefficients):
         m, n = odd_order(index) if odd else even_order(index)
-        total += coefficient * radial(abs(m), n, 1 / resolution) * (np.cos(m * phi) if m >= 0 else np.sin(-m * phi))
+        total += (
+            coefficient * zernike_radial(abs(m), n, 1 / resolution) * (np.cos(m * phi) if m >= 0 else np.sin(-m * phi))
+        )
     return float(np.degrees(np.abs(total).max()))
 
 
@@ -52,8 +54,8 @@ def even_order(index: int) -> tuple[int, int]:
     return 2 * (index - k * (k + 1)), 2 * k
 
 
-def radial(m: int, n: int, rho: float) -> float:
-    """Zernike's radial polynomial, at a frequency in 1/Å as RELION takes it; n − m is even."""
+def zernike_radial(m: int, n: int, rho: float) -> float:
+    """Zernike's radial polynomial at rho, which RELION takes to be the frequency in 1/Å; n − m is even."""
     return float(
         sum(
             (-1) ** k
@@ -66,12 +68,12 @@ def radial(m: int, n: int, rho: float) -> float:
 
 
 def stretch(matrix: np.ndarray) -> np.ndarray:
-    """Largest relative shift (k,) of what a magnification matrix (k, 2, 2) maps."""
+    """Largest relative change of length (k,) by magnification matrices (k, 2, 2)."""
     return np.linalg.norm(matrix - np.eye(2), 2, axis=(1, 2))
 
 
 def magnification_phase(matrix: np.ndarray, radius: float, resolution: float) -> np.ndarray:
-    """Largest phase error (k,) in degrees at `resolution` of what lies at `radius` (both Å), when a magnification
-    matrix is left out.
+    """Largest phase error (k,) in degrees at `resolution`, of content at `radius` (both Å), when a magnification matrix
+    is ignored.
     """
     return 360 * stretch(matrix) * radius / resolution

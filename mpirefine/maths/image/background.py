@@ -1,7 +1,7 @@
-"""The background of particle images, a plane and a standard deviation of each, and images without it.
+"""The background of particle images, a plane and a standard deviation for each, and its removal.
 
-What carries no particle tells how an image was recorded: counts, gain, ice, a ramp. All of it must go before images are
-compared with one noise model (RELION's and EMAN2's preprocessing do the same with the area outside a circle).
+Outside the particle, grey values depend on how the image was recorded: counts, gain, ice, a ramp. That is removed
+before images are compared with one noise model (RELION and EMAN2 also normalise by the area outside a circle).
 """
 
 from __future__ import annotations
@@ -10,28 +10,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CLIP = 3.5  # robust standard deviations beyond which a pixel is no background: hot pixels, carbon, a neighbour
-ROUNDS = 4
-LEAST_SHARE = (
-    0.05  # of the spread of all pixels that the background's is taken for at least: simulated images may have none
-)
-NORMAL_RANGE = 4.653  # standard deviations between the 1st and 99th percentile of a normal deviate
+from mpirefine.data.partition import Rows
+
+CLIP = 3.5  # robust standard deviations; pixels beyond are no background: hot pixels, carbon, a neighbour
+ROUNDS = 4  # of fitting the plane
+LEAST_SHARE = 0.05  # of the spread of all pixels: the least standard deviation, for simulated images without background
+NORMAL_RANGE = 4.653  # standard deviations between the 1st and 99th percentile of a normal distribution
 MAD_TO_SIGMA = 1.4826
-PADDED, DISTINCT = (
-    0.05,
-    0.5,
-)  # share of pixels of one value that are padding, where the others are mostly of different values
-COARSE = 0.125  # different values for each pixel below which they are steps, as counts are
-MOST_PIXELS, WHOLE_SAMPLED = 8192, 64  # of an image that its background is told from; rows and columns of the whole one
-EDGE = 0.47  # of the box: the circle outside of which is background is no larger
+PADDED = 0.05  # share of pixels with one value from which on they are padding ...
+DISTINCT = 0.5  # ... if the other pixels have at least so many different values, relative to their number
+COARSE = 0.125  # different values per pixel below which values are discrete, as counts are
+MOST_PIXELS, WHOLE_SAMPLED = 8192, 64  # pixels the background is measured from; rows and columns for the whole image
+EDGE = 0.47  # of the box: the largest radius of the circle outside of which is background
 
 
 @dataclass(frozen=True)
 class Background:
-    """Of each image (p,) float64: the `level` in the middle, the `slope` (p, 2) along x and y per pixel, the standard
-    deviation `scale`.
-
-    `padding` is the value of pixels that were never recorded, nan where there are none.
+    """For each image (p,) float64: the `level` at the centre, the `slope` (p, 2) along x and y per pixel, the standard
+    deviation `scale`, and the `padding`, the value of pixels that were never recorded (nan: none were).
     """
 
     level: np.ndarray
@@ -41,23 +37,23 @@ class Background:
 
     @classmethod
     def blank(cls, count: int) -> Background:
-        """Backgrounds that change nothing."""
+        """Backgrounds whose removal changes nothing."""
         return cls(np.zeros(count), np.zeros((count, 2)), np.ones(count), np.full(count, np.nan))
 
-    def take(self, rows) -> Background:
-        """The given rows."""
+    def take(self, rows: Rows) -> Background:
+        """The backgrounds of the given images."""
         return Background(self.level[rows], self.slope[rows], self.scale[rows], self.padding[rows])
 
-    def put(self, rows, other: Background) -> None:
-        """Fill in rows."""
+    def put(self, rows: Rows, other: Background) -> None:
+        """Set the backgrounds of the given images, in place."""
         for own, values in zip(
             (self.level, self.slope, self.scale, self.padding), (other.level, other.slope, other.scale, other.padding)
         ):
             own[rows] = values
 
     def removed(self, images_pyx: np.ndarray) -> np.ndarray:
-        """(p, y, x) float32 images whose background has the mean 0, no slope and the standard deviation 1; padding is
-        0.
+        """Images (p, y, x) float32 with a background of mean 0, without slope, and of standard deviation 1; padding
+        becomes 0.
         """
         nx = images_pyx.shape[-1]
         axis = np.arange(nx, dtype=np.float32) - nx // 2
@@ -74,14 +70,14 @@ class Background:
 
 
 def outside_circle(nx: int, radius: float) -> np.ndarray:
-    """(y, x) bool, pixels farther than `radius` from nx // 2, or than EDGE of the box."""
+    """Pixels (y, x), bool, farther from pixel nx // 2 than `radius`, or than EDGE of the box."""
     axis = np.arange(nx) - nx // 2
     return np.hypot(axis[:, None], axis) > min(radius, EDGE * nx)
 
 
 def padding_and_steps(pixels_pn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(p,) the value that so many pixels of an image have that they were never recorded, nan for none; and (p,) the
-    step between values, as of counts, 0 where nearly all differ.
+    """For each image (p, n): the value that so many pixels have that they must be padding, nan for none; and the step
+    between values when they are discrete, as counts are, else 0.
     """
     padding, steps = np.full(len(pixels_pn), np.nan), np.zeros(len(pixels_pn))
     for row, pixels in enumerate(pixels_pn):
@@ -99,8 +95,8 @@ def padding_and_steps(pixels_pn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def backgrounds(images_pyx: np.ndarray, outside_yx: np.ndarray) -> Background:
-    """Plane by least squares through the pixels outside, those beyond CLIP deviations left out, and the standard
-    deviation about it.
+    """Backgrounds of images: a least-squares plane through the pixels outside, without those beyond CLIP standard
+    deviations, and the standard deviation about it.
     """
     nx = images_pyx.shape[-1]
     y, x = np.nonzero(outside_yx)
@@ -112,9 +108,9 @@ def backgrounds(images_pyx: np.ndarray, outside_yx: np.ndarray) -> Background:
     padding, steps = padding_and_steps(pixels)
     plane, scale = plane_and_spread(pixels, steps, terms, inverse)
     for row in np.flatnonzero(~np.isnan(padding)):
-        seen = pixels[row] != padding[row]
+        recorded = pixels[row] != padding[row]
         own = plane_and_spread(
-            pixels[row : row + 1, seen], steps[row : row + 1], terms[seen], np.linalg.pinv(terms[seen])
+            pixels[row : row + 1, recorded], steps[row : row + 1], terms[recorded], np.linalg.pinv(terms[recorded])
         )
         plane[row], scale[row] = own[0][0], own[1][0]
     found = Background(plane[:, 0], plane[:, 1:], np.ones(len(plane)), padding)
@@ -124,7 +120,7 @@ def backgrounds(images_pyx: np.ndarray, outside_yx: np.ndarray) -> Background:
 
 
 def pixel_spread(found: Background, images_pyx: np.ndarray) -> np.ndarray:
-    """(p, n) every fourth pixel or fewer of whole images, without their planes."""
+    """Every second pixel or fewer on each axis of whole images, (p, n), minus their planes."""
     nx = images_pyx.shape[-1]
     step = max(2, nx // WHOLE_SAMPLED)
     axis = np.arange(nx)[::step] - nx // 2
@@ -139,9 +135,10 @@ def pixel_spread(found: Background, images_pyx: np.ndarray) -> np.ndarray:
 def plane_and_spread(
     pixels_pn: np.ndarray, steps_p: np.ndarray, terms_n3: np.ndarray, inverse_3n: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(p, 3) coefficients of robust planes and (p,) the standard deviation about them.
+    """Coefficients (p, 3) of robust planes through pixels (p, n), and the standard deviation (p,) about them.
 
-    Values with steps are spread over them where a median deviation is taken, which would be 0 or a whole step else.
+    `terms_n3` are 1, x and y of the pixels, `inverse_3n` their pseudo-inverse. Discrete values are spread over their
+    steps (p,) where a median deviation is taken: it would be 0 or a whole step otherwise.
     """
     fitted = np.median(pixels_pn, axis=1, keepdims=True)
     spread_out = steps_p[:, None] * (np.random.default_rng(0).random(pixels_pn.shape[1]) - 0.5)

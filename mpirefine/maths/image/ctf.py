@@ -1,4 +1,4 @@
-"""Contrast transfer functions of many particles at given frequencies."""
+"""Contrast transfer functions (CTF) of many particles at given frequencies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 
-RING_ANGLES = 24  # samples of half a circle for ring averages; exact for the products of two-fold terms that matter
+RING_ANGLES = 24  # samples of half a circle for ring averages; enough for the angular orders that astigmatism has
 
 
 def wavelength(kv: np.ndarray) -> np.ndarray:
@@ -17,14 +17,15 @@ def wavelength(kv: np.ndarray) -> np.ndarray:
 
 
 def contrast_transfer(params: CTFParams, fx: np.ndarray, fy: np.ndarray) -> np.ndarray:
-    """CTF (p, ...) float32 at frequencies `fx`, `fy` in 1/Å (broadcast together), RELION's sign with protein bright.
+    """CTF (p, ...) float32 at frequencies `fx`, `fy` in 1/Å (broadcast together), RELION's sign for bright particles.
 
     √(1−w²) sin γ + w cos γ, γ = π λ Δf(θ) s² − ½ π Cs λ³ s⁴ + phase shift, times exp(−B s²/4) and the scale: positive
-    at low frequency for underfocus (Mindell & Grigorieff 2003; RELION's conventions).
+    at low frequency for underfocus (Mindell & Grigorieff 2003; RELION's conventions). Of images with flipped phases its
+    absolute value.
     """
     fx, fy = np.broadcast_arrays(np.asarray(fx, np.float64), np.asarray(fy, np.float64))
     s2 = fx * fx + fy * fy
-    # cos 2(θ − a) by the double-angle formulas: no angle per point and particle
+    # cos 2(θ − a) by the double-angle formulas, without an angle for each point and particle
     safe = np.where(s2 > 0, s2, 1)
     cos2, sin2 = (fx * fx - fy * fy) / safe, 2 * fx * fy / safe
 
@@ -38,7 +39,7 @@ def contrast_transfer(params: CTFParams, fx: np.ndarray, fy: np.ndarray) -> np.n
         np.pi * lam * half * np.sin(2 * angle)
     ) * (s2 * sin2)
     phase -= column(0.5 * np.pi * 1e7 * params.cs * lam**3) * (s2 * s2)
-    # √(1−w²) sin γ + w cos γ = sin(γ + asin w): one sine per point
+    # √(1−w²) sin γ + w cos γ = sin(γ + asin w): one sine for each point
     phase += column(np.radians(params.phase_shift) + np.arcsin(params.amplitude_contrast))
     curve = np.sin(np.remainder(phase, 2 * np.pi).astype(np.float32))
     if np.any(params.bfactor):
@@ -51,9 +52,9 @@ def contrast_transfer(params: CTFParams, fx: np.ndarray, fy: np.ndarray) -> np.n
 def contrast_transfer_squared_orders(
     params: CTFParams, rings: np.ndarray, grid: Grid, orders: tuple[int, ...]
 ) -> np.ndarray:
-    """Angular Fourier coefficients of the squared CTF round each ring (Fourier pixels), (p, k, order) complex128.
+    """Angular Fourier coefficients (p, k, order) complex128 of CTF² on each ring (radius in Fourier pixels).
 
-    `orders` are even (odd ones vanish); order 0 is the average, the others are what astigmatism adds.
+    `orders` are even (odd ones are 0); order 0 is the ring average, the rest comes from astigmatism.
     """
     angle = np.pi * np.arange(RING_ANGLES) / RING_ANGLES
     frequency = np.asarray(rings, np.float64)[:, None] / grid.length

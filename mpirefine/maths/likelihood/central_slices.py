@@ -1,5 +1,5 @@
-"""Central slices of maps, exact for the band-limited map: type-2 non-uniform FFT of its voxels (finufft), no padding,
-no kernel.
+"""Central slices of maps, exact for a band-limited map: type-2 non-uniform FFT of its voxels (finufft), without padding
+or interpolation.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ import numpy as np
 
 from mpirefine.maths.fourier.polar import PolarGrid
 
-POINTS_PER_CALL = 1 << 21  # every call transforms the whole map first: few large calls
+POINTS_PER_CALL = 1 << 21  # a large number, since each call first transforms the whole map
 
 
 def slices(map_zyx: np.ndarray, rotations: np.ndarray, points: np.ndarray, threads: int = 1) -> np.ndarray:
-    """Transform of a map (origin at voxel n // 2) on planes through its origin.
+    """The transform of a map (origin at voxel n // 2) on planes through the origin, (d, ...) complex64.
 
-    `rotations` (d, 3, 3) take map to image coordinates; `points` (..., 2) are x, y in Fourier pixels. Returns (d, ...)
-    complex64, not scaled: the transform of the projection as the sum of voxels along the image's z.
+    `rotations` (d, 3, 3) take map to image coordinates; `points` (..., 2) are x, y in Fourier pixels. Not scaled: it is
+    the transform of the projection as the sum of voxels along the image's z.
     """
     import finufft
 
@@ -37,15 +37,15 @@ def slices(map_zyx: np.ndarray, rotations: np.ndarray, points: np.ndarray, threa
 
 
 def polar_slices(map_zyx: np.ndarray, rotations: np.ndarray, grid: PolarGrid, threads: int = 1) -> np.ndarray:
-    """Half-circle samples (d, k, t) complex64 of each projection's transform."""
+    """Half-circle samples (d, k, t) complex64 of the transform of each projection."""
     return slices(map_zyx, rotations, grid.points, threads)
 
 
 def in_plane(rotations: np.ndarray, angle: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """Z(angle) · diag(1, −1, −1)^mirror · R: the full rotation (n, 3, 3) of an image that is the projection at R,
-    mirrored, then turned.
+    """Rotations (n, 3, 3) of images that are the projections at `rotations`, mirrored, then turned: Z(angle) · diag(1,
+    −1, −1)^mirror · R.
 
-    `angle` (n,) radians, EMAN's phi (passive); a mirrored projection is the view from the opposite side.
+    `angle` (n,) is in radians, EMAN2's phi (passive); a mirrored projection is the view from the opposite side.
     """
     turned = rotations * np.where(mirror[:, None], [1.0, -1.0, -1.0], 1.0)[:, :, None]
     cos, sin = np.cos(angle)[:, None].astype(np.float64), np.sin(angle)[:, None].astype(np.float64)

@@ -1,8 +1,8 @@
-"""Class sums: particles brought to the frame of their projection and added, as samples of their rings.
+"""Class sums: particles brought to the frame of their projection and added up, as samples on Fourier rings.
 
-A class holds Σ w c X / σ² and Σ w c² / σ², so that several classes, halves or ranks add up, and their ratio is the
-average. Turning is a phase on the rings' angular coefficients and mirroring a conjugation: nothing is interpolated
-before the sums enter the volume.
+A class has Σ w c X / σ² and Σ w c² / σ² (w weight, c CTF, X transform of the image, σ² noise power), so that classes,
+halves and ranks can be added; the ratio is the class average. Turning is a phase on the angular coefficients of the
+rings, mirroring a conjugation: nothing is interpolated before the sums are inserted into the volume.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from mpirefine.data.poses import InPlanePoses
 from mpirefine.maths.fourier.polar import PolarGrid, angular_band, angular_coefficients, half_circle
 from mpirefine.maths.image.ctf import contrast_transfer
 
-IMAGE_BATCH, IMAGE_ACCURACY = 16, 1e-3  # of class averages, which are for the eye
+IMAGE_BATCH, IMAGE_ACCURACY = 16, 1e-3  # of class averages, which are only looked at
 
 
 def sparse_rings(polar: PolarGrid, radius: float, full_radius: float) -> np.ndarray:
-    """(k, t) True where samples of the half circle are needed: inner rings carry few angular orders, every 2nd, 4th or
-    8th sample holds them.
+    """Which half-circle samples (k, t) are needed, bool: inner rings have few angular orders, for which every 2nd, 4th
+    or 8th sample is enough.
 
-    The rule is that of `PolarGrid.for_content`, for each ring by itself.
+    The rule is that of `PolarGrid.for_content`, for each ring by itself; radii are in pixels.
     """
     keep, (rings, samples) = np.zeros(polar.half_shape, bool), polar.half_shape
     for k in range(rings):
@@ -35,8 +35,8 @@ def sparse_rings(polar: PolarGrid, radius: float, full_radius: float) -> np.ndar
 
 
 def to_projection(samples_nkt: np.ndarray, poses: InPlanePoses, grid: PolarGrid, orders: int) -> np.ndarray:
-    """Half-circle samples (n, k, t) complex64 of particles moved back to the frame of their projection; angular orders
-    below `orders` are kept.
+    """Half-circle samples (n, k, t) complex64 of particles, brought to the frame of their projections; only angular
+    orders below `orders` are kept.
     """
     x, y = grid.points[..., 0].astype(np.float32), grid.points[..., 1].astype(np.float32)
     move = (poses.shift * (2 * np.pi / grid.nx)).astype(np.float32)[:, :, None, None]
@@ -55,7 +55,7 @@ def to_projection(samples_nkt: np.ndarray, poses: InPlanePoses, grid: PolarGrid,
 
 
 def transfer_power_in_projection(ctf: CTFParams, poses: InPlanePoses, polar: PolarGrid, grid: Grid) -> np.ndarray:
-    """c² (n, k, t) float32 on the half circle of the projection's frame: the axes of astigmatism turn with the
+    """CTF² (n, k, t) float32 on the half circle, in the frame of the projections: the axes of astigmatism turn with the
     particle.
     """
     turned = ctf.defocus_angle + np.degrees(poses.angle)
@@ -66,8 +66,8 @@ def transfer_power_in_projection(ctf: CTFParams, poses: InPlanePoses, polar: Pol
 
 
 class ClassSums:
-    """Sums of a block of classes, both halves: `signal` (c, 2, k, t) complex128 and `weight` (c, 2, k, t) float64 on
-    the half circle.
+    """Sums of a block of classes, for both halves: `signal` (c, 2, k, t) complex128, `weight` (c, 2, k, t) float64,
+    `count` (c, 2).
     """
 
     def __init__(self, classes: int, polar: PolarGrid):
@@ -78,13 +78,14 @@ class ClassSums:
 
     @staticmethod
     def bytes_per_class(polar: PolarGrid) -> int:
+        """Memory of one class."""
         return 2 * (24 * polar.half_shape[0] * polar.half_shape[1] + 8)
 
     def add(
         self, where: np.ndarray, half: np.ndarray, share: np.ndarray, samples: np.ndarray, power: np.ndarray
     ) -> None:
-        """Add n particles: class in the block, half, weight, samples (n, k, t) in the frame of the projection, and
-        c²/σ² (n, k, t).
+        """Add n particles in place: class `where` in the block, half, weight `share`, samples (n, k, t) in the frame of
+        the projection, and `power` c²/σ² (n, k, t).
         """
         for n, (c, h) in enumerate(zip(where.tolist(), half.tolist())):
             self.signal[c, h] += share[n] * samples[n]
@@ -95,8 +96,8 @@ class ClassSums:
 def average_images(
     samples_ckt: np.ndarray, weight_ckt: np.ndarray, polar: PolarGrid, floor_k: np.ndarray
 ) -> np.ndarray:
-    """Class averages (c, y, x) float32 from polar sums: Wiener division, then the adjoint non-uniform FFT with ring
-    areas as weights.
+    """Class averages (c, y, x) float32 from polar sums: Wiener division with `floor_k` added to the weights, then the
+    adjoint non-uniform FFT with ring areas as weights.
     """
     import finufft
 

@@ -1,5 +1,5 @@
-"""What a few particles say of maps before any is assigned: how strong each map is in them, and whether its contrast has
-their sign.
+"""What a few particles say about the maps before any is assigned: how strong each map is in them, and whether particles
+and maps have the same contrast.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import numpy as np
 from mpirefine.maths.likelihood.posterior import log_sum_exp
 
 EM_ROUNDS = 60
-SETTLING = 5  # rounds in which signs of maps and groups are brought to agree
-LEAST_SCALE = 0.02  # of the strongest map: a map that no particle shows stays what it is, weak
-CLEAR = 5.0  # standard errors from which on a sign is clear ...
-FEW = 8  # ... of at least so many particles
-LOPSIDED = 1.5  # a map is bright, or dark, when its extremes on that side are so many times those on the other
+SETTLING = 5  # rounds in which signs of maps and groups are made to agree
+LEAST_SCALE = 0.02  # of the scale of the strongest map: the least scale of a map
+CLEAR = 5.0  # standard errors from which on a sign is certain ...
+FEW = 8  # ... with at least so many particles
+LOPSIDED = 1.5  # ratio of the extremes above and below the median, from which on a map is bright, or dark
 
 
 def relative_scales(evidence_pm: np.ndarray, cross_pm: np.ndarray, power_pm: np.ndarray) -> np.ndarray:
-    """(m,) float64: by how much each map must be multiplied to be as strong as the particles that show it have it.
+    """Factors (m,) float64 by which the maps must be multiplied to have the strength of the particles that show them.
 
-    `evidence_pm` is the log-evidence of the maps as they are, `cross_pm` = Σ Re(X P*)/σ² and `power_pm` = Σ |P|²/σ² on
-    average over likely poses, so that r times a map has the log-evidence evidence + (r − 1) cross − (r² − 1) power / 2.
-    Maximum likelihood over the scales, by expectation maximisation: particles count for a map by its share of their
+    `evidence_pm` is the log-evidence of the maps as they are, `cross_pm` = Σ Re(X P*)/σ² and `power_pm` = Σ |P|²/σ²,
+    averaged over likely poses, so that r times a map has the log-evidence evidence + (r − 1) cross − (r² − 1) power /
+    2. The scales have maximum likelihood, by expectation maximisation: particles count for a map by its share of their
     posterior. Ones without particles.
     """
     scale = np.ones(evidence_pm.shape[1])
@@ -40,9 +40,11 @@ def relative_scales(evidence_pm: np.ndarray, cross_pm: np.ndarray, power_pm: np.
 
 @dataclass(frozen=True)
 class Signs:
-    """`score` (g, m): mean gain in log-evidence of the particles of a group with their own sign over the other one, in
-    standard errors; 0 where that is not clear. `gain` (g, m): the mean gain itself; `count` (g,) particles. `group`,
-    `map` (g,), (m,): 1, or -1 for what must be turned so that all agree.
+    """Which groups of particles and which maps have the right contrast.
+
+    `score` (g, m) is the mean gain in log-evidence of the particles of a group by their own sign over the opposite one,
+    in standard errors; 0 where that is not certain. `gain` (g, m) is the mean gain, `count` (g,) the particles. `group`
+    (g,) and `map` (m,) are 1, or -1 for what must be inverted so that all agree.
     """
 
     score: np.ndarray
@@ -53,16 +55,16 @@ class Signs:
 
     @property
     def agree(self) -> bool:
-        """Whether nothing must be turned."""
+        """Whether nothing must be inverted."""
         return bool((self.group > 0).all() and (self.map > 0).all())
 
 
 def signs(gain_pm: np.ndarray, group: np.ndarray, groups: int, own_m: np.ndarray) -> Signs:
-    """Which groups of particles, and which maps, have their contrast turned against the others.
+    """Which groups of particles, and which maps, have inverted contrast.
 
-    `gain_pm`: log-evidence of each particle and map with the particle as it is, less that with its sign turned;
-    `own_m`: 1 for a map that is bright by itself, -1 for a dark one, 0 where that cannot be told. It decides when all
-    particles disagree with all maps.
+    `gain_pm` is the log-evidence of each particle and map minus that of the inverted particle; `group` (p,) the group
+    of each particle; `own_m` 1 for a map that looks bright, -1 for a dark one, 0 where that is uncertain. It decides
+    when all particles disagree with all maps.
     """
     maps = gain_pm.shape[1]
     score, mean, count = np.zeros((groups, maps)), np.zeros((groups, maps)), np.bincount(group, minlength=groups)
@@ -79,8 +81,8 @@ def signs(gain_pm: np.ndarray, group: np.ndarray, groups: int, own_m: np.ndarray
 
 
 def candidate_turns(score: np.ndarray) -> list[np.ndarray]:
-    """Signs of the maps (m,) that may explain the scores best: what each group says, made to agree with all groups, and
-    the opposite.
+    """Signs of the maps (m,) that may explain the scores best: those from each group, made to agree with all groups,
+    and their opposites.
     """
     found = [np.ones(score.shape[1], int)]
     for said in (np.ones(score.shape[1]), *score):
@@ -92,20 +94,22 @@ def candidate_turns(score: np.ndarray) -> list[np.ndarray]:
 
 
 def of_groups(score: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """(g,) the sign of each group that goes best with the maps' signs `turn` (m,); 1 where nothing is clear."""
+    """The sign (g,) of each group that agrees best with the signs `turn` (m,) of the maps; 1 where nothing is
+    certain.
+    """
     return np.where(score @ turn < 0, -1, 1)
 
 
 def ranking(score: np.ndarray, turn: np.ndarray, own_m: np.ndarray, count: np.ndarray) -> tuple:
-    """How well signs of the maps explain the scores; then how well they go with the maps' own look; then how few are
-    turned.
+    """A sort key for signs of the maps: how well they explain the scores; then how well they agree with the look of the
+    maps; then how few are inverted.
     """
     group = of_groups(score, turn)
     return float(np.round(np.abs(score @ turn).sum(), 6)), int(turn @ own_m), int(group @ count), int(turn.sum())
 
 
 def own_sign(map_zyx: np.ndarray) -> int:
-    """1 for a map with high values where there is density, -1 for one with low values, 0 where both are alike."""
+    """1 for a map whose density is bright, -1 for a dark one, 0 where high and low values are alike."""
     from scipy.ndimage import gaussian_filter
 
     smooth = gaussian_filter(map_zyx.astype(np.float32), 1.0)

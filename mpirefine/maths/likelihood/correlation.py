@@ -18,51 +18,51 @@ from functools import cached_property
 
 import numpy as np
 
-from mpirefine.maths.fourier.polar import PolarGrid, angular_coefficients
+from mpirefine.maths.fourier.polar import PolarGrid, angular_coefficients, angular_reach
 
-LEAST_RINGS, RING_STEPS = 4, 3  # bands differ by at least 4 rings, and there are about 3 kinds: every band is a call
-NORM_ORDERS = (2, 4, 6)  # of the squared CTF beside its average; order 2n falls as the n-th Bessel function
-BAD_STRIDE, ROW_PADDING = 128, 8  # pairs; rows a multiple of 1 KB apart fall on the same cache lines
-PLANNING = threading.Lock()  # FFTW plans in one thread at a time
-PLAN_STEP = 64  # pairs; transforms are planned for multiples of it
+LEAST_RINGS, RING_STEPS = 4, 3  # bands differ by 4 or more rings, in about 3 steps: each band costs a call
+NORM_ORDERS = (2, 4, 6)  # angular orders of CTF² besides its average; order 2n decays as the n-th Bessel function
+BAD_STRIDE, ROW_PADDING = 128, 8  # pairs; rows are padded, since at multiples of 1 KB they share cache lines
+PLANNING = threading.Lock()  # FFTW can plan in one thread at a time only
+PLAN_STEP = 64  # pairs; transforms are planned for multiples of 64
 
 
 @dataclass(frozen=True)
 class AngularOrder:
-    """How the T rows of the matrices are laid out: T = odd · 2^n as an odd × 2^n array, so that the transform needs no
+    """The order of the T rows of the matrices: T = odd · 2^n as an odd × 2^n array, so that the transform needs no
     twiddle factors.
 
-    Good's prime-factor map (Good 1958): row (i, j) holds the angular order (2^n i + odd j) mod T, and after the
-    transform the angle t with t = i mod odd, t = j mod 2^n. FFTW is 1.5 to 3 times faster on the two axes than on one
-    of length T.
+    Good's prime-factor map (Good 1958): row (i, j) has the angular order (2^n i + odd j) mod T, and after the transform
+    the angle t with t = i mod odd, t = j mod 2^n. FFTW is 1.5 to 3 times faster on these two axes than on one of length
+    T.
     """
 
     n_angles: int
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(odd, 2^n)."""
+        """The two axes, (odd, 2^n)."""
         power = self.n_angles & -self.n_angles
         return self.n_angles // power, power
 
     @cached_property
     def orders(self) -> np.ndarray:
-        """(T,) angular order of each row before the transform, −T/2 .. T/2 − 1."""
+        """Angular order (T,) of each row before the transform, −T/2 .. T/2 − 1."""
         odd, power = self.shape
         order = (power * np.arange(odd)[:, None] + odd * np.arange(power)).ravel() % self.n_angles
         return np.where(order >= self.n_angles // 2, order - self.n_angles, order)
 
     @cached_property
     def row_of_angle(self) -> np.ndarray:
-        """(T,) row of each angle after the transform."""
+        """Row (T,) of each angle after the transform."""
         odd, power = self.shape
         angle = np.arange(self.n_angles)
         return (angle % odd) * power + angle % power
 
 
 def fill_rows(positive: np.ndarray, negative: np.ndarray, out: np.ndarray, axis: int) -> None:
-    """Orders m = 0 .. T/2 − 1 and −m (both along `axis`, the second's m = 0 unused) to their rows of `out`; −T/2, which
-    carries nothing, is 0.
+    """Write orders m = 0 .. T/2 − 1 and −m (both along `axis`; m = 0 of the second is not used) to their rows of `out`,
+    in place; order −T/2, which is always 0, too.
     """
     orders = AngularOrder(out.shape[axis]).orders
     rows, source = np.moveaxis(out, axis, 0), [np.moveaxis(part, axis, 0) for part in (positive, negative)]
@@ -72,11 +72,11 @@ def fill_rows(positive: np.ndarray, negative: np.ndarray, out: np.ndarray, axis:
 
 
 def reference_matrices(half_rkt: np.ndarray, out_rtk: np.ndarray) -> np.ndarray:
-    """Prepare projections for `correlate`.
+    """Prepare projections for `Correlator.correlate`.
 
-    `half_rkt` (r, k, T/2) complex64 half-circle samples; `out_rtk` (r, T, k) float32 is filled, rings outermost first,
-    T as in `AngularOrder` and possibly fewer angles than sampled. Returns the mean power on each ring, (r, k) float32
-    with rings innermost first.
+    `half_rkt` (r, k, T/2) complex64 are half-circle samples; `out_rtk` (r, T, k) float32 is filled in place, outermost
+    ring first, T as in `AngularOrder` and possibly fewer angles than sampled. Returns the mean power (r, k) float32 on
+    each ring, innermost ring first.
     """
     b = angular_coefficients(half_rkt, axis=2)
     orders = out_rtk.shape[1] // 2
@@ -89,7 +89,7 @@ def reference_matrices(half_rkt: np.ndarray, out_rtk: np.ndarray) -> np.ndarray:
 
 
 def with_more_angles(matrices_rtk: np.ndarray, n_angles: int) -> np.ndarray:
-    """Reference matrices (r, T, k) for `n_angles` > T in-plane angles: the orders they have, and nothing beyond."""
+    """Reference matrices (r, T, k) for `n_angles` > T in-plane angles: the added angular orders are 0."""
     have, want = AngularOrder(matrices_rtk.shape[1]).orders, AngularOrder(n_angles).orders
     place = np.empty(n_angles, np.int64)
     place[want] = np.arange(n_angles)  # negative orders count from the end
@@ -99,30 +99,30 @@ def with_more_angles(matrices_rtk: np.ndarray, n_angles: int) -> np.ndarray:
 
 
 def norm_matrices(half_rkt: np.ndarray, out_rok: np.ndarray) -> None:
-    """Prepare the ring powers of projections for `correlate`: NORM_ORDERS of |P|², then the negative ones, to `out_rok`
-    (r, 2 orders, k).
+    """Prepare the ring powers of projections for `Correlator.correlate`: NORM_ORDERS of |P|², then the negative ones,
+    are written to `out_rok` (r, 2 orders, k).
     """
     from scipy import fft
 
-    places = [order // 2 for order in NORM_ORDERS]  # half a circle of a function that repeats after it
+    places = [order // 2 for order in NORM_ORDERS]  # |P|² repeats after half a circle: only even orders
     q = fft.fft(np.abs(half_rkt) ** 2, axis=2)[..., places].transpose(0, 2, 1) / half_rkt.shape[2]
     out_rok[:, : len(places)], out_rok[:, len(places) :] = q.real - q.imag, q.real + q.imag
 
 
 def norm_columns(orders_ko: np.ndarray) -> np.ndarray:
-    """A particle's NORM_ORDERS of ½ α²c²/σ² with the weight of each ring, (k, order), as `correlate` takes them: (2
-    orders, k) complex64.
+    """NORM_ORDERS of ½ α²c²/σ² of a particle, with the weight of each ring, (k, order), as `Correlator.correlate` takes
+    them: (2 orders, k) complex64.
     """
     positive = orders_ko.T
     return np.ascontiguousarray((1 + 1j) * np.concatenate([positive, positive.conj()]), np.complex64)
 
 
 def particle_matrices(samples_kt: np.ndarray, ramp_kts: np.ndarray, out_tks: np.ndarray) -> None:
-    """Prepare one particle at several shifts for `correlate`.
+    """Prepare one particle at several shifts for `Correlator.correlate`.
 
-    `samples_kt` (k, t) complex64 half-circle samples with all weights of the score, `ramp_kts` (k, t, s); fills
-    `out_tks` (T, k, s) complex64, rings outermost first, T as in `AngularOrder`: possibly fewer angles than sampled, or
-    more.
+    `samples_kt` (k, t) complex64 are half-circle samples with all weights of the score, `ramp_kts` (k, t, s) the phases
+    of the shifts; `out_tks` (T, k, s) complex64 is filled in place, outermost ring first, T as in `AngularOrder`:
+    possibly fewer angles than sampled, or more.
     """
     a = angular_coefficients(samples_kt[:, :, None] * ramp_kts, axis=1)
     orders = len(out_tks) // 2
@@ -135,7 +135,7 @@ def particle_matrices(samples_kt: np.ndarray, ramp_kts: np.ndarray, out_tks: np.
 
 @dataclass(frozen=True)
 class Band:
-    """Angular orders that need the same number of rings: `start:stop` along T and the count of outermost rings."""
+    """Rows `start:stop` of T whose angular orders need the same number of rings, the outermost `n_rings`."""
 
     start: int
     stop: int
@@ -143,13 +143,12 @@ class Band:
 
 
 def bands(grid: PolarGrid, radius: float) -> tuple[Band, ...]:
-    """Cut the T rows into runs by how many rings carry their order: content within `radius` pixels leaves high orders
-    to outer rings.
+    """The T rows in runs of equal number of rings: content within `radius` pixels has high angular orders on outer
+    rings only.
     """
     orders = np.abs(AngularOrder(grid.n_angles).orders)
     least_rings = max(LEAST_RINGS, -(-grid.n_rings // RING_STEPS))
-    reach = 2 * np.pi * grid.radii * radius / grid.nx
-    reach = reach + 1.8 * reach ** (1 / 3) + 1
+    reach = angular_reach(grid.nx, grid.radii, radius)
     carrying = np.maximum((reach[None, :] >= orders[:, None]).sum(axis=1), 1)
     need = np.minimum(-(-carrying // least_rings) * least_rings, grid.n_rings)
     edges = [0, *(np.flatnonzero(np.diff(need)) + 1).tolist(), len(need)]
@@ -157,11 +156,10 @@ def bands(grid: PolarGrid, radius: float) -> tuple[Band, ...]:
 
 
 class Correlator:
-    """Products and FFT of blocks of at most `max_pairs` (reference, particle at a shift) pairs, in buffers made once.
+    """Products and FFT of blocks of at most `max_pairs` (reference, particle at a shift) pairs, in buffers that are
+    allocated once.
 
-    `correlate` returns a view (T, r, s, 2) float32 of the block: the real part is the correlation with the projection
-    turned by φ = −2πt/T (EMAN's sign), the imaginary part that with its mirror image, t in the order of `rows`. It is
-    valid until the next call.
+    `radius` is that of the content in pixels. `flop` counts the floating-point operations so far.
     """
 
     def __init__(self, grid: PolarGrid, radius: float, max_pairs: int):
@@ -178,17 +176,17 @@ class Correlator:
 
     @property
     def rows(self) -> np.ndarray:
-        """(T,) row of the block that holds each angle t."""
+        """Row (T,) of the block that has each angle."""
         return self.order.row_of_angle
 
     @cached_property
     def norm_rows(self) -> np.ndarray:
-        """Rows of the block that `norm_matrices` belong to."""
+        """Rows of the block to which `norm_matrices` belong."""
         return np.array([np.flatnonzero(self.order.orders == m)[0] for m in (*NORM_ORDERS, *(-m for m in NORM_ORDERS))])
 
     def _plan(self, pairs: int):
-        """A view of the buffer (T, pairs) and the plan of its transform, which may take some more columns along: few
-        plans serve all sizes.
+        """A view of the buffer (T, pairs) and the plan of its transform, which may include some more columns, so that
+        few plans serve all sizes.
         """
         import pyfftw
 
@@ -210,10 +208,13 @@ class Correlator:
     def correlate(
         self, particles_tks: np.ndarray, references_rtk: np.ndarray, norm: tuple[np.ndarray, np.ndarray] | None = None
     ) -> np.ndarray:
-        """Block of all references × all columns of the particle matrices; their product must not exceed `max_pairs`.
+        """Correlations (T, r, s, 2) float32 of all references × all columns of particle matrices, at most `max_pairs`
+        of them.
 
-        `norm`: `norm_columns` (o, k) of the one particle in the columns and `norm_matrices` (r, o, k), whose
-        correlation is taken away.
+        The last axis holds the correlation with the projection turned by φ = −2πt/T (EMAN2's sign) and that with its
+        mirror image; angle t is in row `rows[t]`. The result is a view that is valid until the next call. `norm`:
+        `norm_columns` (o, k) of the one particle in the columns and `norm_matrices` (r, o, k), whose correlation is
+        subtracted.
         """
         count, columns = len(references_rtk), particles_tks.shape[2]
         view, plan = self._plan(count * columns)

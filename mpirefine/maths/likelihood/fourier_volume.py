@@ -1,8 +1,9 @@
-"""Insertion of central slices into a slab of a padded Fourier volume, and what turns such volumes into maps.
+"""Insertion of central slices into a slab of a padded Fourier volume, and the way from such volumes to maps.
 
-The volume is the half-spectrum (l, k, h) of an N³ box, N = pad × box, h ≥ 0; a slab is a range of l (kz, in FFT order).
-Each sample is spread to its eight neighbours with trilinear weights, values and weights alike; num / den is then the
-local weighted average, and the map is divided by the transform of the kernel, sinc² on each axis.
+The volume is the half-spectrum (l, k, h) of an N³ box, N = padding × box, h ≥ 0; a slab is a range of l (kz, in FFT
+order). The value of each sample, and its weight, are shared by its eight neighbours with trilinear weights; the ratio
+of the sums is then a local weighted average, and the map is divided by the transform of the trilinear kernel, sinc² on
+each axis.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from mpirefine.data.partition import Block
 
 
 class Slab:
-    """Sums of both half-sets of several maps on planes `block` of l: (m, voxels, 6) float32.
+    """Sums of several maps and both half-sets on the planes `block` of l: (m, voxels, 6) float32.
 
-    A voxel's six numbers (real, imaginary, weight of each half) lie together, since a sample touches all of them: one
-    cache miss, not six.
+    The six numbers of a voxel (real, imaginary, weight of each half) are adjacent in memory: a sample changes all of
+    them, at the cost of one cache miss.
     """
 
     def __init__(self, box: int, block: Block, models: int):
@@ -25,16 +26,17 @@ class Slab:
         self.sums = np.zeros((models, int(np.prod(self.shape)), 6), np.float32)
 
     def numerator(self, model: int, half: int) -> np.ndarray:
-        """(l, k, h) complex64 sum of values."""
+        """Sum of values (l, k, h) complex64."""
         part = np.ascontiguousarray(self.sums[model, :, 3 * half : 3 * half + 2])
         return part.view(np.complex64).reshape(self.shape)
 
     def weight(self, model: int, half: int) -> np.ndarray:
-        """(l, k, h) float32 sum of weights."""
+        """Sum of weights (l, k, h) float32."""
         return self.sums[model, :, 3 * half + 2].reshape(self.shape)
 
     def insert(self, model: int, positions: np.ndarray, values: np.ndarray, weights: np.ndarray) -> int:
-        """Add samples of both halves at the same positions to one map; returns how many touched the slab.
+        """Add samples of both halves, at the same positions, to one map in place. Returns how many of them touched the
+        slab.
 
         `positions` (n, 3) float32 are x, y, z in pixels of the padded spectrum; `values` (2, n) complex64, `weights`
         (2, n) float32.
@@ -58,6 +60,7 @@ class Slab:
         return len(near)
 
     def _touches(self, z: np.ndarray) -> np.ndarray:
+        """Which samples, by their z, have a neighbour in the slab."""
         lower = np.floor(z).astype(np.int32)
         lower[lower < 0] += self.box
         upper = np.where(lower + 1 == self.box, 0, lower + 1)
@@ -66,8 +69,8 @@ class Slab:
         )
 
     def _neighbours(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Flat index and trilinear weight of the eight voxels round each sample, (n, 8); those outside the slab get
-        weight 0.
+        """Flat index and trilinear weight (n, 8) of the eight voxels around each sample; weight 0 for those outside the
+        slab.
         """
         x, y, z = (self._axis(positions[:, axis], axis) for axis in range(3))
         voxel = np.empty((len(positions), 8), np.int32)
@@ -78,8 +81,8 @@ class Slab:
         return voxel, kernel
 
     def _axis(self, position: np.ndarray, axis: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For the lower and the upper neighbour on one axis: its part of the flat index (0 if outside) and its kernel
-        (0 if outside).
+        """For the lower and the upper neighbour on one axis: its part of the flat index, and its weight; both 0 if
+        outside.
         """
         row, lower = self.box // 2 + 1, np.floor(position)
         upper = (position - lower).astype(np.float32)
@@ -102,10 +105,10 @@ class Slab:
 
 
 def fold(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bring samples to x ≥ 0 by Friedel's law, and add the mates of those whose mate's kernel still reaches the plane x
+    """Move samples to x ≥ 0 by Friedel's law, and add the mates of those whose mate still has neighbours on the plane x
     = 0.
 
-    Returns positions (m, 3), the sample each comes from (m,), and whether its value is to be conjugated (m,).
+    Returns positions (m, 3), the sample each comes from (m,), and whether its value must be conjugated (m,).
     """
     flip = positions[:, 0] < 0
     folded = np.where(flip[:, None], -positions, positions)
@@ -115,7 +118,7 @@ def fold(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def radial_index(box: int, block: Block, pad: float) -> np.ndarray:
-    """Rounded radius of each coefficient of a slab in shells of the unpadded box, (l, k, h) int32."""
+    """Rounded radius (l, k, h) int32 of each coefficient of a slab, in shells of the unpadded box."""
     full = np.fft.fftfreq(box) * box
     z, half = full[block.as_slice], np.arange(box // 2 + 1)
     radius = np.sqrt(z[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None] ** 2)
@@ -123,7 +126,7 @@ def radial_index(box: int, block: Block, pad: float) -> np.ndarray:
 
 
 def shell_sums(weight_lkh: np.ndarray, shell_lkh: np.ndarray, shells: int) -> np.ndarray:
-    """(2, shells): sum of the weights and count of the sampled coefficients of a slab in each shell."""
+    """For each shell (2, shells): the sum of weights, and the number of sampled coefficients, in a slab."""
     shell = np.minimum(shell_lkh, shells).ravel()
     sampled = (weight_lkh > 0).ravel()
     return np.stack([np.bincount(shell, weight_lkh.ravel(), shells + 1), np.bincount(shell, sampled, shells + 1)])[
@@ -132,8 +135,8 @@ def shell_sums(weight_lkh: np.ndarray, shell_lkh: np.ndarray, shells: int) -> np
 
 
 def divide(numerator: np.ndarray, weight: np.ndarray, shell_lkh: np.ndarray, floor_k: np.ndarray) -> np.ndarray:
-    """Wiener division numerator / (weight + floor of its shell); zero beyond the shells of `floor_k` and where that is
-    infinite.
+    """Wiener division numerator / (weight + floor of the shell), complex64; 0 beyond the shells of `floor_k` and where
+    the floor is infinite.
     """
     floor = np.concatenate([floor_k, [np.inf]]).astype(np.float32)[np.minimum(shell_lkh, len(floor_k))]
     total = weight + floor
@@ -143,13 +146,13 @@ def divide(numerator: np.ndarray, weight: np.ndarray, shell_lkh: np.ndarray, flo
 
 
 def crop_axis(values: np.ndarray, axis: int, length: int) -> np.ndarray:
-    """The central `length` samples of a real-space axis in FFT order (origin first), returned with the origin at length
-    // 2.
-    """
+    """The central `length` samples of a real-space axis in FFT order (origin first), with the origin at length // 2."""
     index = np.arange(-(length // 2), length - length // 2) % values.shape[axis]
     return np.take(values, index, axis=axis)
 
 
 def kernel_correction(nx: int, box: int) -> np.ndarray:
-    """(nx,) transform of the trilinear kernel along one axis, sinc², at real-space positions round nx // 2."""
+    """The transform (nx,) of the trilinear kernel along one axis, sinc², at positions around nx // 2 of a
+    padded box.
+    """
     return np.sinc((np.arange(nx) - nx // 2) / box) ** 2

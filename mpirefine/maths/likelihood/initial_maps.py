@@ -1,4 +1,4 @@
-"""Several starting maps from one."""
+"""Several starting maps from one map."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mpirefine.maths.image.masks import estimate_radius, soft_sphere
 def noise_seeds(
     map_zyx: np.ndarray, grid: Grid, n: int, *, rng: np.random.Generator, resolution: float, strength: float
 ) -> list[np.ndarray]:
-    """n maps (z, y, x) float32: the map plus noise inside the particle, low-passed to `resolution` (Å).
+    """n maps (z, y, x) float32: the map plus noise within the particle, low-passed to `resolution` (Å).
 
-    The noise has `strength` times the map's standard deviation within the particle's radius, and no mean over the n
-    maps: together the seeds are the map.
+    The noise has `strength` times the map's standard deviation within the particle's radius; its mean over the n maps
+    is 0, so that the mean of the seeds is the map.
     """
     mask = soft_sphere(grid.nx, estimate_radius(map_zyx, grid) / grid.apix, 4.0, 3)
     noise = np.stack(
@@ -27,14 +27,14 @@ def noise_seeds(
     noise -= noise.mean(axis=0)
     inside = mask > 0.5
     noise *= strength * map_zyx[inside].std() / max(float(noise[:, inside].std()), 1e-30)
-    return [(map_zyx + one).astype(np.float32) for one in noise]
+    return [(map_zyx + added).astype(np.float32) for added in noise]
 
 
 def fragment_seeds(map_zyx: np.ndarray, n: int, *, threshold: float, rng: np.random.Generator) -> list[np.ndarray]:
-    """n maps (z, y, x) float32: the map itself, then the map without one part after another.
+    """n maps (z, y, x) float32: the map itself, then the map without one of its parts each.
 
-    The parts are n + 2 clusters (k-means) of the voxels above `threshold`, as e2refinemulti's --mapfragment makes them;
-    what is below belongs to the nearest part.
+    The parts are n + 2 clusters (k-means) of the voxels above `threshold`, as in e2refinemulti's --mapfragment; voxels
+    below it belong to the nearest part.
     """
     from scipy.cluster.vq import kmeans2
     from scipy.spatial import cKDTree

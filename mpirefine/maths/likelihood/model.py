@@ -1,11 +1,11 @@
 """The Gaussian model of an image: X = α c P + N, with noise power σ²(k) per Fourier pixel that depends on the ring
 only.
 
-log-likelihood of a pose = Σ Re(X (α c P)*) / σ² − ½ Σ α² c² |P|² / σ², sums over the whole Fourier plane (both of each
-Friedel pair), up to a constant of the image. Images that were multiplied by their own curve hold α c² P + c N: their
-cross term is Σ Re(X (αP)*) / σ², all else is as it was before. X c / σ² is formed on the Cartesian grid, where
-astigmatism is exact; multiplying by c brings the signal that the contrast transfer spread out back to the particle, so
-that a mask round the particle then loses nothing.
+X is the image, P the projection, c its CTF and α its grey scale. The log-likelihood of a pose is Σ Re(X (α c P)*) / σ²
+− ½ Σ α² c² |P|² / σ² with sums over the whole Fourier plane, up to a constant of the image. Images that were multiplied
+by their CTF are α c² P + c N: their cross term is Σ Re(X (αP)*) / σ², all else is unchanged. X c / σ² is computed on
+the Cartesian grid, where astigmatism is exact; multiplying by c also brings back to the particle the signal that the
+CTF had spread out, so that a mask around the particle loses nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.maths.image.ctf import contrast_transfer, contrast_transfer_squared_orders
 
-LEAST_NOISE = 0.02  # c² of a ring by which noise is told at least: nothing is learnt from where nothing is left
+LEAST_NOISE = 0.02  # the least ring average of c², so that rings without signal do not divide by 0
 
 
 def on_shells(profile_k: np.ndarray, grid: Grid) -> np.ndarray:
     """A radial profile (…, k = 0 .. nx // 2) as weights (…, h, k) of the image half-spectrum, linear between rings,
-    held beyond the last.
+    constant beyond the last.
     """
     fy, fx = grid.frequencies()
     radius = np.sqrt(fy**2 + fx**2) * grid.length
@@ -31,7 +31,7 @@ def on_shells(profile_k: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def transfer(ctf: CTFParams | None, grid: Grid) -> np.ndarray:
-    """Contrast transfer (p, h, k) float32 on the image half-spectrum; ones without CTF."""
+    """CTF (p, h, k) float32 on the image half-spectrum; (1, h, k) ones without CTF."""
     if ctf is None:
         return np.ones((1, *grid.half_shape), np.float32)
     fy, fx = grid.frequencies()
@@ -39,25 +39,29 @@ def transfer(ctf: CTFParams | None, grid: Grid) -> np.ndarray:
 
 
 def premultiplied(ctf: CTFParams | None, values: np.ndarray, others: np.ndarray | float) -> np.ndarray:
-    """`values` (p, ...) in the rows of images that were multiplied by their curve, `others` (broadcast) in the rest."""
+    """`values` (p, ...) for images that were multiplied by their CTF, `others` (broadcast) for the rest."""
     if ctf is None or ctf.premultiplied is None:
         return np.broadcast_to(others, values.shape)
     return np.where(ctf.premultiplied.reshape(-1, *(1,) * (values.ndim - 1)), values, others)
 
 
 def signal_transfer(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
-    """What images hold of their projection, given their curve: c, or c² where they were multiplied by it."""
+    """The factor (p, h, k) between a projection and its image, given the CTF c: c, or c² where the image was multiplied
+    by it.
+    """
     return premultiplied(ctf, curve_phk * curve_phk, curve_phk)
 
 
 def ctf_filter(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:
-    """What images are multiplied by to be matched, given their curve: c, or 1 where that was done."""
+    """The factor (p, h, k) that images are multiplied by before they are scored, given the CTF c: c, or 1 where that
+    was already done.
+    """
     return premultiplied(ctf, np.ones_like(curve_phk), curve_phk)
 
 
 def noise_power(ctf: CTFParams | None, count: int, rings: np.ndarray, grid: Grid) -> np.ndarray:
-    """(p, k) float64 by how much the noise power of images differs from σ²: the ring average of c² where they were
-    multiplied by c, else 1.
+    """The noise power (p, k) float64 of images relative to σ²: the ring average of c² where they were multiplied by c,
+    else 1.
     """
     if ctf is None or ctf.premultiplied is None:
         return np.ones((count, len(rings)))
@@ -67,8 +71,8 @@ def noise_power(ctf: CTFParams | None, count: int, rings: np.ndarray, grid: Grid
 def weighted_images(
     images_pyx: np.ndarray, ctf: CTFParams | None, weight_pk: np.ndarray, mask_yx: np.ndarray, grid: Grid
 ) -> np.ndarray:
-    """Images filtered by c(k), unless they were already, times a radial weight, in real space, masked: (p, y, x)
-    float32.
+    """Images (p, y, x) float32 multiplied by their CTF (unless they were already) and by a radial weight, then masked
+    in real space.
 
     `weight_pk` (p, nx // 2 + 1) is 1/σ² (or α/σ²) of each particle on rings 0 .. nx // 2.
     """
@@ -88,7 +92,7 @@ def transfer_power(ctf: CTFParams | None, count: int, rings: np.ndarray, grid: G
 
 
 def corner_spectrum(images_pyx: np.ndarray, outside_yx: np.ndarray, grid: Grid) -> np.ndarray:
-    """Noise power per Fourier pixel of whole images, (nx // 2 + 1,), from what lies outside the particle.
+    """Noise power per Fourier pixel (nx // 2 + 1,) of whole images, measured outside the particle.
 
     `outside_yx` is a soft mask that is 1 outside the particle; the power of the masked images is scaled to the whole
     box.
@@ -105,21 +109,16 @@ def corner_spectrum(images_pyx: np.ndarray, outside_yx: np.ndarray, grid: Grid) 
 
 
 def ring_means(values_hk: np.ndarray, grid: Grid) -> np.ndarray:
-    """Mean of half-spectra (..., h, k) over each rounded ring 0 .. nx // 2 (both Friedel mates counted): (..., nx // 2
-    + 1) float64.
+    """Mean (..., nx // 2 + 1) float64 of half-spectra (..., h, k) over each rounded ring 0 .. nx // 2, both Friedel
+    mates counted.
     """
     shells = np.minimum(grid.shells(2), grid.nx // 2 + 1)
-    both = np.full(grid.half_shape, 2.0)
-    both[:, 0] = 1
-    if grid.nx % 2 == 0:
-        both[:, -1] = 1
     order = np.argsort(shells.ravel(), kind="stable")
-    first = np.searchsorted(
-        shells.ravel()[order], np.arange(grid.nx // 2 + 2)
-    )  # the last run is what lies beyond the rings
+    # where each ring starts; the last run is what lies beyond the rings
+    first = np.searchsorted(shells.ravel()[order], np.arange(grid.nx // 2 + 2))
 
     def totals(values: np.ndarray) -> np.ndarray:
-        flat = (values * both).reshape(*values.shape[:-2], -1)[..., order]
+        flat = (values * grid.mates()).reshape(*values.shape[:-2], -1)[..., order]
         return np.add.reduceat(flat, first, axis=-1, dtype=np.float64)[..., :-1]
 
     return totals(values_hk) / totals(np.ones(grid.half_shape))

@@ -1,4 +1,4 @@
-"""The levels of the pose search: everything on a coarse grid, then the survivors on a fine one."""
+"""The two levels of the pose search: all references on a coarse grid, then the surviving ones on a fine grid."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.likelihood.correlation import Correlator, particle_matrices
 
-LEAST_EXPONENT = np.float32(-80)  # exp of less is no normal float32
+LEAST_EXPONENT = np.float32(-80)  # exp of smaller numbers is no normal float32
 
 
 def shift_disc(radius: float, step: float) -> np.ndarray:
-    """(s, 2) grid shifts x, y of at most `radius` pixels, `step` apart, centre included."""
+    """Shifts (s, 2), x and y, of at most `radius` pixels on a grid with spacing `step`, the centre included."""
     reach = int(radius / step + 1e-9)
     axis = np.arange(-reach, reach + 1) * step
     x, y = np.meshgrid(axis, axis)
@@ -23,8 +23,8 @@ def shift_disc(radius: float, step: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Level:
-    """One grid of the search: rings and angles, in-plane shifts (s, 2) in pixels, and the phase ramps that undo
-    them.
+    """One grid of the search: rings and angles, in-plane shifts (s, 2) in pixels, and the phase ramps (k, t, s) that
+    undo them.
     """
 
     grid: PolarGrid
@@ -33,14 +33,15 @@ class Level:
 
     @classmethod
     def make(cls, grid: PolarGrid, shifts: np.ndarray) -> Level:
+        """With the phase ramps of the shifts."""
         return cls(grid, shifts, grid.shift_ramp(shifts))
 
 
 def ring_norms(
     transfer_power_pk: np.ndarray, precision_pk: np.ndarray, power_rk: np.ndarray, grid: PolarGrid
 ) -> np.ndarray:
-    """½ Σ α² c² |P|² / σ² of each particle and reference, (p, r) float32; `precision_pk` is α²/σ² on the grid's
-    rings.
+    """The norm term ½ Σ α² c² |P|² / σ² of each particle and reference, (p, r) float32; `precision_pk` is α²/σ² on the
+    grid's rings.
     """
     weight = 0.5 * grid.quadrature * transfer_power_pk * precision_pk
     return weight.astype(np.float32) @ power_rk.T
@@ -48,7 +49,7 @@ def ring_norms(
 
 @dataclass(frozen=True)
 class CoarsePeaks:
-    """What a coarse search of p particles found; `score` holds every reference, the rest the best of them, best
+    """The result of a coarse search of p particles: `score` for all references, the rest for the best of them, best
     first.
     """
 
@@ -66,8 +67,8 @@ def coarse_peaks(
     correlator: Correlator,
     keep: int,
 ) -> CoarsePeaks:
-    """Score particles, (p, k, T/2) samples with all weights of the score, against all references; remember the `keep`
-    best.
+    """Score particles, samples (p, k, T/2) with all weights of the score, against all references; the `keep` best are
+    listed.
     """
     count, shifts = len(samples_pkt), len(level.shifts)
     total, keep = len(references_rtk), min(keep, len(references_rtk))
@@ -106,10 +107,10 @@ def rescore(
     windows: tuple[np.ndarray, ...],
     correlator: Correlator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One particle's matrices at many shifts against some references, each in a window of shifts of its own.
+    """Score one particle at many shifts (T, k, s) against some references, each within its own window of shifts.
 
-    `rows` (n,) of the references, `place` (n,) which window each is looked at in. Returns the best log-likelihood (n,)
-    float32 and its shift (n,). References that share a window are one dense block.
+    `rows` (n,) are the references, `place` (n,) the index of the window of each. Returns the best log-likelihood (n,)
+    float32 and its shift (n,). References that share a window are scored together.
     """
     value, shift = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
     for group in np.unique(place):
@@ -125,7 +126,7 @@ def rescore(
 
 
 def neighbours(shifts: np.ndarray, step: float) -> np.ndarray:
-    """(s, 4) index of the shift one step to −x, +x, −y, +y of each, or −1."""
+    """Index (s, 4) of the shift one step to −x, +x, −y, +y of each, or −1."""
     offsets = np.array([[-step, 0], [step, 0], [0, -step], [0, step]])
     wanted = shifts[:, None] + offsets[None]
     distance = np.abs(wanted[:, :, None] - shifts[None, None]).max(axis=3)
@@ -134,7 +135,7 @@ def neighbours(shifts: np.ndarray, step: float) -> np.ndarray:
 
 
 def parabola(left: np.ndarray, centre: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Offset in −½ .. ½ of the maximum of the parabola through three equidistant values."""
+    """Offset, −½ .. ½, of the maximum of the parabola through three equidistant values."""
     curvature = left - 2 * centre + right
     with np.errstate(divide="ignore", invalid="ignore"):
         offset = 0.5 * (left - right) / curvature
@@ -143,20 +144,19 @@ def parabola(left: np.ndarray, centre: np.ndarray, right: np.ndarray) -> np.ndar
 
 @dataclass(frozen=True)
 class Peaks:
-    """What a fine search of one particle found at each of the n references searched."""
+    """The result of a fine search of one particle, for each of the n references searched."""
 
     value: np.ndarray  # (n,) log-likelihood of the best pose
     shift: np.ndarray  # (n,) index of its shift
     mirror: np.ndarray  # (n,) 0 or 1
-    angle: np.ndarray  # (n,) radians, interpolated between samples; 0 where the reference does not matter
+    angle: np.ndarray  # (n,) radians, interpolated between samples; 0 where the reference is beyond the window
     # (n,) log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over in-plane angles; −inf
-    # likewise
+    # where the reference is beyond the window
     evidence: np.ndarray
     profile: np.ndarray  # (n, s, 2) best value of every shift and mirror: for interpolation between shifts
-    cold: np.ndarray  # (n,) evidence at temperature 1; −inf likewise, and everywhere unless asked for
-    mean: (
-        np.ndarray
-    )  # (n,) log-likelihood of a pose, on average over the posterior of the projection's poses at temperature 1
+    cold: np.ndarray  # (n,) evidence at temperature 1; −inf beyond the window, and everywhere without `means`
+    # (n,) log-likelihood averaged over the posterior of the projection's poses, at temperature 1
+    mean: np.ndarray
 
 
 def fine_peaks(
@@ -170,10 +170,11 @@ def fine_peaks(
     norm: tuple[np.ndarray, np.ndarray] | None = None,
     means: bool = False,
 ) -> Peaks:
-    """One particle's matrices (T, k, s) against its surviving references; those beyond `window` · temperature of the
-    best do not matter.
+    """Score one particle's matrices (T, k, s) against its surviving references; details are left out for references
+    beyond `window` · temperature below the best.
 
-    `norm_r` is the norm term's average over in-plane angles, `norm` what depends on them, as `correlate` takes it.
+    `norm_r` is the norm term averaged over in-plane angles, `norm` its part that depends on them, as
+    `Correlator.correlate` takes it. `means`: also the evidence and mean log-likelihood at temperature 1.
     """
     count, shifts = len(references_rtk), columns_tks.shape[2]
     profile = np.empty((count, shifts, 2), np.float32)
@@ -203,8 +204,8 @@ def fine_peaks(
 
 
 def _best_angle(block: np.ndarray, rows: np.ndarray, place: np.ndarray, correlator: Correlator) -> np.ndarray:
-    """Radians of the best in-plane angle of some references of a block at their best shift and mirror, between
-    samples.
+    """The best in-plane angle in radians of some references of a block at their best shift and mirror, interpolated
+    between samples.
     """
     curve = block[correlator.rows[:, None], rows, place // 2, place % 2]
     angles, column, at = len(curve), np.arange(len(rows)), curve.argmax(axis=0)
@@ -220,7 +221,7 @@ def _evidence(
     block: np.ndarray, rows: np.ndarray, value: np.ndarray, norm: np.ndarray, temperature: float, means: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """log Σ over shifts and mirrors of the mean of exp(log-likelihood / temperature) over angles, and with `means` the
-    mean log-likelihood under those weights. Relative to the best pose in float32.
+    mean log-likelihood under these weights. Computed in float32 relative to the best pose.
     """
     loss = block[:, rows]
     loss -= (value + norm).astype(np.float32)[:, None, None]

@@ -1,4 +1,6 @@
-"""From candidates to assignments: posterior of each map, weights of the projections a particle is averaged into."""
+"""From candidates to assignments: the posterior of each map, and the weights of the projections that a particle is
+averaged into.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from mpirefine.data.poses import Assignments, Candidates
 
 
 def log_sum_exp(values: np.ndarray, axis: int) -> np.ndarray:
-    """log Σ exp in float64; −inf for nothing."""
+    """log Σ exp along an axis, float64; −inf for an empty one."""
     values = np.asarray(values, np.float64)
     top = values.max(axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0)
@@ -17,11 +19,11 @@ def log_sum_exp(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def assign(candidates: Candidates, model_r: np.ndarray, *, sep: int, soft: bool, support: float = 0.99) -> Assignments:
-    """Hard: the `sep` best projections with their probabilities (1 for `sep` = 1). Soft: those that hold `support`, at
-    most `sep`.
+    """The assignments of particles from their candidates. Hard: the `sep` best projections with their probabilities (1
+    for `sep` = 1). Soft: the projections that together have a probability of `support`, at most `sep`.
 
-    Every projection of a map has the same prior and every map has the same, however many projections it needs: maps of
-    low symmetry win nothing by their number of projections.
+    Every projection of a map has the same prior and every map has the same, whatever its number of projections: maps of
+    low symmetry gain nothing by having more. `model_r` is the map of each projection.
     """
     models = candidates.model_evidence.shape[1]
     counts = np.bincount(model_r, minlength=models)

@@ -1,4 +1,4 @@
-"""How well classifications of the same particles agree, and what most of them say."""
+"""How well classifications of the same particles agree, and the majority of several classifications."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 
 def contingency(first: np.ndarray, second: np.ndarray, classes: int) -> np.ndarray:
-    """(classes, classes) counts of particles by their class in either; particles without a class (−1) in one of them
-    are left out.
+    """Counts (classes, classes) of particles by their class in the first and in the second classification; particles
+    without a class (−1) in either are left out.
     """
     both = (first >= 0) & (second >= 0)
     counts = np.zeros((classes, classes), np.int64)
@@ -19,7 +19,7 @@ def contingency(first: np.ndarray, second: np.ndarray, classes: int) -> np.ndarr
 
 
 def adjusted_rand_index(counts: np.ndarray) -> float:
-    """Agreement of two classifications from their contingency table: 1 the same, 0 as by chance (Hubert &
+    """Agreement of two classifications from their contingency table: 1 if equal, 0 as by chance (Hubert &
     Arabie 1985).
     """
 
@@ -37,8 +37,8 @@ def adjusted_rand_index(counts: np.ndarray) -> float:
 
 
 def match_classes(counts: np.ndarray) -> np.ndarray:
-    """(classes,) the class of the first classification that each of the second's is, one to one, so that most particles
-    agree.
+    """The class of the first classification (classes,) that corresponds to each class of the second, one to one, so
+    that most particles agree.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -48,11 +48,11 @@ def match_classes(counts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Consensus:
-    """What n classifications of p particles say together.
+    """The majority of n classifications of p particles.
 
-    `ari` (n, n); `central`: the one that agrees best with the others, whose numbering the rest takes; `numbering` (n,
-    classes): its class that each class is; `label` (p,): what more than half of them say, −1 where undecided; `votes`
-    (p,): share of them for the most frequent answer.
+    `ari` (n, n) are their adjusted Rand indices; `central` is the one that agrees best with the rest and gives the
+    numbering; `numbering` (n, classes) is its class for each class of the others; `label` (p,) the class in more than
+    half of them, −1 where there is none; `votes` (p,) the share of the most frequent class.
     """
 
     ari: np.ndarray
@@ -63,7 +63,7 @@ class Consensus:
 
 
 def consensus(labels: Sequence[np.ndarray], classes: int) -> Consensus:
-    """Of labels (p,) from 0, −1 for particles without a class."""
+    """The consensus of classifications, each labels (p,) from 0, −1 for particles without a class."""
     runs = len(labels)
     tables = [[contingency(a, b, classes) for b in labels] for a in labels]
     ari = np.array([[adjusted_rand_index(counts) for counts in row] for row in tables])

@@ -1,18 +1,17 @@
-"""Half-sets: rows that repeat an image go together, and the particle file's own half-sets are used when they can be."""
+"""Half-sets: copies of an image stay together, and the particle file's own half-sets are used when they are sound."""
 
 from __future__ import annotations
 
 import numpy as np
 
-FEW = 20  # sampled particles of a map from which on a half-set without any of them is no chance
-LEAST_SHARE = 0.05  # of a map's particles that are in either half
+FEW = 20  # particles of a map from which on an empty half-set cannot be chance
+LEAST_SHARE = 0.05  # of a map's particles that each half should have
 
 
 def copies(fingerprint: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """(p,) the first row that holds the image of each row; its own where it is the first. `fingerprint` (p,) is of the
-    pixels.
+    """For each row (p,) the first row with the same image. `fingerprint` (p,) is computed from the pixels.
 
-    Rows that are not `used` are taken to be alone.
+    Rows that are not `used` (p, bool) are taken to have no copy.
     """
     first, rows = np.arange(len(fingerprint)), np.flatnonzero(used)
     _, place, which = np.unique(fingerprint[rows], return_index=True, return_inverse=True)
@@ -21,15 +20,17 @@ def copies(fingerprint: np.ndarray, used: np.ndarray) -> np.ndarray:
 
 
 def shared_keys(key: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """(p,) uint64: rows with one image have the least of their keys. `first` as from `copies`."""
+    """Keys (p,) uint64 that are equal for rows with the same image: the smallest of theirs. `first` is from
+    `copies`.
+    """
     least = np.full(len(key), np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(least, first, key)
     return least[first]
 
 
 def unsound(subset: np.ndarray, first: np.ndarray) -> str:
-    """Why the half-sets of a particle file, 0 or 1 (-1: neither), cannot be used; nothing when they can. `first` as
-    from `copies`.
+    """Why the half-sets `subset` (p,) of a particle file, 0 or 1 (-1: neither), cannot be used; empty when they can.
+    `first` is from `copies`.
     """
     unknown = int((subset < 0).sum())
     if unknown:
@@ -42,7 +43,9 @@ def unsound(subset: np.ndarray, first: np.ndarray) -> str:
 
 
 def missing_half(model: np.ndarray, half: np.ndarray, maps: int) -> str:
-    """Which map has (next to) no particles of one half; nothing when all have both. `model` (p,) -1 for none."""
+    """Which map has no particles, or next to none, of one half; empty when all have both. `model` (p,) is -1
+    for none.
+    """
     for m in range(maps):
         counts = np.bincount(half[model == m], minlength=2)
         if counts.sum() >= FEW and counts.min() < LEAST_SHARE * counts.sum():
