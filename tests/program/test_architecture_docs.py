@@ -82,4 +82,4 @@ def test_every_file_that_is_named_is_there():
             assert there, f"{name}: {path}"
 
 
-OUTPUTS = ("sets", "iterations")  # folders of a run
+OUTPUTS = ("sets", "iterations", "report")  # folders of a run
