@@ -78,7 +78,7 @@ def test_two_states_that_few_particles_cannot_tell(team):
     """True states, much noise and few particles held out: the test is silent, and says that it would have been for
     states as different.
     """
-    truth, made = simulate(n=300, snr=0.02, seed=1)
+    truth, made = simulate(n=450, snr=0.02, seed=1)
     ctx, state = context(team, truth, made, held_out=0.25)
     (found,) = compare_maps(iterate(ctx, state, 1), ctx)
     assert found.p > 0.05 and found.power < 0.8 and found.fewer >= 30
