@@ -10,6 +10,7 @@ import pytest
 from mpirefine.data.grid import Grid
 from mpirefine.maths.fourier.filters import lowpass_gauss
 from mpirefine.maths.fourier.fsc import first_uncertain, fsc, randomise_phases, resolution_at, without_mask_effect
+from mpirefine.maths.fourier.map_spectrum import fsc_matrix
 from mpirefine.maths.image.masks import soft_sphere
 
 
@@ -127,3 +128,15 @@ def test_the_mask_adds_nothing_to_pure_noise_halves(rng):
     left = without_mask_effect(masked, randomised, first)
     assert masked[6] > 0.15 and abs(left[6:9]).mean() < abs(masked[6:9]).mean()
     np.testing.assert_array_equal(left[:6], masked[:6])
+
+
+def test_maps_that_are_compared_with_several_others_are_transformed_once(rng, monkeypatch):
+    """The matrix of all pairs is what pairs give one by one, from as many transforms as there are maps."""
+    from scipy import fft
+
+    maps, counted = rng.standard_normal((3, 9, 9, 9)).astype(np.float32), []
+    wanted = np.array([[fsc(a, b) for b in maps] for a in maps])
+    transform = fft.rfftn
+    monkeypatch.setattr(fft, "rfftn", lambda volume: counted.append(1) or transform(volume))
+    np.testing.assert_allclose(fsc_matrix(maps), wanted, atol=1e-6)
+    assert len(counted) == 3

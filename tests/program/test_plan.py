@@ -7,8 +7,11 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError
-from mpirefine.program.performance.benchmark import Machine
+from mpirefine.program.cli import Parser
+from mpirefine.program.eman2.cost_model import ClassJob
+from mpirefine.program.options import Options, add_to
 from mpirefine.program.performance.cost_model import Job
+from mpirefine.program.performance.machine import Machine
 from mpirefine.program.run import start
 from mpirefine.steps.shared.seeds import estimate_radius
 from mpirefine.storage.mrc import read_volume
@@ -116,3 +119,39 @@ def test_bench_prints_a_profile(tmp_path):
     assert [(m["rings"], m["angles"], m["shifts"]) for m in found["matching"]][0] == (28, 160, 21)
     assert set(found["machine"]["seconds_per_unit"]) == set(UNITS)
     assert all(np.isfinite(v) and v > 0 for v in found["machine"]["seconds_per_unit"].values())
+
+
+@pytest.mark.ranks(1, 3)
+def test_a_run_by_class_averages_sends_what_was_planned(team, shared_tmp):
+    folder = team.from_root(make_set, shared_tmp / "set", 24)
+    start(eman_options(folder, shared_tmp / "run"), team)
+    if not team.is_root:
+        return
+    timing = json.loads((shared_tmp / "run/timing.json").read_text())
+    steps = timing["iterations"][1]["steps"]
+    sent = class_job(particles=24, grid=Grid(32, 8.0), ranks=team.size).bytes_sent()
+    assert steps["project"]["bytes_sent"] == sent["project"]
+    assert steps["reconstruct"]["bytes_sent"] == pytest.approx(sent["reconstruct"], rel=0.1)
+    assert steps["average"]["bytes_sent"] == pytest.approx(sent["average"], rel=0.6)  # beside images: CTFs, few here
+
+
+def eman_options(folder, path):
+    parser = Parser()
+    add_to(parser, full=True)
+    words = f"--preset eman2 --input {folder}/particles.star --models {folder}/seed_0.mrc,{folder}/seed_1.mrc --iter 1"
+    given = vars(parser.parse_args(f"{words} --targetres 30 --path {path} --orientgen eman:delta=30".split()))
+    return Options.typed({**given, "verbose": 0})
+
+
+def class_job(**changes):
+    values = dict(particles=100000, grid=Grid(256, 1.1), symmetries=("c1",) * 2, targetres=12.0, ranks=64, per_node=32)
+    return ClassJob(**{**values, **changes})
+
+
+def test_whole_volumes_on_every_rank_are_in_the_plan_of_class_averages():
+    few, many = class_job(ranks=8, per_node=8).memory(100), class_job(ranks=512, per_node=128).memory(100)
+    assert few.private["Fourier volumes"] == many.private["Fourier volumes"] == 72 * 320 * 320 * 161
+    assert class_job(symmetries=("c1", "d7")).projections < 0.6 * class_job().projections
+    words = ("plan", "--particles", 1000, "--box", 64, "--preset", "eman2", "--ranks", 4)
+    done = command(*words)
+    assert done.returncode == 0 and "every rank holds the whole padded Fourier volume" in done.stdout

@@ -379,3 +379,15 @@ def test_the_record_of_times_may_be_gone(team, tmp_path):
     clock.take_up(tmp_path / "timing.json", 3)
     clock.take_up(tmp_path / "nothing.json", 3)
     assert clock.iterations == []
+
+
+@pytest.mark.ranks(2, 3)
+def test_maps_are_read_by_rank_0_alone(team, shared_tmp, fewer, monkeypatch):
+    """Half-maps of large boxes on all ranks of a node would not fit into its memory, not even for a moment."""
+    run, read = shared_tmp / "run", []
+    start(options(fewer, path=run, iter=1, held_out=0), team)
+    array = RunFile.read_array
+    monkeypatch.setattr(RunFile, "read_array", lambda self, at, name: read.append(name) or array(self, at, name))
+    take_up(run, team, {"verbose": 0})
+    large = [name for name in read if name.startswith(("volumes/", "curves/"))]
+    assert bool(large) == team.is_root and "orientations/model" in read

@@ -9,6 +9,7 @@ import pytest
 
 from mpirefine.distribution import reduce
 from mpirefine.steps.likelihood.classify import Classify
+from mpirefine.steps.likelihood.estimates import trust
 from mpirefine.steps.likelihood.estimates.noise import first_estimate
 from mpirefine.steps.likelihood.estimates.trust import group_centres, weight_of, weights_by_power
 from mpirefine.steps.likelihood.noise import Reestimate
@@ -155,3 +156,21 @@ def test_power_of_images_is_known_by_ring(team):
     ky, kx = np.meshgrid(np.fft.fftfreq(GRID.nx) * GRID.nx, np.fft.fftfreq(GRID.nx) * GRID.nx)
     ring = np.rint(np.hypot(kx, ky)) == 6
     assert own.power[0, 6] == pytest.approx(direct[ring].mean(), rel=1e-3)
+
+
+@pytest.mark.ranks(1, 2, 4)
+def test_the_median_power_of_many_particles_is_that_of_a_sample(team, monkeypatch):
+    """A sample drawn by the images' names: rank 0 never holds the power of all particles."""
+    truth, made = simulate(n=240)
+    made["images"] = made["images"].copy()
+    made["images"][::12] *= 30
+    ctx, _ = context(team, truth, made)
+    monkeypatch.setattr(trust, "MEDIAN_SAMPLE", 80)
+    rows = []
+    gather = reduce.gather_rows
+    monkeypatch.setattr(
+        reduce, "gather_rows", lambda team, values, part: rows.append(part.n) or gather(team, values, part)
+    )
+    weights = gathered(team, ctx, weights_by_power(ctx))
+    assert np.flatnonzero(weights == 0).tolist() == list(range(0, 240, 12))
+    assert 40 < rows[0] < 120

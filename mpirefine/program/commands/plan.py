@@ -10,11 +10,14 @@ from pathlib import Path
 from mpirefine.data.grid import Grid
 from mpirefine.errors import ParameterError
 from mpirefine.program import logs
+from mpirefine.program.eman2.cost_model import ClassJob
+from mpirefine.program.eman2.plan_report import describe_class_plan
 from mpirefine.program.options import Options
 from mpirefine.program.performance.cost_model import Job
 from mpirefine.program.performance.machine import Machine
 from mpirefine.program.performance.plan_report import describe_plan
 from mpirefine.program.start import defaults
+from mpirefine.program.start.defaults import Resolved
 
 RADIUS_SHARE = 0.36  # particle radius as a share of the box, when it is not given
 
@@ -34,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     add("--sym", default="c1", help="one for all maps or one each (default c1)")
     add("--block-mb", type=int, default=64, help="memory of one block of class sums (default 64)")
     add("--lowmem", action="store_true", help="as in the run")
+    add("--preset", choices=["eman2"], help="plan for EMAN2's way: scores by comparators, and class averages")
     add("--machine", type=Path, help="profile made by 'bench': makes the seconds")
 
 
@@ -46,8 +50,12 @@ def main(args: argparse.Namespace) -> int:
     chosen = defaults.resolve(
         Options(sym=args.sym, targetres=args.targetres, maxshift=args.maxshift), grid, args.models
     )
+    profile = Machine.read(args.machine) if args.machine else None
+    if args.preset:
+        logs.say(describe_class_plan(class_job(args, grid, chosen), profile))
+        return 0
     radius = args.radius or RADIUS_SHARE * grid.length
-    per_node = min(args.per_node or args.ranks, args.ranks)
+    per_node = ranks_per_node(args)
     job = Job(
         args.particles,
         grid,
@@ -60,8 +68,16 @@ def main(args: argparse.Namespace) -> int:
         block_mb=args.block_mb,
         lowmem=args.lowmem,
     )
-    profile = None
-    if args.machine:
-        profile = Machine.read(args.machine)
     logs.say(describe_plan(job, profile))
     return 0
+
+
+def ranks_per_node(args: argparse.Namespace) -> int:
+    """At most all ranks."""
+    return min(args.per_node or args.ranks, args.ranks)
+
+
+def class_job(args: argparse.Namespace, grid: Grid, chosen: Resolved) -> ClassJob:
+    """The sizes of a refinement by class averages."""
+    per_node = ranks_per_node(args)
+    return ClassJob(args.particles, grid, chosen.symmetries, chosen.targetres, args.ranks, per_node, lowmem=args.lowmem)

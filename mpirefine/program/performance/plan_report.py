@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mpirefine.program.performance.cost_model import Job
+from typing import Protocol
+
+from mpirefine.program.performance.cost_model import Job, Memory
 from mpirefine.program.performance.machine import Machine
 
 BASE_MB = 190.0  # of a rank before it holds anything, where no profile tells it
@@ -32,7 +34,21 @@ def sizes(job: Job) -> list[str]:
     ]
 
 
-def memory(job: Job, profile: Machine | None) -> list[str]:
+class Sized(Protocol):
+    """What a cost model of either way tells."""
+
+    @property
+    def ranks(self) -> int:
+        """Of the job."""
+
+    def memory(self, base_mb: float) -> Memory:
+        """Bytes of the busiest rank and of a node."""
+
+    def bytes_sent(self) -> dict[str, float]:
+        """Bytes that all ranks hand to MPI in an iteration, by step."""
+
+
+def memory(job: Sized, profile: Machine | None) -> list[str]:
     """Bytes per rank and node."""
     found = job.memory(profile.base_mb if profile else BASE_MB)
     parts = ", ".join(f"{name} {mb(size)}" for name, size in found.private.items() if size)
@@ -42,14 +58,13 @@ def memory(job: Job, profile: Machine | None) -> list[str]:
     ]
 
 
-def messages(job: Job) -> list[str]:
+def messages(job: Sized) -> list[str]:
     """Bytes between ranks."""
     sent = job.bytes_sent()
     total = sum(sent.values())
     return [
         f"messages    {mb(total)} per iteration over all ranks, {mb(total / job.ranks)} per rank: "
         + ", ".join(f"{name} {mb(size)}" for name, size in sent.items())
-        + "; class sums in pieces of 4 MB"
     ]
 
 
