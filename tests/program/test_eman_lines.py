@@ -12,7 +12,7 @@ from mpirefine.data.emanctf import EmanCTF
 from mpirefine.maths.eman2.ctf import from_params, phase_flip
 from mpirefine.program.cli import Parser
 from mpirefine.program.options import Options, add_to
-from mpirefine.program.run import start, take_up
+from mpirefine.program.run import resume, start
 from mpirefine.program.validation import validate
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import open_images, write_images
@@ -152,7 +152,7 @@ def test_a_run_is_taken_up_again(team, shared_tmp):
     line = LINES["of 2011, automask3d and mass"].format(set=folder)
     start(options(line, path=str(shared_tmp / "whole")), team)
     start(options(line, path=str(shared_tmp / "half"), iter=1), team)
-    take_up(shared_tmp / "half", team, {"iter": 2, "verbose": 0})
+    resume(shared_tmp / "half", team, {"iter": 2, "verbose": 0})
     for m in (1, 2):
         maps = []
         for run in ("whole", "half"):

@@ -110,7 +110,7 @@ def test_one_map_and_how_its_seeds_are_made():
 @pytest.mark.parametrize(
     "words, told",
     [
-        (["--model", "a", "--randphase", "--mapfragment"], "choose one"),
+        (["--model", "a", "--randphase", "--mapfragment"], "give only one"),
         (["--model", "a", "--models", "b,c"], "leave one of them out"),
         (["--preset", "eman2", "--model", "a"], "one of --mapfragment, --randphase, --randclassify"),
         (["--models", "a", "--randphase"], "with --model"),
