@@ -137,7 +137,7 @@ def write_from_root(
 ) -> None:
     """Collective. Rank 0's images."""
     with team.together(f"writing {path}"):
-        if images is not None:
+        if team.is_root and images is not None:
             write_images(path, images, apix, headers)
 
 
