@@ -93,7 +93,7 @@ class Job:
     def pair_work(self, grid: PolarGrid, angles: int) -> float:
         """Flop-equivalents of one (projection, shift) pair with all in-plane angles and the mirror."""
         runs = bands(PolarGrid(grid.nx, grid.n_rings, angles), self.plan.radius)
-        product = 4 * sum((run.stop - run.start) * run.rings for run in runs)
+        product = 4 * sum((run.stop - run.start) * run.n_rings for run in runs)
         return product + TRANSFORM_WEIGHT * 5 * angles * math.log2(angles) + PEAK_WEIGHT * angles
 
     def work(self) -> dict[str, float]:
