@@ -131,7 +131,7 @@ def test_a_process_that_is_killed_before_its_maps_owes_them(tmp_path):
     few, run = make_set(tmp_path / "set", 12), tmp_path / "run"
     script = (
         "import os, sys\nfrom mpirefine.program.reports import iteration\n"
-        "iteration.Presenter.__call__ = lambda self, state: os._exit(9)\n"
+        "iteration.Reports.after_iteration = lambda self, state: os._exit(9)\n"
         "from mpirefine import __main__\nsys.exit(__main__.run(sys.argv[1:]))\n"
     )
     done = subprocess.run(
