@@ -75,10 +75,6 @@ class Team:
         """Collective. The small objects of all ranks, on every rank."""
         return self.comm.allgather(value)
 
-    def scatter(self, values: Sequence[Any] | None) -> Any:
-        """Collective. The own one of rank 0's small objects, one for each rank."""
-        return self.comm.scatter(values, root=0)
-
     def alltoall(self, values: Sequence[Any]) -> list[Any]:
         """Collective. Send a small object to each rank; returns those that all ranks sent to this one."""
         return self.comm.alltoall(values)

@@ -57,7 +57,7 @@ def test_only_distribution_and_the_command_line_import_mpi():
     inside = {
         p.name for p in PACKAGE if "program" in p.parts and re.search(r"^\s*(from|import) mpi4py", p.read_text(), re.M)
     }
-    assert inside == {"selfcheck.py"}
+    assert inside == {"installation.py"}
 
 
 def test_layers():

@@ -166,4 +166,4 @@ def spread_curve(
     factor = curve[..., inside]
     if interpolate:
         factor = factor + (curve[..., inside + 1] - factor) * (place - low)
-    return np.where(low >= last, curve[(..., -1, *(None,) * low.ndim)], factor)
+    return np.where(low >= last, np.expand_dims(curve[..., -1], tuple(range(-low.ndim, 0))), factor)

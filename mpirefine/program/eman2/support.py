@@ -141,7 +141,7 @@ def write_from_root(
 ) -> None:
     """Collective. Write images that rank 0 holds; InputError or StorageFailure on all ranks when that fails."""
     with team.together(f"writing {path}"):
-        if images is not None:
+        if team.is_root and images is not None:
             write_images(path, images, apix, headers)
 
 

@@ -37,7 +37,7 @@ def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int)
         name: reduce.gather_rows(team, np.ascontiguousarray(values), partition) for name, values in columns.items()
     }
     every = {name: values for name, values in gathered.items() if values is not None}  # on rank 0
-    parts = None
+    key = repeat = half = None
     if team.is_root:
         first = copies(every["print"], every["used"])
         key, repeat = shared_keys(every["key"], first), first != np.arange(len(first))
@@ -49,9 +49,9 @@ def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int)
                 len(repeat),
             )
         half = halves(key) if table.subset is None else of_the_file(every["subset"], first, key)
-        parts = [(key[b.as_slice], repeat[b.as_slice], half[b.as_slice]) for b in partition]
-    key, repeat, half = team.scatter(parts)
-    particles.table = replace(table, own_key=key, repeat=repeat, half=half.astype(np.int8))
+        half = half.astype(np.int8)
+    own_key, repeat, half = (reduce.scatter_rows(team, values, partition) for values in (key, repeat, half))
+    particles.table = replace(table, own_key=own_key, repeat=repeat, half=half)
 
 
 def of_the_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.ndarray:
