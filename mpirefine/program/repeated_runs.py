@@ -26,7 +26,7 @@ def repeat(options: Options, team: Team) -> None:
     """Collective. Run in run_01, run_02, ... of one folder, each with its own seed, and compare the results.
 
     Runs that exist already are continued. InputError or ParameterError for options or files that cannot be used,
-    StorageFailure when the disk is full.
+    StorageFailure or RankFailure when the disk is full.
     """
     folder = team.from_root(run_folder.choose_parent, options.path)
     for number in range(options.runs):

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 def start(options: Options, team: Team) -> None:
     """Collective. Run a new refinement in its own folder; with --check it ends before anything is written.
 
-    InputError or ParameterError with every problem, StorageFailure when the disk is full.
+    InputError or ParameterError with every problem, StorageFailure or RankFailure when the disk is full.
     """
     began = time.monotonic()
     logs.set_up(team.rank, team.size, options.verbose)
@@ -64,7 +64,7 @@ def resume(folder: Path, team: Team, changes: Mapping[str, Any]) -> None:
     """Collective. Continue a run from its last complete iteration, or from its start, on any number of ranks.
 
     `changes` are options with new values. InputError when the folder holds no run, or when an input file has changed;
-    StorageFailure when the disk is full.
+    StorageFailure or RankFailure when the disk is full.
     """
     began = time.monotonic()
     logs.set_up(team.rank, team.size, int(changes.get("verbose", 1)))

@@ -26,7 +26,7 @@ def find_missing(options: Options) -> list[str]:
 
 def find_out_of_range(options: Options) -> list[str]:
     """Problems of values that are too small or too large."""
-    problems = []
+    problems, shares = [], Problems()
     for option in fields(Options):
         value, least, most = getattr(options, option.name), option.metadata["least"], option.metadata["most"]
         if value is None or least is None:
@@ -37,12 +37,18 @@ def find_out_of_range(options: Options) -> list[str]:
             problems.append(f"{flag_of(option.name)} {value}: must be {most:g} or less")
     for name in ("classkeep", "m3dkeep"):
         value = getattr(options, name)
-        if value is not None and not getattr(options, name + "sig") and not 0 < value <= 1:
-            problems.append(
-                f"{flag_of(name)} {value}: a share is more than 0 and at most 1 (standard deviations with "
-                f"{flag_of(name + 'sig')})"
-            )
-    return problems
+        if value is not None:
+            with shares.collect():
+                check_share(flag_of(name), value, getattr(options, name + "sig"))
+    return problems + shares.texts
+
+
+def check_share(flag: str, value: float, sigma: bool) -> None:
+    """ParameterError when a value is no share of 0 to 1; with `sigma` it counts standard deviations, and is valid."""
+    if not sigma and not 0 < value <= 1:
+        raise ParameterError(
+            f"{flag} {value:g}: a share is more than 0 and at most 1 (standard deviations with {flag}sig)"
+        )
 
 
 def find_contradictions(options: Options) -> list[str]:

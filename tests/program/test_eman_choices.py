@@ -137,7 +137,7 @@ def test_the_structure_factor_of_the_project(tmp_path, monkeypatch):
     [
         (dict(preset="eman2-2011"), "--iter is missing"),
         (dict(classkeep=1.5), "--classkeep 1.5: a share"),
-        (dict(m3dkeep=0.0), "--m3dkeep 0.0: a share"),
+        (dict(m3dkeep=0.0), "--m3dkeep 0: a share"),
         (dict(speed=9), "--speed 9: must be 7 or less"),
     ],
 )

@@ -141,7 +141,7 @@ def check_files(run, wanted):
         and (planes[6] == 1).all()
     )
     page = (run / "report.html").read_text()
-    assert page.count("data:image/png") == 3 and "hesitates" not in page
+    assert page.count("data:image/png") == 3 and "is spread over" not in page
     told = json.loads((run / "0_refine_parms.json").read_text())
     assert told["input"] == wanted.input and told["orientgen"].startswith("eman:delta=30")
 

@@ -18,7 +18,6 @@ from mpirefine.program.performance.cost_model import Job
 from mpirefine.program.performance.machine import Machine
 from mpirefine.program.performance.plan_report import describe_plan
 from mpirefine.program.start import defaults
-from mpirefine.program.start.defaults import Resolved
 
 RADIUS_SHARE = 0.36  # particle radius as a share of the box, when it is not given
 
@@ -52,16 +51,18 @@ def main(args: argparse.Namespace) -> int:
         Options(sym=args.sym, targetres=args.targetres, maxshift=args.maxshift), grid, args.models
     )
     profile = Machine.read(args.machine) if args.machine else None
+    per_node = min(args.per_node or args.ranks, args.ranks)
     if args.preset:
-        logs.say(describe_class_plan(class_job(args, grid, chosen), profile))
+        class_job = ClassJob(
+            args.particles, grid, chosen.symmetries, chosen.targetres, args.ranks, per_node, lowmem=args.lowmem
+        )
+        logs.say(describe_class_plan(class_job, profile))
         return 0
-    radius = args.radius or RADIUS_SHARE * grid.length
-    per_node = ranks_per_node(args)
     job = Job(
         args.particles,
         grid,
         chosen.symmetries,
-        radius,
+        args.radius or RADIUS_SHARE * grid.length,
         chosen.targetres,
         chosen.maxshift,
         args.ranks,
@@ -71,14 +72,3 @@ def main(args: argparse.Namespace) -> int:
     )
     logs.say(describe_plan(job, profile))
     return 0
-
-
-def ranks_per_node(args: argparse.Namespace) -> int:
-    """--per-node, limited to the number of ranks."""
-    return min(args.per_node or args.ranks, args.ranks)
-
-
-def class_job(args: argparse.Namespace, grid: Grid, chosen: Resolved) -> ClassJob:
-    """The job of a refinement by class averages."""
-    per_node = ranks_per_node(args)
-    return ClassJob(args.particles, grid, chosen.symmetries, chosen.targetres, args.ranks, per_node, lowmem=args.lowmem)

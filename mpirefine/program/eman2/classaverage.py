@@ -13,6 +13,7 @@ from mpirefine.maths.eman2.class_averaging import Rounds
 from mpirefine.program import logs
 from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.eman2 import support
+from mpirefine.program.validation import check_share
 from mpirefine.steps.eman2.class_averages import ClassResult, Membership, ParticleSet, average_classes
 from mpirefine.steps.eman2.stacks import results, stack_of
 from mpirefine.steps.eman2.views import Projections
@@ -51,7 +52,7 @@ def prepare_classaverage(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarr
         check_writable(name, headers=True)
     if args.iter < 0:
         raise ParameterError(f"--iter {args.iter}: must be 0 or more")
-    support.check_share("keep", args.keep, args.keepsig)
+    check_share("--keep", args.keep, args.keepsig)
     planes = support.read_matrix(args.classmx, 1)
     images, orientations, _ = support.read_projections(args.ref)
     fractions = planes[0][planes[0] != np.rint(planes[0])]
@@ -84,7 +85,7 @@ def write_averages(
     views: Projections,
     apix: float,
 ) -> None:
-    """Collective. Write the averages, and with --resultmx the matrix of their poses. StorageFailure on a full disk."""
+    """Collective. Write the averages, and with --resultmx the matrix of their poses. RankFailure on a full disk."""
     stack = stack_of(team, averages, args.input, args.ref, views.orientations, views.images.shape[-1])
     support.write_from_root(team, args.output, stack[0] if stack else None, apix, stack[1] if stack else None)
     if stack:

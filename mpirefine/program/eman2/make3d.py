@@ -16,6 +16,7 @@ from mpirefine.program import logs
 from mpirefine.program.catalogue import build, build_optional, load
 from mpirefine.program.eman2 import support
 from mpirefine.program.start import defaults
+from mpirefine.program.validation import check_share
 from mpirefine.steps.eman2.choices import MapMaking
 from mpirefine.steps.eman2.map_making import Slices, make_map
 from mpirefine.steps.eman2.stacks import map_header
@@ -42,7 +43,7 @@ def prepare_making(args: argparse.Namespace) -> tuple[MapMaking, str]:
     """On rank 0. The components of the reconstruction, and the symmetry; InputError or ParameterError for options."""
     check_writable(args.output)
     support.check_positive("iter", args.iter)
-    support.check_share("keep", args.keep, args.keepsig)
+    check_share("--keep", args.keep, args.keepsig)
     if args.outsize is not None:
         support.check_positive("outsize", args.outsize)
     (symmetry,) = defaults.check_symmetries([args.sym])

@@ -139,7 +139,7 @@ def write_from_root(
     apix: float,
     headers: Sequence[dict[str, Any]] | None = None,
 ) -> None:
-    """Collective. Write images that rank 0 holds; InputError or StorageFailure on all ranks when that fails."""
+    """Collective. Write images that rank 0 holds; InputError or RankFailure on all ranks when that fails."""
     with team.together(f"writing {path}"):
         if team.is_root and images is not None:
             write_images(path, images, apix, headers)
@@ -149,11 +149,3 @@ def check_positive(name: str, value: float) -> None:
     """ParameterError when the value of option `name` is not positive."""
     if not value > 0:
         raise ParameterError(f"--{name} {value}: must be more than 0")
-
-
-def check_share(name: str, value: float, sigma: bool) -> None:
-    """ParameterError when the value of option `name` is no share; with `sigma` it counts standard deviations."""
-    if not sigma and not 0 < value <= 1:
-        raise ParameterError(
-            f"--{name} {value:g}: a share is more than 0 and at most 1 (standard deviations with --{name}sig)"
-        )

@@ -104,7 +104,7 @@ class Clock:
         )
 
     def write(self, path: Path, total: float, particles: int) -> None:
-        """Collective. Write timing.json on rank 0; `total` are the seconds of the run. StorageFailure if it fails."""
+        """Collective. Write timing.json on rank 0; `total` are the seconds of the run. RankFailure if it fails."""
         peak = self.team.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         nodes = sum(self.team.allgather(self.team.node.is_root))
         record = {

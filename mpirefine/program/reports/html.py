@@ -44,7 +44,7 @@ def write_page(
 ) -> None:
     """On rank 0. Write report.html.
 
-    `timing` holds the iterations of the clock, `differences` the rows of `terminal.difference_rows`. StorageFailure
+    `timing` holds the iterations of the clock, `differences` the rows of `terminal.difference_rows`. OSError
     when the disk is full.
     """
     import jinja2

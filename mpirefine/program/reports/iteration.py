@@ -29,7 +29,7 @@ class Reports:
         self._page_written = float("-inf")
 
     def after_iteration(self, state: State) -> None:
-        """Collective. Report a stored iteration; StorageFailure or InputError when files cannot be written."""
+        """Collective. Report a stored iteration; RankFailure or InputError when files cannot be written."""
         ctx, clock = self.session.context, self.session.clock
         with ctx.team.together("writing maps"):
             if ctx.team.is_root:
@@ -41,7 +41,7 @@ class Reports:
         log.info("%s", terminal.iteration_table(state.summary, state.iteration, last, took))
 
     def at_the_end(self, state: State, differences: Sequence[Difference]) -> None:
-        """Collective. Report which maps are different states. StorageFailure when the disk is full.
+        """Collective. Report which maps are different states. RankFailure when the disk is full.
 
         report.html of a run that was finished before stays as it is.
         """

@@ -40,7 +40,7 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f} %"
 
 
-def difference_rows(found: Sequence[Difference]) -> list[list[str]]:
+def difference_rows(differences: Sequence[Difference]) -> list[list[str]]:
     """Table cells, a row for each pair of maps."""
     return [
         [
@@ -48,18 +48,17 @@ def difference_rows(found: Sequence[Difference]) -> list[list[str]]:
             "-" if pair.p is None else "< 0.001" if pair.p < 1e-3 else f"{pair.p:.3f}",
             str(pair.particles),
             percent(pair.power),
-            decide_difference(pair, len(found)),
+            decide_difference(pair, len(differences)),
         ]
-        for pair in found
+        for pair in differences
     ]
 
 
-def difference_table(found: Sequence[Difference]) -> str:
+def difference_table(differences: Sequence[Difference]) -> str:
     """The table of all pairs of maps, for the terminal."""
     names = ["maps", "p-value", "particles", "power", "verdict"]
-    return "Are the maps different states? Tested with particles that no map was made from:\n" + table(
-        names, difference_rows(found)
-    )
+    title = "Are the maps different states? Tested with particles that no map was made from:\n"
+    return title + table(names, difference_rows(differences))
 
 
 def nothing_separates(summary: Summary) -> list[str]:

@@ -95,7 +95,7 @@ def write_particles(
 ) -> tuple[int, ...]:
     """Collective. Write `particles.star` with every input row, a set `sets/<name>_mMM.star` per map, `set_aside.txt`.
 
-    `inputs` are on rank 0. Returns the number of particles in each set. StorageFailure when the disk is full.
+    `inputs` are on rank 0. Returns the number of particles in each set. RankFailure when the disk is full.
     """
     top, reason = state.assignments.posterior.max(axis=1, initial=0), find_reasons(state, ctx)
     assert state.last is not None

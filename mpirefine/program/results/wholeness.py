@@ -30,28 +30,32 @@ def check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]], axes: Mappin
 
 
 def finite(values: np.ndarray) -> np.ndarray:
+    """Which values are neither NaN nor infinite."""
     return np.isfinite(values)
 
 
 def between(low: float, high: float) -> Callable[[np.ndarray], np.ndarray]:
+    """A test of which values are in a range, limits included."""
     return lambda values: (values >= low) & (values <= high)
 
 
 def positive(values: np.ndarray) -> np.ndarray:
+    """Which values are finite and above 0."""
     return np.isfinite(values) & (values > 0)
 
 
 def orthonormal(rotations: np.ndarray) -> np.ndarray:
-    unity = np.einsum("...ij,...kj->...ik", rotations, rotations) - np.eye(3)
-    return ~(np.abs(unity) > ORTHONORMAL).any(axis=(-2, -1)) & np.isfinite(rotations).all(axis=(-2, -1))
+    """Which matrices (..., 3, 3) are rotations or reflections."""
+    deviation = np.einsum("...ij,...kj->...ik", rotations, rotations) - np.eye(3)
+    return ~(np.abs(deviation) > ORTHONORMAL).any(axis=(-2, -1)) & np.isfinite(rotations).all(axis=(-2, -1))
 
 
 def ranges(ctx: Context, projections: int) -> dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]]:
     """The test that each value must pass, and its words for the error."""
-    share, a_map = (between(0, 1 + 1e-4), "0 to 1"), f"-1 to {ctx.models - 1}"
+    share, model = (between(0, 1 + 1e-4), "0 to 1"), f"-1 to {ctx.models - 1}"
     number, rotation, above = (finite, "finite"), (orthonormal, "a rotation"), (positive, "more than 0")
     return {
-        "assignments/model": (between(-1, ctx.models - 1), a_map),
+        "assignments/model": (between(-1, ctx.models - 1), model),
         "assignments/rotation": rotation,
         "assignments/shift": number,
         "assignments/weight": share,

@@ -121,7 +121,7 @@ def read_and_decide(options: Options, typed: Options | None) -> tuple[Inputs, De
 
 
 def prepare_starting_maps(inputs: Inputs, resolved: defaults.Resolved, grid: Grid) -> Seeds:
-    """On rank 0. The starting maps on the grid of the particles; InputError when they cannot be used."""
+    """On rank 0. The starting maps, prepared on the grid of the particles."""
     options = resolved.options
     plan = SeedPlan(
         copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
