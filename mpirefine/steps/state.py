@@ -78,6 +78,11 @@ class State:
         return tuple(m for summary in self.history for m in summary.dropped)
 
     @property
+    def live(self) -> list[int]:
+        """Maps that take part in this iteration."""
+        return [m for m in range(len(self.last_rings)) if m not in self.dropped]
+
+    @property
     def root_volumes(self) -> np.ndarray:
         """On rank 0. (m, z, y, x), the maps."""
         assert self.volumes is not None, "maps are on rank 0"

@@ -8,11 +8,10 @@ import numpy as np
 
 from mpirefine.distribution import reduce
 from mpirefine.maths.eman2.processors.fitted_filters import wiener_by_fsc
-from mpirefine.maths.fourier.fsc import resolution_at
-from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC, known_fsc
+from mpirefine.maths.fourier.half_maps import known_fsc
 from mpirefine.maths.geometry.align_maps import onto
 from mpirefine.steps.eman2.state import Eman2State
-from mpirefine.steps.shared.masks import solvent
+from mpirefine.steps.shared.maps import half_map_resolutions, solvent_mask
 from mpirefine.steps.state import Context
 
 WIENER_STRETCH = 1.2  # e2refinemulti's sscale: maps keep features to this much beyond where the FSC falls
@@ -30,7 +29,7 @@ class FinishMaps:
         resolution, finished = [], None
         with ctx.team.together("finishing the maps"):
             if ctx.team.is_root:
-                resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
+                resolution = half_map_resolutions(state, ctx)
                 finished = self._finished(state, ctx)
         resolution, origins = ctx.team.bcast((resolution, finished.origins if finished else None))
         rotation = reduce.bcast_array(ctx.team, finished.rotation if finished else None)
@@ -54,7 +53,7 @@ class FinishMaps:
                 continue
             if self.own_filter:
                 volumes[m] = filtered(volume, known_fsc(state.curves["half_fsc"][m], state.last_rings[m]), ctx)
-            volumes[m] *= solvent(volumes[m], m, ctx)
+            volumes[m] *= solvent_mask(volumes[m], m, ctx)
             if m and volumes[0].any():
                 move = onto(volumes[m], volumes[0], ctx.grid, ctx.symmetries[m], ctx.symmetries[0])
                 volumes[m], halves[m] = move(volumes[m]), np.stack([move(half) for half in halves[m]])

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpirefine.maths.fourier.half_maps import half_curves
 from mpirefine.steps.eman2.choices import MapMaking
 from mpirefine.steps.eman2.map_making import MadeMap, Slices, make_map
 from mpirefine.steps.eman2.stacks import map_header
 from mpirefine.steps.eman2.state import Eman2State
+from mpirefine.steps.shared.maps import half_map_curves
 from mpirefine.steps.state import Context, on_root
 
 
@@ -70,11 +70,10 @@ class MakeMaps:
 
 
 def half_maps_fsc(model: int, maps: ModelMaps, state: Eman2State, ctx: Context) -> dict[str, np.ndarray]:
-    """On rank 0. FSC curves of the half-maps of one model."""
+    """On rank 0. FSC curves (k,) by name of the half-maps of one model."""
     first, second = maps.halves
     assert first is not None and second is not None
-    rng = np.random.default_rng([ctx.settings.seed, state.iteration, model])
-    return half_curves((first, second), ctx.mask_of(model), rng)
+    return half_map_curves((first, second), model, state, ctx)
 
 
 def slices_of(state: Eman2State, model: int, half: int | None = None) -> Slices:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import InputError
-from mpirefine.maths.image.masks import soft_sphere
+from mpirefine.steps.shared.maps import particle_disc
 from mpirefine.steps.shared.particles import OwnParticles
 from mpirefine.steps.shared.samples import sampled_rows
 from mpirefine.steps.state import Context
@@ -33,7 +33,7 @@ def check_twins(ctx: Context, twins: OwnParticles, name: str) -> None:
         ctx, SAMPLE, 0, np.zeros(len(ctx.particles.table.group_names), np.int64), np.ones(len(ctx.particles))
     )
     rows = rows[~twins.set_aside[rows]]
-    images, mask = ctx.particles.images(rows), soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
+    images, mask = ctx.particles.images(rows), particle_disc(ctx)
     filtered = twins.images(rows)
     if len(rows) < 2:  # nothing to compare with on this rank
         images, filtered = images[:0], filtered[:0]

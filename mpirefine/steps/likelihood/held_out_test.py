@@ -38,12 +38,11 @@ def compare_maps(state: LikelihoodState, ctx: Context) -> tuple[Difference, ...]
 
     The result is the same on all ranks.
     """
-    live = [m for m in range(ctx.models) if m not in state.dropped]
-    if len(live) < 2 or not ctx.held_period:
+    if len(state.live) < 2 or not ctx.held_period:
         return ()
     # copies of an image are no further evidence
     rows = np.flatnonzero(ctx.held_out & trusted(ctx, state.trust) & ~ctx.particles.table.repeats)
-    pairs = list(combinations(live, 2))
+    pairs = list(combinations(state.live, 2))
     ctx = replace(ctx, settings=replace(ctx.settings, temperature=1.0))
     with Workspace() as work:
         state = project_maps(state, ctx, work)
@@ -110,7 +109,7 @@ def have_both_halves(state: LikelihoodState, pair: tuple[int, int]) -> bool:
 def imaging_conditions(ctx: Context, rows: np.ndarray) -> np.ndarray:
     """(2, n) of own rows: mean defocus in Å, 0 without CTF, and number of the optics group."""
     table = ctx.particles.table
-    ctf = table.ctf.take(rows) if table.ctf is not None else None
+    ctf = ctx.particles.ctf(rows)
     defocus = (ctf.defocus_u + ctf.defocus_v) / 2 if ctf is not None else np.zeros(len(rows))
     return np.stack([defocus, table.optics_of_group[table.group[rows]]])
 

@@ -84,7 +84,7 @@ def simulated_images(
     phase = (-2 * np.pi / nx) * (points[..., 0] * place[:, :1, None] + points[..., 1] * place[:, 1:, None])
     projection = slices(volume, rotation, points, ctx.settings.threads)
     spectrum = amplitude(state, ctx, rows)[:, None, None] * projection * np.exp(1j * phase)
-    ctf = table.ctf.take(rows) if table.ctf is not None else None
+    ctf = ctx.particles.ctf(rows)
     curve = transfer(ctf, ctx.grid)
     spectrum *= curve
     spectrum += fft.rfft2(white) * np.sqrt(on_shells(state.noise.sigma2[table.group[rows]], ctx.grid)) / nx

@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mpirefine.maths.fourier.fsc import resolution_at
-from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.shared.masks import solvent
+from mpirefine.steps.shared.maps import half_map_resolutions, solvent_mask
 from mpirefine.steps.state import Context
 
 RING_MARGIN = 1.1  # rings of a map used next: this much beyond its resolution, never beyond --targetres
@@ -25,8 +23,8 @@ class Postprocess:
         volumes, resolution = state.volumes, []
         with ctx.team.together("masking the maps"):
             if ctx.team.is_root:
-                resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
-                masked = [v * solvent(v, m, ctx) for m, v in enumerate(state.root_volumes)]
+                resolution = half_map_resolutions(state, ctx)
+                masked = [v * solvent_mask(v, m, ctx) for m, v in enumerate(state.root_volumes)]
                 volumes = np.stack(masked).astype(np.float32)
         resolution = ctx.team.bcast(resolution)
         rings = tuple(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.distribution import reduce
-from mpirefine.maths.fourier.half_maps import half_curves, known_fsc
+from mpirefine.maths.fourier.half_maps import known_fsc
 from mpirefine.maths.likelihood.fourier_volume import Slab, divide, radial_index, shell_sums
 from mpirefine.steps.likelihood.slabs import PAD, inverse_transform
 from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.shared.maps import half_map_curves
 from mpirefine.steps.state import Context, on_root
 
 # Wiener floor of half-maps, as a share of the shell's mean weight: keeps unsampled corners from exploding
@@ -71,8 +72,7 @@ def reconstruct_map(
     ]
     curves: dict[str, np.ndarray] = {}
     if pair[0] is not None and pair[1] is not None:
-        rng = np.random.default_rng([ctx.settings.seed, state.iteration, model])
-        curves = half_curves((pair[0], pair[1]), ctx.mask_of(model), rng)
+        curves = half_map_curves((pair[0], pair[1]), model, state, ctx)
     curve = reduce.bcast_array(ctx.team, curves["half_fsc"] if ctx.team.is_root else None)
     known = np.clip(known_fsc(curve, state.last_rings[model])[:shells], LEAST_FSC, 1 - LEAST_FSC)
     floor = mean.sum(axis=0) * (1 - known) / (2 * known) / ctx.settings.tau2_fudge

@@ -9,9 +9,9 @@ import numpy as np
 from mpirefine.data.partition import Block
 from mpirefine.data.poses import InPlanePoses
 from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform
-from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.class_sums import ClassSums, to_projection, transfer_power_in_projection
 from mpirefine.steps.likelihood.search.spectra import weighted
+from mpirefine.steps.shared.maps import particle_disc
 from mpirefine.steps.state import Context, State, amplitude
 
 CHUNK = 64  # (particle, projection) pairs turned together
@@ -49,7 +49,7 @@ class Turner:
     def __init__(self, state: State, ctx: Context, polar: PolarGrid, orders: int):
         self.state, self.ctx, self.polar, self.orders = state, ctx, polar, orders
         self.transform = PolarTransform(polar, 16, ctx.settings.threads)
-        self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
+        self.mask = particle_disc(ctx)
         rings = polar.radii.astype(int)
         transforms = 2 * polar.half_shape[0]  # along the rings, forth and back
         self._flop_per_pair = transforms * polar.n_angles * 5 * np.log2(polar.n_angles)
@@ -70,10 +70,9 @@ class Turner:
             samples = to_projection(samples, placing, self.polar, self.orders)
             strength = amplitude(self.state, self.ctx, particle)[:, None] ** 2
             power = (strength * self.precision[table.group[particle]]).astype(np.float32)[:, :, None]
-            if table.ctf is not None:
-                power = power * transfer_power_in_projection(
-                    table.ctf.take(particle), placing, self.polar, self.ctx.grid
-                )
+            ctf = self.ctx.particles.ctf(particle)
+            if ctf is not None:
+                power = power * transfer_power_in_projection(ctf, placing, self.polar, self.ctx.grid)
             self.ctx.clock.count(len(particle) * self._flop_per_pair)
             sums.add(
                 pairs.reference[span] - block.start,

@@ -11,15 +11,14 @@ from mpirefine.data.poses import HardPoses
 from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.map_spectrum import MapSpectrum
 from mpirefine.steps.shared.assignments import hard_poses
-from mpirefine.steps.shared.split_merge import choose_maps, decide, is_coarse
+from mpirefine.steps.shared.split_merge import MOVES_GAIN, choose_maps, decide, is_coarse
 from mpirefine.steps.state import AnyState, Context, State
 from mpirefine.steps.summary import Coarse, Motion, Summary
 
 ANGLE_BINS = np.linspace(0, 180, 721)  # degrees; medians over all ranks come from histograms, which sum exactly
 SHIFT_BINS = np.linspace(0, 50, 1001)  # Å
 RESOLUTION_GAIN = 0.01  # a gain smaller than this share of the mean resolution is none
-MOVES_GAIN = 0.1  # likewise for the share of particles that changed map ...
-FEW_MOVES = 0.005  # ... which does not matter below this
+FEW_MOVES = 0.005  # share of particles that changed map below which a smaller one is no gain
 
 
 class Converge:
@@ -53,7 +52,7 @@ class Converge:
 
 def coarse_matching(state: State, ctx: Context) -> Coarse:
     """Collective. Whether the next iteration is coarse too, and which maps a merge and split takes, by rank 0."""
-    live = [m for m in range(ctx.models) if m not in (*state.dropped, *state.summary.dropped)]
+    live = [m for m in state.live if m not in state.summary.dropped]
     history, temperature = [*state.history, state.summary], ctx.temperature(state.iteration)
     decided = decide(history, len(live), temperature, ctx.settings.iterations)
     decided = ctx.team.agree(decided, "how coarse matching goes on")

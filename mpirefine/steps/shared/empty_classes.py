@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class EmptyClasses:
         with ctx.team.together("looking after empty maps"):
             if ctx.team.is_root:
                 state = replace(state, curves={**state.curves, "between_fsc": fsc_matrix(state.root_volumes)})
-                same = maps_that_agree(state, ctx)
+                same = maps_that_agree(state)
                 state = with_empty_maps_replaced(state, ctx, empty, action)
         summary = replace(
             state.summary,
@@ -42,8 +43,7 @@ class EmptyClasses:
 
 def empty_maps(state: State, ctx: Context) -> list[int]:
     """Maps with fewer particles than --min-share allows; never all that take part."""
-    live = [m for m in range(ctx.models) if m not in state.dropped]
-    share = state.summary.soft
+    live, share = state.live, state.summary.soft
     empty = [m for m in live if share[m] < ctx.settings.min_share / max(len(live), 1)]
     if len(empty) == len(live):
         empty.remove(max(empty, key=lambda m: share[m]))
@@ -68,11 +68,10 @@ def with_empty_maps_replaced(state: AnyState, ctx: Context, empty: list[int], ac
     return replace(state, volumes=volumes, curves={**state.curves, "between_fsc": fsc_matrix(volumes)})
 
 
-def maps_that_agree(state: State, ctx: Context) -> list[tuple[int, int]]:
+def maps_that_agree(state: State) -> list[tuple[int, int]]:
     """On rank 0. Pairs of maps that agree within noise, as they came from the particles."""
-    live = [m for m in range(ctx.models) if m not in state.dropped and state.root_volumes[m].any()]
-    found = [(a, b) for i, a in enumerate(live) for b in live[i + 1 :]]
-    return [(a, b) for a, b in found if likeness(state, a, b, max(state.last_rings)) >= -SAME_MARGIN]
+    filled = [m for m in state.live if state.root_volumes[m].any()]
+    return [(a, b) for a, b in combinations(filled, 2) if likeness(state, a, b, state.finest) >= -SAME_MARGIN]
 
 
 def seed_of_largest(state: State, ctx: Context, model: int) -> np.ndarray:

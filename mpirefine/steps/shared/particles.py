@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.data.poses import HardPoses
@@ -102,6 +103,10 @@ class OwnParticles:
         images = self._stack.read(rows)
         images[self.set_aside[rows]] = 0
         return self._as_used(rows, images)
+
+    def ctf(self, rows: np.ndarray) -> CTFParams | None:
+        """CTF parameters of own rows; None where the images carry no contrast transfer."""
+        return None if self.table.ctf is None else self.table.ctf.take(rows)
 
     def _as_used(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Without background, and with bright particles."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from mpirefine.steps.shared.likeness import likeness
 from mpirefine.steps.state import Context, State
@@ -84,7 +85,6 @@ def choose_maps(state: State, live: Sequence[int], rings: int) -> tuple[int, int
     Maps are compared on the `rings` that they were matched on: finer ones hold the noise of their particles.
     """
     share = state.summary.soft
-    pairs_of_maps = [(a, b) for i, a in enumerate(live) for b in live[i + 1 :]]
-    alike = max(pairs_of_maps, key=lambda pair: likeness(state, pair[0], pair[1], rings))
+    alike = max(combinations(live, 2), key=lambda pair: likeness(state, pair[0], pair[1], rings))
     rest = [m for m in live if m not in alike]
     return min(alike, key=lambda m: share[m]), max(rest, key=lambda m: share[m])

@@ -6,16 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpirefine.maths.geometry.directions import projection_directions
-from mpirefine.maths.likelihood.central_slices import slices
-from mpirefine.maths.likelihood.model import ring_means
 from mpirefine.maths.likelihood.references import of_map
+from mpirefine.steps.likelihood.estimates.map_power import ring_powers
 from mpirefine.steps.likelihood.search.candidates import find
-from mpirefine.steps.likelihood.search.spectra import full_points
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context
-
-POWER_STEP = 30.0  # degrees between the views that a map's power is averaged over
 
 
 @dataclass(frozen=True)
@@ -31,12 +26,6 @@ class Answers:
     power: np.ndarray
     gain: np.ndarray
     group: np.ndarray
-
-
-def ring_powers(volumes: np.ndarray, ctx: Context) -> np.ndarray:
-    """(m, k) mean ring power of projections of each map (m, z, y, x)."""
-    points, views = full_points(ctx), projection_directions("c1", POWER_STEP)
-    return np.stack([ring_means(np.mean(np.abs(slices(v, views, points)) ** 2, axis=0), ctx.grid) for v in volumes])
 
 
 def with_equal_power(volumes: np.ndarray, ctx: Context) -> np.ndarray:

@@ -6,8 +6,6 @@ import numpy as np
 
 from mpirefine.data.poses import HardPoses
 from mpirefine.distribution import reduce
-from mpirefine.maths.geometry.directions import projection_directions
-from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.central_slices import slices
 from mpirefine.maths.likelihood.model import (
     corner_spectrum,
@@ -18,7 +16,9 @@ from mpirefine.maths.likelihood.model import (
     transfer,
     transfer_power,
 )
+from mpirefine.steps.likelihood.estimates.map_power import ring_powers
 from mpirefine.steps.likelihood.search.spectra import centred_spectrum, chunk_of, full_points
+from mpirefine.steps.shared.maps import broadcast_map, particle_disc
 from mpirefine.steps.shared.samples import sampled_rows, trusted
 from mpirefine.steps.state import Context, Noise, State, amplitude
 
@@ -26,6 +26,7 @@ SAMPLE = 1024  # particles of the whole set that the estimates are made from ...
 GROUP_SAMPLE = 50  # ... or of each noise group
 # groups with fewer sampled particles share the estimate of their optics group, and small optics groups that of all
 SMALL_GROUP = 25
+LARGEST_DISC = 0.45  # share of the box that the particle's radius takes at most: some background is left
 LEAST_GREY, MOST_GREY = 0.5, 2.0  # limits of a particle's own grey scale, relative to its group's
 
 
@@ -49,7 +50,7 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray) 
     """
     shells, table = ctx.grid.nx // 2 + 1, ctx.particles.table
     rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, table.optics_of_group, trust)
-    outside = 1 - soft_sphere(ctx.grid.nx, min(ctx.plan.full_radius, 0.45 * ctx.grid.nx), 4.0, 2)
+    outside = 1 - particle_disc(ctx, min(ctx.plan.full_radius, LARGEST_DISC * ctx.grid.nx))
     sums = np.zeros((len(table.group_names), 5, shells))
     rings = np.arange(shells)
     for group in np.unique(table.group[rows]):
@@ -57,7 +58,7 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray) 
         for start in range(0, len(own), chunk_of(ctx)):
             part = own[start : start + chunk_of(ctx)]
             images = ctx.particles.images(part)
-            ctf = table.ctf.take(part) if table.ctf is not None else None
+            ctf = ctx.particles.ctf(part)
             sums[group, 0] += len(part) * corner_spectrum(images, outside, ctx.grid)
             sums[group, 1] += len(part) * corner_spectrum(images, np.ones_like(outside), ctx.grid)
             power = transfer_power(ctf, len(part), rings, ctx.grid)
@@ -67,20 +68,11 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray) 
     reduce.sum_in_place(ctx.team, sums)
     sums = pooled(sums, table.optics_of_group)
     noise, total, transfer2, own_noise = np.moveaxis(sums[:, :4] / sums[:, 4:], 1, 0)
-    power = reduce.bcast_array(ctx.team, map_power(ctx, volumes) if volumes is not None else None)
+    power = reduce.bcast_array(ctx.team, ring_powers(volumes, ctx).mean(axis=0) if volumes is not None else None)
     weight = rings * (rings <= ctx.limits.target) / noise**2
     excess = (weight * transfer2 * power * np.maximum(total - noise, 0)).sum(axis=1)
     expected = (weight * (transfer2 * power) ** 2).sum(axis=1)
     return Noise(np.maximum(noise, 1e-3 * total) / own_noise, np.sqrt(np.maximum(excess / expected, 1e-12)))
-
-
-def map_power(ctx: Context, volumes: np.ndarray) -> np.ndarray:
-    """Mean ring power of projections of all maps."""
-    points = full_points(ctx)
-    views = projection_directions("c1", 30.0)
-    return np.mean(
-        [ring_means(np.mean(np.abs(slices(v, views, points)) ** 2, axis=0), ctx.grid) for v in volumes], axis=0
-    )
 
 
 def scales(ctx: Context, state: State, rows: np.ndarray, match: np.ndarray) -> np.ndarray:
@@ -108,12 +100,12 @@ def residuals(ctx: Context, state: State, rows: np.ndarray, poses: HardPoses, sc
     sums, every = np.zeros((len(table.group_names), 3, shells)), np.arange(shells)
     points, chunk = full_points(ctx), chunk_of(ctx)
     for m in range(ctx.models):
-        volume = reduce.bcast_array(ctx.team, state.root_volumes[m] if ctx.team.is_root else None)
+        volume = broadcast_map(state, ctx, m)
         mine = np.flatnonzero(poses.model == m)
         for start in range(0, len(mine), chunk):
             part = mine[start : start + chunk]
             own = rows[part]
-            ctf = table.ctf.take(own) if table.ctf is not None else None
+            ctf = ctx.particles.ctf(own)
             grey = scale[table.group[own]] * state.grey[own]
             model = (
                 grey[:, None, None]

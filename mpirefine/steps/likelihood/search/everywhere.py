@@ -7,7 +7,6 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.data.poses import Candidates
-from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.correlation import particle_matrices
 from mpirefine.maths.likelihood.pose_search import (
     CoarsePeaks,
@@ -22,6 +21,7 @@ from mpirefine.steps.likelihood.search.fine import FineSearch, correlator
 from mpirefine.steps.likelihood.search.particle_side import CHUNK, ParticleSide
 from mpirefine.steps.likelihood.search.spectra import weighted
 from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.shared.maps import particle_disc
 from mpirefine.steps.state import Context
 
 # Coarse projections survive in two rounds: first those that may still win after an error of half a coarse step in
@@ -53,7 +53,7 @@ class Matcher:
         self.between = Level.make(refs.coarse.grid, self.fine.shifts)
         self.windows = windows_round(self.coarse.shifts, self.between, levels.coarse_step / 2)
         self.sides = ParticleSide(ctx, refs.coarse), ParticleSide(ctx, refs.fine)
-        self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
+        self.mask = particle_disc(ctx)
 
     @property
     def flop(self) -> float:

@@ -9,12 +9,12 @@ from itertools import product
 import numpy as np
 
 from mpirefine.data.poses import Candidates
-from mpirefine.distribution import reduce
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.likelihood.central_slices import slices
 from mpirefine.maths.likelihood.model import ctf_filter, ring_means, transfer
 from mpirefine.maths.likelihood.posterior import log_sum_exp
 from mpirefine.steps.likelihood.search.spectra import centred_spectrum, chunk_of, full_points, pixels_of_rings
+from mpirefine.steps.shared.maps import broadcast_map
 from mpirefine.steps.state import Context, State, amplitude
 
 Images = Callable[[np.ndarray], np.ndarray]  # own rows (n,) to pixels (n, y, x)
@@ -26,7 +26,7 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images)
     """
     poses, maps = ctx.particles.given_poses.take(rows), ctx.models
     temperature = ctx.temperature(state.iteration)
-    live = [m for m in range(maps) if m not in state.dropped]
+    live = state.live
     match = np.stack(
         [
             _likelihood_terms(state, ctx, rows, m, images) if m in live else np.zeros((len(rows), 2))
@@ -56,12 +56,12 @@ def _likelihood_terms(state: State, ctx: Context, rows: np.ndarray, model: int, 
     """Collective. (n, 2) Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² of own rows and one map at the poses of the file."""
     table, poses = ctx.particles.table, ctx.particles.given_poses
     points, out = full_points(ctx), np.zeros((len(rows), 2))
-    volume = reduce.bcast_array(ctx.team, state.root_volumes[model] if ctx.team.is_root else None)
+    volume = broadcast_map(state, ctx, model)
     pixels = pixels_of_rings(ctx, state.last_rings[model])
     for start in range(0, len(rows), chunk_of(ctx)):
         span = slice(start, start + chunk_of(ctx))
         own = rows[span]
-        ctf = table.ctf.take(own) if table.ctf is not None else None
+        ctf = ctx.particles.ctf(own)
         scale = amplitude(state, ctx, own)[:, None, None]
         projection = scale * slices(volume, poses.rotation[own], points, ctx.settings.threads)
         curve = transfer(ctf, ctx.grid)

@@ -29,8 +29,7 @@ class ParticleSide:
 
     def norms(self, rows: np.ndarray, state: State) -> np.ndarray:
         """(p, r) norm terms of the likelihood, averages over in-plane angles."""
-        table, rings = self.ctx.particles.table, self.grid.radii.astype(int)
-        ctf = table.ctf.take(rows) if table.ctf is not None else None
+        ctf, rings = self.ctx.particles.ctf(rows), self.grid.radii.astype(int)
         power = transfer_power(ctf, len(rows), rings, self.ctx.grid)
         return ring_norms(power, self._precision(rows, state), self.references.power, self.grid)
 
@@ -45,10 +44,9 @@ class ParticleSide:
         """For each particle (2 orders, k) complex64: how its norm terms depend on the in-plane angle; None where its
         CTF is round.
         """
-        ctf, rings = self.ctx.particles.table.ctf, self.grid.radii.astype(int)
+        ctf, rings = self.ctx.particles.ctf(rows), self.grid.radii.astype(int)
         if ctf is None:
             return [None] * len(rows)
-        ctf = ctf.take(rows)
         orders = contrast_transfer_squared_orders(ctf, rings, self.ctx.grid, NORM_ORDERS)
         orders *= (0.5 * self.grid.quadrature * self._precision(rows, state))[..., None]
         return [norm_columns(orders[p]) if ctf.defocus_u[p] != ctf.defocus_v[p] else None for p in range(len(rows))]

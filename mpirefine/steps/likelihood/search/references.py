@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.data.poses import Orientations
-from mpirefine.distribution import reduce
 from mpirefine.distribution.window import Window
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.geometry.directions import nearest_cells, projection_directions
@@ -15,6 +14,7 @@ from mpirefine.maths.likelihood.central_slices import POINTS_PER_CALL, polar_sli
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, norm_matrices, reference_matrices
 from mpirefine.maths.likelihood.references import PreparedLevel, References
 from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.shared.maps import broadcast_map
 from mpirefine.steps.shared.projections import spans_of_rank, views_of_maps
 from mpirefine.steps.state import Context
 from mpirefine.steps.workspace import Workspace
@@ -89,7 +89,7 @@ def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> Likel
         LevelWindows.make(ctx, work, fine, levels.fine_grid, (levels.fine_angles, orders)),
     ]
     for m in range(ctx.models):
-        volume = reduce.bcast_array(ctx.team, state.root_volumes[m] if ctx.team.is_root else None)
+        volume = broadcast_map(state, ctx, m)
         for level in windows:
             fill(ctx, volume, state.last_rings[m], m, level)
     ready = [level.sealed() for level in windows]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.maths.likelihood.model import weighted_images
+from mpirefine.steps.shared.particles import CHUNK_PIXELS
 from mpirefine.steps.state import Context, State, amplitude
-
-CHUNK_PIXELS = 1 << 20  # of the particles taken together
 
 
 def chunk_of(ctx: Context) -> int:
@@ -54,5 +53,5 @@ def weighted(ctx: Context, state: State, rows: np.ndarray, images_pyx: np.ndarra
     table = ctx.particles.table
     group = table.group[rows]
     weight = amplitude(state, ctx, rows)[:, None] / state.noise.sigma2[group]
-    ctf = table.ctf.take(rows) if table.ctf is not None else None
+    ctf = ctx.particles.ctf(rows)
     return weighted_images(images_pyx, ctf, weight, mask_yx, ctx.grid)
