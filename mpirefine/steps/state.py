@@ -191,7 +191,7 @@ class Context:
         return len(self.symmetries)
 
 
-def on_root(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+def stack_on_root(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """Arrays of one shape that rank 0 has, stacked; None on the other ranks, where they are None."""
     found = [part for part in parts if part is not None]
     return np.stack(found) if found else None

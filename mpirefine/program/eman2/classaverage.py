@@ -14,7 +14,7 @@ from mpirefine.program import logs
 from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.eman2 import support
 from mpirefine.steps.eman2.class_averages import ClassResult, Membership, ParticleSet, average_classes
-from mpirefine.steps.eman2.stacks import results, stack_of
+from mpirefine.steps.eman2.stacks import class_results, gather_class_averages
 from mpirefine.steps.eman2.views import Projections
 from mpirefine.storage.images import check_writable
 
@@ -82,10 +82,10 @@ def collect(
     team: Team, found: list[ClassResult], args: argparse.Namespace, planes: np.ndarray, views: Projections, apix: float
 ) -> None:
     """Collective. Write averages and, if asked for, the matrix of results."""
-    made = stack_of(team, found, args.input, args.ref, views.orientations, views.images.shape[-1])
+    made = gather_class_averages(team, found, args.input, args.ref, views.orientations, views.images.shape[-1])
     support.write_from_root(team, args.output, made[0] if made else None, apix, made[1] if made else None)
     if made:
         filled = sum(header["ptcl_repr"] != 0 for header in made[1])
         logs.say(f"{filled} class averages of {len(made[1])} projections in {args.output}")
     if args.resultmx:
-        support.write_from_root(team, args.resultmx, results(team, found, planes), 1.0)
+        support.write_from_root(team, args.resultmx, class_results(team, found, planes), 1.0)

@@ -133,8 +133,8 @@ def bring_together(
     )
     of_ranks = team.alltoall([images.particles.ctfs(members.own[p]) for p in picked])
     ctfs = [ctf for part in of_ranks for ctf in part or ()]
-    pixels = exchanged([read(images.particles, members.own[p], box) for p in picked])
-    twins = exchanged([read(images.twins, members.own[p], box) for p in picked]) if images.twins else None
+    pixels = exchanged([read_images(images.particles, members.own[p], box) for p in picked])
+    twins = exchanged([read_images(images.twins, members.own[p], box) for p in picked]) if images.twins else None
     return Arrivals(number, row, half, pixels, twins, ctfs or None)
 
 
@@ -145,7 +145,7 @@ def classes_at_once(team: Team, members: Membership, classes: int, box: int, twi
     return max(team.size, int(classes * min(1.0, share)))
 
 
-def read(particles: FlippedParticles, rows: np.ndarray, box: int) -> np.ndarray:
+def read_images(particles: FlippedParticles, rows: np.ndarray, box: int) -> np.ndarray:
     """(n, y, x) float32, contiguous."""
     return np.ascontiguousarray(particles.images(rows)) if len(rows) else np.zeros((0, box, box), np.float32)
 

@@ -59,7 +59,7 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
     after each but the last.
     """
     box = max(how.pad, nx)
-    slices = prepared_slices(slices, box, apix, how)
+    slices = prepare_slices(slices, box, apix, how)
     scale, keep = np.ones(len(slices.weight)), slices.weight > 0
     for number in range(how.passes):
         made = how.recon(box, symmetry)
@@ -70,17 +70,17 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
         for sums in made.sums:
             reduce.sum_in_place(team, sums)
         if number + 1 < how.passes:
-            scale, keep = judge(team, made, slices, images, scale, weights, apix, how)
+            scale, keep = judge_class_averages(team, made, slices, images, scale, weights, apix, how)
     volume = made.finish() if team.is_root else None
     if volume is not None:
-        volume = finished_map(in_box(volume, nx), apix, how)
+        volume = finish_map(in_box(volume, nx), apix, how)
     used, left = (
         np.sort(np.concatenate(team.allgather(slices.number[rows]))) for rows in (keep, ~keep & (slices.weight > 0))
     )
     return MadeMap(volume, used, left, float(sum(team.allgather(float(slices.weight[keep].sum())))))
 
 
-def prepared_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
+def prepare_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
     """Less the mean of their edges, pre-processed, padded with zeros to the box."""
     images = np.zeros((len(slices.images), box, box), np.float32)
     for out, image in zip(images, slices.images):
@@ -100,7 +100,7 @@ def prepared_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Sl
     )
 
 
-def judge(
+def judge_class_averages(
     team: Team,
     made: Reconstructor,
     slices: Slices,
@@ -116,7 +116,13 @@ def judge(
     norm, quality = np.ones(len(at)), np.zeros(len(at))
     for own, part in ((True, at[inside]), (False, at[~inside])):
         found = measure_agreement(
-            made, images[part], slices.rotation[part], weights[part], apix, leave_out=own, **extras(slices, part)
+            made,
+            images[part],
+            slices.rotation[part],
+            weights[part],
+            apix,
+            leave_out=own,
+            **reconstructor_arguments(slices, part),
         )
         norm[inside == own], quality[inside == own] = found.norm, found.quality
     new_scale, keep = scale.copy(), np.zeros(len(scale), bool)
@@ -126,12 +132,12 @@ def judge(
     new_scale /= (
         np.average(scales, weights=weight) if len(scales) else 1.0
     )  # noise lowers all of them: only what they differ in counts
-    chosen = kept(weight, all_quality, number, how)
+    chosen = choose_kept(weight, all_quality, number, how)
     keep[at] = np.isin(slices.number[at], number[chosen])
     return new_scale, keep
 
 
-def extras(slices: Slices, part: np.ndarray) -> dict[str, np.ndarray | None]:
+def reconstructor_arguments(slices: Slices, part: np.ndarray) -> dict[str, np.ndarray | None]:
     """What else the reconstructor asks for, of some slices."""
     return {
         name: None if values is None else values[part]
@@ -139,7 +145,7 @@ def extras(slices: Slices, part: np.ndarray) -> dict[str, np.ndarray | None]:
     }
 
 
-def kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMaking) -> np.ndarray:
+def choose_kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMaking) -> np.ndarray:
     """(n,) bool, EMAN2's rule: quality relative to the mean of neighbours in order of weight; the best int(keep · n),
     or mean − keep · sigma.
     """
@@ -159,7 +165,7 @@ def kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMa
     return relative >= best[max(min(int(how.keep * len(best)), len(best)) - 1, 0)]
 
 
-def finished_map(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:
+def finish_map(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:
     """With its structure factor set, and post-processed."""
     if how.structure_factor is not None and volume.any():
         volume = image_of(set_structure_factor(volume, apix, strucfac=how.structure_factor))

@@ -52,7 +52,9 @@ class FinishMaps:
             if not volume.any():
                 continue
             if self.own_filter:
-                volumes[m] = filtered(volume, known_fsc(state.curves["half_fsc"][m], state.last_rings[m]), ctx)
+                volumes[m] = filter_by_half_maps(
+                    volume, known_fsc(state.curves["half_fsc"][m], state.last_rings[m]), ctx
+                )
             volumes[m] *= solvent_mask(volumes[m], m, ctx)
             if m and volumes[0].any():
                 move = onto(volumes[m], volumes[0], ctx.grid, ctx.symmetries[m], ctx.symmetries[0])
@@ -74,7 +76,7 @@ class FinishedMaps:
     origins: np.ndarray
 
 
-def filtered(volume: np.ndarray, curve: np.ndarray, ctx: Context) -> np.ndarray:
+def filter_by_half_maps(volume: np.ndarray, curve: np.ndarray, ctx: Context) -> np.ndarray:
     """A map (z, y, x) with a Wiener filter by the SNR that the FSC (k,) of its half-maps tells.
 
     e2refinemulti takes the FSC between maps, which removes what they differ in.

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpirefine.steps.eman2.choices import Views
 from mpirefine.steps.eman2.state import Eman2State
-from mpirefine.steps.eman2.views import generated_views, project
+from mpirefine.steps.eman2.views import generate_views, project
 from mpirefine.steps.state import Context
 from mpirefine.steps.workspace import Workspace
 
@@ -25,7 +25,7 @@ class ProjectViews:
         """Collective."""
         nx = ctx.grid.nx
         seed = int(np.random.default_rng([ctx.settings.seed, state.iteration]).integers(2**31))
-        orientations = ctx.team.from_root(generated_views, self.views, ctx.symmetries, state.dropped, seed)
+        orientations = ctx.team.from_root(generate_views, self.views, ctx.symmetries, state.dropped, seed)
         window = self.work.window(ctx.team, (len(orientations), nx, nx))
         projections = project(ctx.team, window, orientations, state.volumes, self.views, ctx.grid.apix)
         return replace(state, orientations=orientations, projections=projections)

@@ -11,7 +11,7 @@ from mpirefine.steps.eman2.map_making import MadeMap, Slices, make_map
 from mpirefine.steps.eman2.stacks import map_header
 from mpirefine.steps.eman2.state import Eman2State
 from mpirefine.steps.shared.maps import half_map_curves
-from mpirefine.steps.state import Context, on_root
+from mpirefine.steps.state import Context, stack_on_root
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class MakeMaps:
         return replace(
             state,
             previous=state.volumes,
-            volumes=on_root([part.whole.volume for part in parts]),
-            halves=on_root([on_root(part.halves) for part in parts]),
+            volumes=stack_on_root([part.whole.volume for part in parts]),
+            halves=stack_on_root([stack_on_root(part.halves) for part in parts]),
             map_headers=tuple(map_header(part.whole, source) for part in parts),
             curves={**state.curves, **{name: np.array([curve[name] for curve in curves]) for name in names}},
             summary=summary,

@@ -11,7 +11,7 @@ from mpirefine.maths.eman2.poses import from_eman
 from mpirefine.maths.eman2.similarity import ReferenceStack, Scores, Search
 from mpirefine.steps.eman2.scores import FlippedParticles, score_rows
 from mpirefine.steps.eman2.state import Eman2State
-from mpirefine.steps.eman2.views import support
+from mpirefine.steps.eman2.views import common_support
 from mpirefine.steps.shared.random_subsets import draws_maps
 from mpirefine.steps.state import Context
 
@@ -28,7 +28,7 @@ class Score:
     def run(self, state: Eman2State, ctx: Context) -> Eman2State:
         """Each rank its own particles."""
         images = state.projected.images
-        search = replace(self.search, mask=support(images)) if self.automask else self.search
+        search = replace(self.search, mask=common_support(images)) if self.automask else self.search
         # maps that are alike have the same projections: those of the first are enough
         references = ReferenceStack(
             images[state.orientations.of_model(0)] if draws_maps(state, ctx) else images, search

@@ -15,7 +15,7 @@ from mpirefine.maths.eman2.poses import Alignment, to_eman_columns
 from mpirefine.steps.eman2.class_averages import ClassResult
 from mpirefine.steps.eman2.map_making import MadeMap
 from mpirefine.steps.eman2.state import Eman2State
-from mpirefine.steps.state import Context, ImageStack, on_root
+from mpirefine.steps.state import Context, ImageStack, stack_on_root
 
 PLANES = 7  # of EMAN2's classification matrix and of its result
 HEADER_BYTES, ROW_BYTES = 4096, 8  # of an image in EMAN2's HDF files; of a particle in the list of its class
@@ -39,7 +39,7 @@ def projection_headers(orientations: Orientations, names: Sequence[str]) -> list
     ]
 
 
-def header_of(one: ClassResult, source: str, reference: str, orientations: Orientations) -> dict[str, object]:
+def class_header(one: ClassResult, source: str, reference: str, orientations: Orientations) -> dict[str, object]:
     """EMAN2's header of a class average; a failed or empty one has its view and no particles."""
     about: dict[str, object] = {
         "xform.projection": transform_header(orientations.rotation[one.number]),
@@ -81,7 +81,7 @@ def map_header(made: MadeMap, source: str) -> dict[str, object]:
     }
 
 
-def stack_of(
+def gather_class_averages(
     team: Team, found: Sequence[ClassResult], source: str, reference: str, orientations: Orientations, nx: int
 ) -> tuple[list[np.ndarray], list[dict[str, object]]] | None:
     """Collective. All class averages in order with their headers, on rank 0."""
@@ -95,7 +95,7 @@ def stack_of(
     parts = reduce.exchange(team, [images if rank == 0 else nothing for rank in range(team.size)])
     headers = [
         one
-        for rank in team.allgather([(one.number, header_of(one, source, reference, orientations)) for one in found])
+        for rank in team.allgather([(one.number, class_header(one, source, reference, orientations)) for one in found])
         for one in rank
     ]
     if not team.is_root:
@@ -105,7 +105,7 @@ def stack_of(
     return [whole[i] for i in order], [headers[i][1] for i in order]
 
 
-def results(team: Team, found: Sequence[ClassResult], planes: np.ndarray | None) -> list[np.ndarray] | None:
+def class_results(team: Team, found: Sequence[ClassResult], planes: np.ndarray | None) -> list[np.ndarray] | None:
     """Collective. EMAN2's cls_result on rank 0, which has the planes of the matrix: class, used (1) or not (0), and the
     pose that takes the
     particle onto its average.
@@ -134,9 +134,9 @@ def stacks_of_iteration(state: Eman2State, ctx: Context, source: str, map_suffix
     """
     number, apix, projections = f"{state.iteration:02d}.hdf", ctx.grid.apix, state.projected
     views = projections.orientations
-    averages = stack_of(ctx.team, state.classes, source, f"projections_{number}", views, ctx.grid.nx)
-    planes = matrix(state, ctx)
-    after = results(ctx.team, state.classes, planes)
+    averages = gather_class_averages(ctx.team, state.classes, source, f"projections_{number}", views, ctx.grid.nx)
+    planes = classification_matrix(state, ctx)
+    after = class_results(ctx.team, state.classes, planes)
     if averages is None or planes is None or after is None:
         return []
     names = [f"threed_{state.iteration - 1:02d}_{m:02d}{map_suffix}" for m in range(1, ctx.models + 1)]
@@ -155,7 +155,7 @@ def stack_bytes(state: Eman2State, ctx: Context) -> int:
     return images + ctx.partition.n * places * (2 * PLANES * 4 + ROW_BYTES)
 
 
-def matrix(state: Eman2State, ctx: Context) -> np.ndarray | None:
+def classification_matrix(state: Eman2State, ctx: Context) -> np.ndarray | None:
     """Collective. EMAN2's classification matrix (7, particles, sep) on rank 0: class, weight, dx, dy, dalpha, mirror,
     scale.
     """
@@ -166,7 +166,7 @@ def matrix(state: Eman2State, ctx: Context) -> np.ndarray | None:
         state.assignments.weight,
         *(pose[f"candidates/{name}"] for name in ("dx", "dy", "dalpha", "mirror")),
     )
-    whole = on_root(
+    whole = stack_on_root(
         [reduce.gather_rows(ctx.team, np.ascontiguousarray(column, np.float32), ctx.partition) for column in columns]
     )
     return None if whole is None else np.concatenate([whole, np.ones_like(whole[:1])])

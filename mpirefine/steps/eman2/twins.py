@@ -49,12 +49,12 @@ def check_twins(ctx: Context, twins: OwnParticles, name: str) -> None:
         f"{next_one.mean():.3f}"
     )
     if own.mean() < -CLEAR * error:
-        raise error_of_all(f"{measured}: their contrast is turned: multiply them by -1")
+        raise error_on_all_ranks(f"{measured}: their contrast is turned: multiply them by -1")
     if (own - next_one).mean() < CLEAR * error:
-        raise error_of_all(f"{measured}: they are not the same particles, or not in the same order")
+        raise error_on_all_ranks(f"{measured}: they are not the same particles, or not in the same order")
 
 
-def error_of_all(text: str) -> InputError:
+def error_on_all_ranks(text: str) -> InputError:
     """The error that all ranks raise, since all know the same."""
     error = InputError(text)
     error.on_all_ranks = True

@@ -31,17 +31,19 @@ class Projections:
     images: np.ndarray
 
 
-def generated_views(
+def generate_views(
     views: Views, symmetries: tuple[str, ...], dropped: tuple[int, ...] = (), seed: int | None = None
 ) -> Orientations:
     """On rank 0. The views of every map over its asymmetric unit; none of maps that were dropped.
 
     `seed` is that of what is random in them, where the generator was not given one.
     """
-    return views_of_maps(symmetries, dropped, lambda name: rotation_from_eman(*generator(views, seed)(name).T))
+    return views_of_maps(
+        symmetries, dropped, lambda name: rotation_from_eman(*orientation_generator(views, seed)(name).T)
+    )
 
 
-def generator(views: Views, seed: int | None) -> Component:
+def orientation_generator(views: Views, seed: int | None) -> Component:
     """The orientation generator; with breaksym it gives all copies of a view."""
     known = inspect.signature(views.orientgen.function).parameters
     more: dict[str, object] = {"breaksym": True} if views.breaksym else {}
@@ -56,7 +58,7 @@ def project(
     """Collective. Fill the window (r, y, x) with projections of the maps (m, z, y, x) that rank 0 has; it is sealed."""
     writable = window.writable
     for m in range(int(team.bcast(None if volumes is None else len(volumes)))):
-        volume = reduce.bcast_array(team, None if volumes is None else prepared_map(volumes[m], views, apix))
+        volume = reduce.bcast_array(team, None if volumes is None else prepare_map(volumes[m], views, apix))
         for span in spans_of_rank(team, orientations, m, VIEWS_AT_ONCE):
             images = views.projector(volume, orientations.rotation[span], None, apix)
             if views.postprocess is not None:
@@ -68,7 +70,7 @@ def project(
     return Projections(orientations, window.array)
 
 
-def prepared_map(volume: np.ndarray, views: Views, apix: float) -> np.ndarray:
+def prepare_map(volume: np.ndarray, views: Views, apix: float) -> np.ndarray:
     """The map as it is projected: with prethreshold its voxels below half the sigma of those that are not zero are set
     to zero, then smoothed.
     """
@@ -79,7 +81,7 @@ def prepared_map(volume: np.ndarray, views: Views, apix: float) -> np.ndarray:
     return image_of(lowpass_gauss(strong, apix, cutoff_abs=LIGHT_LOWPASS))
 
 
-def support(images: np.ndarray) -> np.ndarray:
+def common_support(images: np.ndarray) -> np.ndarray:
     """(y, x) float32: 1 where any projection differs from its surroundings (its corner); one mask for all, so that no
     view is favoured.
     """

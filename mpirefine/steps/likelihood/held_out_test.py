@@ -21,12 +21,12 @@ from mpirefine.maths.likelihood.held_out_test import (
     strata,
     supported,
 )
-from mpirefine.steps.likelihood.imagined import imagine
-from mpirefine.steps.likelihood.search.candidates import match
+from mpirefine.steps.likelihood.search.candidates import match_views
 from mpirefine.steps.likelihood.search.fixed_poses import Images, at_given_poses
 from mpirefine.steps.likelihood.search.references import project_maps
+from mpirefine.steps.likelihood.simulation import simulate_own_particles
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.shared.samples import trusted
+from mpirefine.steps.shared.samples import is_trusted
 from mpirefine.steps.state import Context, Difference
 from mpirefine.steps.workspace import Workspace
 
@@ -41,12 +41,12 @@ def compare_maps(state: LikelihoodState, ctx: Context) -> tuple[Difference, ...]
     if len(state.live) < 2 or not ctx.held_period:
         return ()
     # copies of an image are no further evidence
-    rows = np.flatnonzero(ctx.held_out & trusted(ctx, state.trust) & ~ctx.particles.table.repeats)
+    rows = np.flatnonzero(ctx.held_out & is_trusted(ctx, state.trust) & ~ctx.particles.table.repeats)
     pairs = list(combinations(state.live, 2))
     ctx = replace(ctx, settings=replace(ctx.settings, temperature=1.0))
     with Workspace() as work:
         state = project_maps(state, ctx, work)
-        evidence, poses = by_both_sets(state, ctx, rows, ctx.particles.images)
+        evidence, poses = evidence_by_ring_sets(state, ctx, rows, ctx.particles.images)
         best = evidence[0].argmax(axis=1)
         own = [np.flatnonzero(np.isin(best, pair)) for pair in pairs]
         return tuple(
@@ -71,14 +71,14 @@ def compare_pair(
     team, own, structures = ctx.team, evidence[..., list(pair)], None
     with team.together("simulating particles"):
         if team.is_root:
-            structures = one_and_two(state, ctx, pair)
+            structures = structures_of_pair(state, ctx, pair)
 
     def gathered(values: np.ndarray, axis: int) -> np.ndarray:
         return np.concatenate(team.allgather(values), axis=axis)
 
     def evidence_of(shown: np.ndarray) -> np.ndarray:
-        imagined = imagine(state, ctx, pair, structures, shown, rows, poses)
-        return gathered(by_both_sets(state, ctx, rows, imagined.images)[0][..., list(pair)], 1)
+        simulated = simulate_own_particles(state, ctx, pair, structures, shown, rows, poses)
+        return gathered(evidence_by_ring_sets(state, ctx, rows, simulated.images)[0][..., list(pair)], 1)
 
     observed, views, (defocus, optics) = (
         gathered(own, 1),
@@ -114,7 +114,7 @@ def imaging_conditions(ctx: Context, rows: np.ndarray) -> np.ndarray:
     return np.stack([defocus, table.optics_of_group[table.group[rows]]])
 
 
-def one_and_two(state: LikelihoodState, ctx: Context, pair: tuple[int, int]) -> np.ndarray:
+def structures_of_pair(state: LikelihoodState, ctx: Context, pair: tuple[int, int]) -> np.ndarray:
     """On rank 0. (3, z, y, x): the mean of two maps, and the mean plus and minus half of their difference.
 
     The difference is taken as far as the half-maps bear it out.
@@ -129,7 +129,7 @@ def one_and_two(state: LikelihoodState, ctx: Context, pair: tuple[int, int]) -> 
     return np.stack([mean, mean + apart, mean - apart])
 
 
-def by_both_sets(
+def evidence_by_ring_sets(
     state: LikelihoodState, ctx: Context, rows: np.ndarray, images: Images
 ) -> tuple[np.ndarray, HardPoses]:
     """Collective. Log-evidence (2, n, m) of every map for own `rows`, and their best poses.
@@ -137,7 +137,7 @@ def by_both_sets(
     The first is by the first set of rings alone, the second and the poses are by both sets. `images` gives the pixels.
     """
     first, second = ring_sets(np.arange(ctx.grid.nx // 2 + 1))
-    search, evidence = at_given_poses if ctx.settings.fixed_poses else match, []
+    search, evidence = at_given_poses if ctx.settings.fixed_poses else match_views, []
     counts = np.log(np.maximum(np.bincount(state.orientations.model, minlength=ctx.models), 1))
     for rings in (first, first | second):
         noise = replace(state.noise, sigma2=np.where(rings, state.noise.sigma2, NO_WEIGHT))

@@ -14,15 +14,15 @@ import numpy as np
 
 from mpirefine.maths.likelihood.contrast import relative_scales
 from mpirefine.maths.likelihood.posterior import assign
-from mpirefine.steps.likelihood.estimates.contrast import ask, with_equal_power
-from mpirefine.steps.likelihood.estimates.noise import first_estimate, residuals, scales
+from mpirefine.steps.likelihood.estimates.contrast import match_each_map, with_equal_power
+from mpirefine.steps.likelihood.estimates.noise import estimate_first_noise, estimate_noise, estimate_scales
 from mpirefine.steps.likelihood.estimates.polarity import MOST_GROUPS, check_signs
 from mpirefine.steps.likelihood.estimates.trust import weights_by_power
-from mpirefine.steps.likelihood.search.candidates import find
+from mpirefine.steps.likelihood.search.candidates import find_candidates
 from mpirefine.steps.likelihood.search.references import project_maps
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.shared.assignments import hard_poses
-from mpirefine.steps.shared.half_sets import in_every_map
+from mpirefine.steps.shared.half_sets import replace_incomplete_half_sets
 from mpirefine.steps.shared.samples import sampled_rows
 from mpirefine.steps.state import Context, Noise
 from mpirefine.steps.workspace import Workspace
@@ -39,22 +39,22 @@ def pilot(state: LikelihoodState, ctx: Context, names: Sequence[str] = ()) -> Li
     complaints. InputError when particles and maps have opposite contrast.
     """
     state = replace(state, trust=weights_by_power(ctx))
-    state = on_relative_scales(state, ctx, names)
+    state = bring_to_relative_scales(state, ctx, names)
     optics = ctx.particles.table.optics_of_group
     with Workspace() as work:
         projected = project_maps(state, ctx, work)
         rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, optics, state.trust)
-        sample = replace(projected, candidates=find(projected, ctx, rows))
+        sample = replace(projected, candidates=find_candidates(projected, ctx, rows))
         assignments = assign(sample.candidates, sample.orientations.model, sep=ctx.settings.sep, soft=False)
         sample = replace(sample, assignments=assignments)
-        half = in_every_map(ctx, rows, assignments.model, state.half)
-        scale = scales(ctx, sample, rows, sample.candidates.match)
-        noise = residuals(ctx, sample, rows, hard_poses(sample), scale)
+        half = replace_incomplete_half_sets(ctx, rows, assignments.model, state.half)
+        scale = estimate_scales(ctx, sample, rows, sample.candidates.match)
+        noise = estimate_noise(ctx, sample, rows, hard_poses(sample), scale)
     state = replace(state, half=half, noise=noise, orientations=projected.orientations)
-    return on_scale_of_particles(state, ctx)
+    return bring_to_particle_scale(state, ctx)
 
 
-def on_relative_scales(state: LikelihoodState, ctx: Context, names: Sequence[str]) -> LikelihoodState:
+def bring_to_relative_scales(state: LikelihoodState, ctx: Context, names: Sequence[str]) -> LikelihoodState:
     """Collective. The state with maps as strong, relative to each other, as the particles show them.
 
     InputError when particles and maps have opposite contrast.
@@ -66,17 +66,17 @@ def on_relative_scales(state: LikelihoodState, ctx: Context, names: Sequence[str
     with ctx.team.together("bringing the starting maps to equal power"):
         if ctx.team.is_root:
             state = replace(state, volumes=with_equal_power(state.root_volumes, ctx))
-    state = replace(state, noise=first_estimate(ctx, state.volumes, state.trust))
+    state = replace(state, noise=estimate_first_noise(ctx, state.volumes, state.trust))
     factors = np.ones(ctx.models)
     with Workspace() as work:
         projected = project_maps(state, ctx, work)
         for attempt in range(ROUNDS if ctx.models > 1 else 1):
-            answers = ask(projected, ctx, factors, rows, both if attempt == 0 else both[:0], kind)
+            matches = match_each_map(projected, ctx, factors, rows, both if attempt == 0 else both[:0], kind)
             if attempt == 0:
-                ctx.team.from_root(check_signs, answers, state.volumes, int(kind.max()) + 1, names, ctx)
+                ctx.team.from_root(check_signs, matches, state.volumes, int(kind.max()) + 1, names, ctx)
             if ctx.models == 1:
                 break
-            change = relative_scales(answers.evidence, answers.cross, answers.power)
+            change = relative_scales(matches.evidence, matches.cross, matches.power)
             factors = factors * change
             settled = bool(np.abs(np.log(change)).max() < np.log(SETTLED))
             if ctx.team.agree(settled, "whether the maps' scales are settled"):
@@ -86,7 +86,7 @@ def on_relative_scales(state: LikelihoodState, ctx: Context, names: Sequence[str
     return replace(state, volumes=(state.root_volumes * factors[:, None, None, None]).astype(np.float32))
 
 
-def on_scale_of_particles(state: LikelihoodState, ctx: Context) -> LikelihoodState:
+def bring_to_particle_scale(state: LikelihoodState, ctx: Context) -> LikelihoodState:
     """Maps on the particles' grey scale: the mean scale of the noise groups goes into them."""
     mean = float(state.noise.scale.mean())
     volumes = (state.root_volumes * mean).astype(np.float32) if ctx.team.is_root else None

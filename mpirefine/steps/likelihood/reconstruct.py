@@ -13,7 +13,7 @@ from mpirefine.maths.likelihood.fourier_volume import Slab, divide, radial_index
 from mpirefine.steps.likelihood.slabs import PAD, inverse_transform
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.shared.maps import half_map_curves
-from mpirefine.steps.state import Context, on_root
+from mpirefine.steps.state import Context, stack_on_root
 
 # Wiener floor of half-maps, as a share of the shell's mean weight: keeps unsampled corners from exploding
 HALF_FLOOR = 0.1
@@ -34,8 +34,8 @@ class Reconstruct:
         return replace(
             state,
             previous=state.volumes,
-            volumes=on_root([part.volume for part in parts]),
-            halves=on_root([on_root(part.halves) for part in parts]),
+            volumes=stack_on_root([part.volume for part in parts]),
+            halves=stack_on_root([stack_on_root(part.halves) for part in parts]),
             slab=None,
             summary=replace(state.summary, lone_halves=tuple(half for part in parts for half in part.lone)),
             curves={**state.curves, **{name: np.array([part.curves[name] for part in parts]) for name in names}},

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mpirefine.steps.likelihood.search.candidates import find
+from mpirefine.steps.likelihood.search.candidates import find_candidates
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context
 
@@ -22,4 +22,4 @@ class Simmx:
         scores = None
         if ctx.settings.keep_simmx:
             scores = np.zeros((len(rows), len(state.projected.coarse.orientations)), np.float32)
-        return replace(state, candidates=find(state, ctx, rows, keep_scores=scores), simmx=scores)
+        return replace(state, candidates=find_candidates(state, ctx, rows, keep_scores=scores), simmx=scores)

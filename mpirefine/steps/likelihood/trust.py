@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mpirefine.distribution import reduce
-from mpirefine.steps.likelihood.estimates.trust import deviations, image_power, weight_of
+from mpirefine.steps.likelihood.estimates.trust import deviations_from_group, image_power, trust_weight
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context
 
@@ -24,8 +24,8 @@ class Trust:
         found = state.candidates
         best = np.where(found.reference >= 0, -found.score.astype(np.float64), -np.inf).max(axis=1)
         best = np.where(np.isfinite(best), best, 0)
-        deviation = deviations(ctx, best - 0.5 * (power * precision).sum(axis=1), pixels.sum())
-        trust = weight_of(deviation)
+        deviation = deviations_from_group(ctx, best - 0.5 * (power * precision).sum(axis=1), pixels.sum())
+        trust = trust_weight(deviation)
         count = np.array([(trust == 0).sum(), ((trust > 0) & (trust < 1)).sum()])
         reduce.sum_in_place(ctx.team, count)
         return replace(

@@ -30,7 +30,7 @@ def hard_poses(state: State) -> HardPoses:
     return HardPoses(state.assignments.model, turned, shift)
 
 
-def coverage(per_class: np.ndarray, state: State, ctx: Context) -> tuple[float, ...]:
+def coverage_of_maps(per_class: np.ndarray, state: State, ctx: Context) -> tuple[float, ...]:
     """(m,) share of the directions of Fourier space that views sample, from the particles of every class (r,)."""
     found = []
     for m, symmetry in enumerate(ctx.symmetries):
@@ -73,7 +73,7 @@ def with_assignments(state: AnyState, assignments: Assignments, ctx: Context) ->
         hard=tuple((counts[:models] / total).tolist()),
         soft=tuple((counts[models : 2 * models] / total).tolist()),
         certainty=tuple(map(tuple, certainty.tolist())),
-        coverage=coverage(per_class, state, ctx),
+        coverage=coverage_of_maps(per_class, state, ctx),
         maps_per_particle=float(np.exp(counts[2 * models] / total)),
         projections_per_particle=float(counts[2 * models + 2] / max(counts[2 * models + 3], 1)),
         likelihood=float(likelihood[0] * LIKELIHOOD_UNIT / total),

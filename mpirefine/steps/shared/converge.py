@@ -11,7 +11,7 @@ from mpirefine.data.poses import HardPoses
 from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.map_spectrum import MapSpectrum
 from mpirefine.steps.shared.assignments import hard_poses
-from mpirefine.steps.shared.split_merge import MOVES_GAIN, choose_maps, decide, is_coarse
+from mpirefine.steps.shared.split_merge import MOVES_GAIN, choose_maps, decide_next_phase, is_coarse
 from mpirefine.steps.state import AnyState, Context, State
 from mpirefine.steps.summary import Coarse, Motion, Summary
 
@@ -30,7 +30,7 @@ class Converge:
         """Collective."""
         poses, summary = hard_poses(state), state.summary
         if state.last is not None:
-            summary = replace(summary, motion=motion(ctx, poses, state.last))
+            summary = replace(summary, motion=measure_motion(ctx, poses, state.last))
         curves = dict(state.curves)
         with ctx.team.together("comparing the maps"):
             if ctx.team.is_root:
@@ -54,7 +54,7 @@ def coarse_matching(state: State, ctx: Context) -> Coarse:
     """Collective. Whether the next iteration is coarse too, and which maps a merge and split takes, by rank 0."""
     live = [m for m in state.live if m not in state.summary.dropped]
     history, temperature = [*state.history, state.summary], ctx.temperature(state.iteration)
-    decided = decide(history, len(live), temperature, ctx.settings.iterations)
+    decided = decide_next_phase(history, len(live), temperature, ctx.settings.iterations)
     decided = ctx.team.agree(decided, "how coarse matching goes on")
     if decided.trial == "begins":
         freed, split = ctx.team.from_root(choose_maps, state, live, ctx.limits.first)
@@ -62,7 +62,7 @@ def coarse_matching(state: State, ctx: Context) -> Coarse:
     return decided
 
 
-def motion(ctx: Context, now: HardPoses, before: HardPoses) -> Motion:
+def measure_motion(ctx: Context, now: HardPoses, before: HardPoses) -> Motion:
     """Collective. Of the particles of all ranks that have a pose both times; `now` and `before` hold own rows."""
     both = (now.model >= 0) & (before.model >= 0)
     stayed = both & (now.model == before.model)

@@ -27,7 +27,7 @@ class Exchange:
             return state
         with ctx.team.together("exchanging maps"):
             if ctx.team.is_root and coarse.trial == "begins":
-                state = replace(state, volumes=split_maps(state, ctx, coarse), before_trial=state.volumes)
+                state = replace(state, volumes=split_map(state, ctx, coarse), before_trial=state.volumes)
             elif ctx.team.is_root and coarse.trial == "undone":
                 state = replace(state, volumes=state.before_trial, before_trial=None)
             elif coarse.trial == "kept":
@@ -35,7 +35,7 @@ class Exchange:
         return state
 
 
-def split_maps(state: State, ctx: Context, coarse: Coarse) -> np.ndarray:
+def split_map(state: State, ctx: Context, coarse: Coarse) -> np.ndarray:
     """On rank 0. (m, z, y, x), one map given up and another one split in two."""
     resolution = ctx.grid.resolution(ctx.limits.first)
     rng = np.random.default_rng([ctx.settings.seed, state.iteration, coarse.freed])

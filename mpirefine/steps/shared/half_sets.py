@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 NOT_USED = "half-sets of the particle file are not used: %s; made anew from the images' names"
 
 
-def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int) -> None:
+def settle_half_sets(team: Team, particles: OwnParticles, partition: Partition, seed: int) -> None:
     """Collective. Half-sets of own particles, in `particles.table`, which is replaced.
 
     Copies of an image are found by their pixels and get one key and half; the particle file's half-sets are kept if
@@ -48,13 +48,13 @@ def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int)
                 repeat.sum(),
                 len(repeat),
             )
-        half = halves(key) if table.subset is None else of_the_file(every["subset"], first, key)
+        half = halves(key) if table.subset is None else half_sets_of_file(every["subset"], first, key)
         half = half.astype(np.int8)
     own_key, repeat, half = (reduce.scatter_rows(team, values, partition) for values in (key, repeat, half))
     particles.table = replace(table, own_key=own_key, repeat=repeat, half=half)
 
 
-def of_the_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.ndarray:
+def half_sets_of_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.ndarray:
     """On rank 0. (p,) half-sets of a particle file, or new ones where they are not sound.
 
     New ones differ from those that this program draws by default, and may have written into the file.
@@ -66,7 +66,7 @@ def of_the_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.nd
     return halves(key, HALF_ANEW)
 
 
-def in_every_map(ctx: Context, rows: np.ndarray, model: np.ndarray, half: np.ndarray) -> np.ndarray:
+def replace_incomplete_half_sets(ctx: Context, rows: np.ndarray, model: np.ndarray, half: np.ndarray) -> np.ndarray:
     """Collective. Half-sets (p,) of own particles: `half`, or others where a map would have only one of the file's two.
 
     That is judged by the maps (n,) that own sampled `rows` chose.

@@ -7,7 +7,7 @@ import numpy as np
 from mpirefine.steps.state import State
 
 
-def excess(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: int) -> float:
+def fsc_excess(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: int) -> float:
     """FSC (k,) of two maps less that expected of two maps of one structure, mean over rings 1 .. `rings`.
 
     A map whose half-maps have the FSC F correlates with the truth by √(2F / (1 + F)) (Rosenthal & Henderson 2003): two
@@ -19,7 +19,7 @@ def excess(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: i
 
 
 def likeness(state: State, a: int, b: int, rings: int) -> float:
-    """On rank 0. `excess` of two maps on the rings both are matched on, at most `rings`.
+    """On rank 0. `fsc_excess` of two maps on the rings both are matched on, at most `rings`.
 
     About 0 for maps of one structure, negative for different ones; -inf where a half-map is empty, so that nothing is
     known.
@@ -28,4 +28,4 @@ def likeness(state: State, a: int, b: int, rings: int) -> float:
     if np.isnan(halves[[a, b]]).any():
         return -np.inf
     used = min(state.last_rings[a], state.last_rings[b], rings)
-    return excess(state.curves["between_fsc"][a, b], halves[a], halves[b], used)
+    return fsc_excess(state.curves["between_fsc"][a, b], halves[a], halves[b], used)

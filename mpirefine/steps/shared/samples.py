@@ -10,7 +10,7 @@ from mpirefine.distribution import reduce
 from mpirefine.steps.state import Context
 
 
-def trusted(ctx: Context, trust: np.ndarray) -> np.ndarray:
+def is_trusted(ctx: Context, trust: np.ndarray) -> np.ndarray:
     """(p,) bool, own particles that are neither set aside nor doubtful; `trust` as in State."""
     return ~ctx.particles.set_aside & (trust == 1)
 
@@ -27,4 +27,4 @@ def sampled_rows(ctx: Context, sample: int, least: int, kind: np.ndarray, trust:
     reduce.sum_in_place(ctx.team, counts)
     wanted = np.maximum(sample * counts / max(counts.sum(), 1), least)
     share = np.minimum(wanted / np.maximum(counts, 1), 1)
-    return np.flatnonzero((uniform(table.key, SAMPLED) < share[own]) & trusted(ctx, trust))
+    return np.flatnonzero((uniform(table.key, SAMPLED) < share[own]) & is_trusted(ctx, trust))

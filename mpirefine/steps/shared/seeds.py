@@ -12,7 +12,7 @@ from mpirefine.maths.fourier.filters import lowpass_cosine, resample
 from mpirefine.maths.fourier.fsc import randomise_phases
 from mpirefine.maths.image.masks import estimate_radius, soft_sphere
 from mpirefine.maths.likelihood.initial_maps import fragment_seeds, noise_seeds
-from mpirefine.steps.shared.symmetry import SymmetryCheck, aligned
+from mpirefine.steps.shared.symmetry import SymmetryCheck, align_to_symmetry
 
 # seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
 COARSE_PARTS = 6
@@ -34,7 +34,7 @@ class Seeds:
     notes: tuple[str, ...]
 
 
-def on_grid(volume: np.ndarray, apix: float, grid: Grid, name: str, note: Callable[[str], None]) -> np.ndarray:
+def resample_to_grid(volume: np.ndarray, apix: float, grid: Grid, name: str, note: Callable[[str], None]) -> np.ndarray:
     """A map on the particles' grid: resampled when its box or its pixel differ (a header without pixel size is taken to
     agree).
     """
@@ -77,13 +77,13 @@ def prepare_seeds(
     `masks`: none, one for all maps, or one each, on the particles' grid.
     """
     notes: list[str] = []
-    maps = [on_grid(v, a, grid, n, notes.append) for v, a, n in zip(volumes, apix, names)]
+    maps = [resample_to_grid(v, a, grid, n, notes.append) for v, a, n in zip(volumes, apix, names)]
     radius = plan.radius
     if radius is None:
         radius = max(estimate_radius(v, grid) for v in maps)
         notes.append(f"particle radius {radius:.0f} Å, from the starting maps")
     looked_at = SymmetryCheck(grid, radius, plan.targetres, plan.align, notes.append)
-    maps = aligned(maps, names, plan.symmetries, looked_at)
+    maps = align_to_symmetry(maps, names, plan.symmetries, looked_at)
     resolution = plan.targetres
     if plan.copies > 1 and plan.coarse:
         resolution = max(resolution, 2 * radius / COARSE_PARTS)

@@ -49,7 +49,7 @@ def is_coarse(state: State, ctx: Context) -> bool:
     return bool(ctx.limits.first) and all(h.coarse is not None and h.coarse.continues for h in state.history)
 
 
-def settled(history: Sequence[Summary]) -> bool:
+def is_settled(history: Sequence[Summary]) -> bool:
     """Whether few particles move, or as many as some iterations ago."""
     moves = [summary.motion.moved for summary in history if summary.motion is not None]
     if moves and moves[-1] < SETTLED_MOVES:
@@ -57,7 +57,7 @@ def settled(history: Sequence[Summary]) -> bool:
     return len(moves) > SETTLING and min(moves[-SETTLING:]) > min(moves[:-SETTLING]) * (1 - MOVES_GAIN)
 
 
-def decide(history: Sequence[Summary], models: int, temperature: float, iterations: int) -> Coarse:
+def decide_next_phase(history: Sequence[Summary], models: int, temperature: float, iterations: int) -> Coarse:
     """What follows from the iterations of `history`, the present one included, of at most `iterations`.
 
     `models` maps take part. The maps of a trial that begins are not chosen here.
@@ -72,7 +72,7 @@ def decide(history: Sequence[Summary], models: int, temperature: float, iteratio
         return Coarse(continues=kept and not last_chance, trial="kept" if kept else "undone")
     if last_chance:
         return Coarse(continues=False)
-    if temperature > COOL or not settled(phase.since):
+    if temperature > COOL or not is_settled(phase.since):
         return Coarse(continues=True)
     trial = 2 < models and phase.trials < models - 1 and number + TRIAL + left <= iterations
     return Coarse(continues=trial, trial="begins" if trial else "none")

@@ -35,7 +35,7 @@ class SymmetryCheck:
         return copies_agree(volume, self.grid, symmetry, self.radius, self.resolution)
 
 
-def aligned(
+def align_to_symmetry(
     maps: list[np.ndarray], names: Sequence[str], symmetries: Sequence[str], check: SymmetryCheck
 ) -> list[np.ndarray]:
     """On rank 0. The maps (z, y, x), turned where that brings their axes to those of their symmetry and `check`
@@ -50,7 +50,7 @@ def aligned(
         found = find_turn(volume, symmetry, check, turns.setdefault(symmetry, []))
         if found is None:
             continue
-        if check.turn and helps(found):
+        if check.turn and makes_symmetric(found):
             out[m] = found.move(volume, order=3)
         note_symmetry(found, name, symmetry, check)
     return out
@@ -72,26 +72,26 @@ def find_turn(volume: np.ndarray, symmetry: str, check: SymmetryCheck, known: li
         if found.after >= SYMMETRIC:
             return found
     found = best_turn(volume, check.grid, symmetry, check.radius, check.resolution)
-    known += [found.move] if helps(found) else []
+    known += [found.move] if makes_symmetric(found) else []
     return found
 
 
-def helps(found: Turn) -> bool:
+def makes_symmetric(found: Turn) -> bool:
     """Whether a turn makes a map symmetric."""
     return found.after >= FORMED and 1 - found.after <= GAIN * (1 - found.before)
 
 
 def note_symmetry(found: Turn, name: str, symmetry: str, check: SymmetryCheck) -> None:
     """Say what was found of a map that disagrees with its symmetrised copy."""
-    if helps(found) and check.turn:
+    if makes_symmetric(found) and check.turn:
         check.note(
-            f"{name}: turned by {words(found.move, check.grid)}: it agrees with its own {symmetry} copy by "
+            f"{name}: turned by {describe_move(found.move, check.grid)}: it agrees with its own {symmetry} copy by "
             f"{found.after:.2f} now, before by {found.before:.2f}"
         )
-    elif helps(found):
+    elif makes_symmetric(found):
         check.note(
             f"warning: {name} agrees with its own {symmetry} copy by only {found.before:.2f}: a turn of "
-            f"{words(found.move, check.grid)} brings it to {found.after:.2f}: --align-sym turns it"
+            f"{describe_move(found.move, check.grid)} brings it to {found.after:.2f}: --align-sym turns it"
         )
     elif found.before < UNLIKE:
         check.note(
@@ -100,7 +100,7 @@ def note_symmetry(found: Turn, name: str, symmetry: str, check: SymmetryCheck) -
         )
 
 
-def words(move: Move, grid: Grid) -> str:
+def describe_move(move: Move, grid: Grid) -> str:
     """A move as EMAN2's angles, and its shift if there is one."""
     az, alt, phi = (float(angle) for angle in eman_from_rotation(move.rotation))
     if alt < ABOUT_Z:

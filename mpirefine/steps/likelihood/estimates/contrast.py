@@ -8,13 +8,13 @@ import numpy as np
 
 from mpirefine.maths.likelihood.references import of_map
 from mpirefine.steps.likelihood.estimates.map_power import ring_powers
-from mpirefine.steps.likelihood.search.candidates import find
+from mpirefine.steps.likelihood.search.candidates import find_candidates
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context
 
 
 @dataclass(frozen=True)
-class Answers:
+class SingleMapMatches:
     """What sampled particles of all ranks say of each map by itself: log-evidence, cross and power (n, m).
 
     They are as in `maths.likelihood.contrast.relative_scales`. Some particles were also matched with their contrast
@@ -54,22 +54,22 @@ def match_one_map(
         noise=replace(state.noise, scale=factor * state.noise.scale),
     )
     views = np.log(len(own.orientations))
-    found = find(own, alone, rows)
-    turned = find(own, alone, both, images=lambda part: -ctx.particles.images(part))
+    found = find_candidates(own, alone, rows)
+    turned = find_candidates(own, alone, both, images=lambda part: -ctx.particles.images(part))
     straight = found.model_evidence[:, 0]
     return np.column_stack([straight - views, found.match]), straight[np.isin(rows, both)] - turned.model_evidence[:, 0]
 
 
-def ask(
+def match_each_map(
     state: LikelihoodState, ctx: Context, factors: np.ndarray, rows: np.ndarray, both: np.ndarray, kind: np.ndarray
-) -> Answers:
+) -> SingleMapMatches:
     """Collective. Match own `rows` to every map by itself, times `factors` (m,); some of them, `both`, with either
     sign.
 
-    `kind` (g,) is what each noise group counts as. Answers of all ranks, in order of rank.
+    `kind` (g,) is what each noise group counts as. The matches of all ranks, in order of rank.
     """
     parts = [match_one_map(state, ctx, m, float(factors[m]), rows, both) for m in range(ctx.models)]
-    answers, gain, group = (
+    matches, gain, group = (
         np.concatenate(ctx.team.allgather(part))
         for part in (
             np.stack([part[0] for part in parts], 1),
@@ -78,5 +78,5 @@ def ask(
         )
     )
     known = np.isfinite(gain).all(axis=1)
-    evidence, cross, power = np.moveaxis(answers[np.isfinite(answers).all(axis=(1, 2))], 2, 0)
-    return Answers(evidence, cross, power, gain[known], group[known])
+    evidence, cross, power = np.moveaxis(matches[np.isfinite(matches).all(axis=(1, 2))], 2, 0)
+    return SingleMapMatches(evidence, cross, power, gain[known], group[known])

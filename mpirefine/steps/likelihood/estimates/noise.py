@@ -19,7 +19,7 @@ from mpirefine.maths.likelihood.model import (
 from mpirefine.steps.likelihood.estimates.map_power import ring_powers
 from mpirefine.steps.likelihood.search.spectra import centred_spectrum, chunk_of, full_points
 from mpirefine.steps.shared.maps import broadcast_map, particle_disc
-from mpirefine.steps.shared.samples import sampled_rows, trusted
+from mpirefine.steps.shared.samples import is_trusted, sampled_rows
 from mpirefine.steps.state import Context, Noise, State, amplitude
 
 SAMPLE = 1024  # particles of the whole set that the estimates are made from ...
@@ -30,7 +30,7 @@ LARGEST_DISC = 0.45  # share of the box that the particle's radius takes at most
 LEAST_GREY, MOST_GREY = 0.5, 2.0  # limits of a particle's own grey scale, relative to its group's
 
 
-def pooled(sums: np.ndarray, optics: np.ndarray) -> np.ndarray:
+def pool_small_groups(sums: np.ndarray, optics: np.ndarray) -> np.ndarray:
     """Sums (g, …, k), of which the last along the second axis counts particles; small groups get those of larger ones.
 
     A group with fewer than SMALL_GROUP particles gets the sums of its optics group, `optics` (g,), and a small optics
@@ -43,7 +43,7 @@ def pooled(sums: np.ndarray, optics: np.ndarray) -> np.ndarray:
     return sums
 
 
-def first_estimate(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray) -> Noise:
+def estimate_first_noise(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray) -> Noise:
     """Collective. Before any pose is known: noise from outside the particles, scale from the power that exceeds it.
 
     `volumes` are the seeds, on rank 0; `trust` as in State.
@@ -66,7 +66,7 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray) 
             sums[group, 3] += noise_power(ctf, len(part), rings, ctx.grid).sum(axis=0)
             sums[group, 4] += len(part)
     reduce.sum_in_place(ctx.team, sums)
-    sums = pooled(sums, table.optics_of_group)
+    sums = pool_small_groups(sums, table.optics_of_group)
     noise, total, transfer2, own_noise = np.moveaxis(sums[:, :4] / sums[:, 4:], 1, 0)
     power = reduce.bcast_array(ctx.team, ring_powers(volumes, ctx).mean(axis=0) if volumes is not None else None)
     weight = rings * (rings <= ctx.limits.target) / noise**2
@@ -75,7 +75,7 @@ def first_estimate(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray) 
     return Noise(np.maximum(noise, 1e-3 * total) / own_noise, np.sqrt(np.maximum(excess / expected, 1e-12)))
 
 
-def scales(ctx: Context, state: State, rows: np.ndarray, match: np.ndarray) -> np.ndarray:
+def estimate_scales(ctx: Context, state: State, rows: np.ndarray, match: np.ndarray) -> np.ndarray:
     """Collective. (g,) grey scale of each noise group from own `rows`; `match` (n, 2) as in Candidates.
 
     It averages over the posterior of the poses: best poses alone are biased, since the noise helped to choose them.
@@ -87,11 +87,11 @@ def scales(ctx: Context, state: State, rows: np.ndarray, match: np.ndarray) -> n
     for row, values in enumerate((match[:, 0] / alpha, match[:, 1] / alpha**2, np.ones(len(rows)))):
         np.add.at(sums[:, row, 0], group, values)
     reduce.sum_in_place(ctx.team, sums)
-    cross, power, _ = np.moveaxis(pooled(sums, table.optics_of_group), 1, 0)[..., 0]
+    cross, power, _ = np.moveaxis(pool_small_groups(sums, table.optics_of_group), 1, 0)[..., 0]
     return np.where((cross > 0) & (power > 0), cross / np.maximum(power, 1e-300), state.noise.scale)
 
 
-def residuals(ctx: Context, state: State, rows: np.ndarray, poses: HardPoses, scale: np.ndarray) -> Noise:
+def estimate_noise(ctx: Context, state: State, rows: np.ndarray, poses: HardPoses, scale: np.ndarray) -> Noise:
     """Collective. Noise of each group: what remains of the images of own `rows` less the maps at `poses` (n).
 
     `scale` (g,) are the grey scales of the groups.
@@ -117,13 +117,13 @@ def residuals(ctx: Context, state: State, rows: np.ndarray, poses: HardPoses, sc
             np.add.at(sums[:, 1], table.group[own], noise_power(ctf, len(own), every, ctx.grid))
             np.add.at(sums[:, 2], table.group[own], 1)
     reduce.sum_in_place(ctx.team, sums)
-    residual, share, count = np.moveaxis(pooled(sums, table.optics_of_group), 1, 0)
+    residual, share, count = np.moveaxis(pool_small_groups(sums, table.optics_of_group), 1, 0)
     return Noise(
         np.where((count > 0) & (residual > 0), residual / np.where(share > 0, share, 1), state.noise.sigma2), scale
     )
 
 
-def own_greys(ctx: Context, state: State, noise: Noise) -> np.ndarray:
+def estimate_own_scales(ctx: Context, state: State, noise: Noise) -> np.ndarray:
     """Collective. (p,) grey scale of each own particle relative to the new one of its group.
 
     The estimate from one particle, cross / power, has the variance 1 / power. What particles differ by beyond that is
@@ -133,7 +133,7 @@ def own_greys(ctx: Context, state: State, noise: Noise) -> np.ndarray:
     cross, power = state.candidates.match.T
     group = ctx.particles.table.group
     before = amplitude(state, ctx, np.arange(len(group))) / noise.scale[group]
-    used = (power > 0) & trusted(ctx, state.trust)
+    used = (power > 0) & is_trusted(ctx, state.trust)
     value = np.where(used, before * cross / np.where(power > 0, power, 1), 1)
     precision = np.where(used, power / before**2, 0)
     sums = np.array([(precision * (value - 1) ** 2).sum(), precision.sum(), used.sum()])

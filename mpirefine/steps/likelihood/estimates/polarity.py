@@ -9,7 +9,7 @@ import numpy as np
 
 from mpirefine.errors import InputError
 from mpirefine.maths.likelihood.contrast import FEW, Signs, own_sign, signs
-from mpirefine.steps.likelihood.estimates.contrast import Answers
+from mpirefine.steps.likelihood.estimates.contrast import SingleMapMatches
 from mpirefine.steps.state import Context
 
 log = logging.getLogger(__name__)
@@ -18,13 +18,15 @@ CLEAR_GAIN = 10.0  # log-likelihood from which on the sign of a single particle 
 MIXED = 0.1  # share of particles with a clear sign against the others from which on the user is warned
 
 
-def check_signs(answers: Answers, volumes: np.ndarray, groups: int, names: Sequence[str], ctx: Context) -> None:
+def check_signs(
+    matches: SingleMapMatches, volumes: np.ndarray, groups: int, names: Sequence[str], ctx: Context
+) -> None:
     """On rank 0. Warn of what looks wrong with the sign of contrast; `names` of the maps are for complaints.
 
     InputError when particles and maps have opposite contrast.
     """
     own = np.array([own_sign(v) for v in volumes])
-    found = signs(answers.gain, answers.group, groups, own)
+    found = signs(matches.gain, matches.group, groups, own)
     if not found.agree:
         raise InputError(*_complaints(found, names, ctx))
     if (own < 0).all():
@@ -35,16 +37,16 @@ def check_signs(answers: Answers, volumes: np.ndarray, groups: int, names: Seque
     if not found.score.any():
         log.warning(
             "warning: the sign of contrast is not clear from %d particles: look at the maps of the first iterations",
-            len(answers.group),
+            len(matches.group),
         )
-    _warn_of_mixture(answers)
+    _warn_of_mixture(matches)
     if ctx.particles.table.optics_of_group.max() >= MOST_GROUPS:
         log.info("the sign of contrast was judged for all optics groups together, which are more than %d", MOST_GROUPS)
 
 
-def _warn_of_mixture(answers: Answers) -> None:
+def _warn_of_mixture(matches: SingleMapMatches) -> None:
     """On rank 0. Some particles with a clear sign may be against the others."""
-    best = answers.gain[np.arange(len(answers.gain)), np.abs(answers.gain).argmax(axis=1)]
+    best = matches.gain[np.arange(len(matches.gain)), np.abs(matches.gain).argmax(axis=1)]
     against, clear = int((best < -CLEAR_GAIN).sum()), int((np.abs(best) > CLEAR_GAIN).sum())
     if clear >= FEW and against > MIXED * clear:
         log.warning(

@@ -33,7 +33,7 @@ def image_power(ctx: Context) -> tuple[np.ndarray, np.ndarray]:
     return ctx.particles.power / share, pixels_of_rings(ctx, ctx.grid.nx // 2 - 1)
 
 
-def deviations(ctx: Context, likelihood: np.ndarray, pixels: float) -> np.ndarray:
+def deviations_from_group(ctx: Context, likelihood: np.ndarray, pixels: float) -> np.ndarray:
     """Collective. (p,) robust standard deviations by which each own log-likelihood exceeds the median of its noise
     group.
 
@@ -68,7 +68,7 @@ def group_centres(
     return np.array([centre(part) if len(part) >= SMALL_GROUP else every for part in parts]).T.copy()
 
 
-def weight_of(deviation: np.ndarray) -> np.ndarray:
+def trust_weight(deviation: np.ndarray) -> np.ndarray:
     """(p,) float32: 1 for particles like the others, falling to 0 between DOUBTFUL and HOPELESS deviations below
     them.
     """
@@ -79,7 +79,7 @@ def weights_by_power(ctx: Context) -> np.ndarray:
     """Collective. (p,) weights before any noise is known: the power of the median image is taken for the noise."""
     power, pixels = image_power(ctx)
     usual = np.maximum(_median_power(ctx, power.astype(np.float32)), 1e-300)
-    return weight_of(deviations(ctx, -0.5 * power @ (pixels / usual), pixels.sum()))
+    return trust_weight(deviations_from_group(ctx, -0.5 * power @ (pixels / usual), pixels.sum()))
 
 
 def _median_power(ctx: Context, power: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ SWITCH_SECONDS = 5e-5
 GLOBAL_ITERATIONS = 3  # of searches over all views before --local, since maps and views change much at first
 
 
-def match(
+def match_views(
     state: LikelihoodState,
     ctx: Context,
     rows: np.ndarray,
@@ -47,7 +47,7 @@ def match(
                 part = slice(start, min(start + CHUNK, len(rows)))
                 with lock:  # stacks are read by one thread at a time
                     pixels = images(rows[part])
-                scores = matcher.chunk(rows[part], pixels, part, found)
+                scores = matcher.match_chunk(rows[part], pixels, part, found)
                 if keep_scores is not None:
                     keep_scores[part] = -scores
                 with lock:
@@ -56,13 +56,13 @@ def match(
         if len(matchers) == 1:
             work(matchers[0])
         else:
-            share(work, matchers, starts)
+            run_in_threads(work, matchers, starts)
     found.reference[ctx.particles.set_aside[rows]] = -1
     ctx.clock.count(sum(matcher.flop for matcher in matchers))
     return found
 
 
-def share(work: Callable[[Matcher], None], matchers: list[Matcher], starts: Iterator[int]) -> None:
+def run_in_threads(work: Callable[[Matcher], None], matchers: list[Matcher], starts: Iterator[int]) -> None:
     """Run `work` in a thread for each matcher; after an error or a signal none of them takes another chunk of
     `starts`.
     """
@@ -77,18 +77,20 @@ def share(work: Callable[[Matcher], None], matchers: list[Matcher], starts: Iter
             sys.setswitchinterval(patience)
 
 
-def find(
+def find_candidates(
     state: LikelihoodState,
     ctx: Context,
     rows: np.ndarray,
     images: Images | None = None,
     keep_scores: np.ndarray | None = None,
 ) -> Candidates:
-    """Collective. Candidates of own rows by the search that the settings ask for: all views, those near the last ones,
-    or the poses of the particle file. `images` gives other pixels than the particles' own; `keep_scores` as in `match`.
+    """Collective. Candidates of own `rows` by the search that the settings ask for.
+
+    That is over all views, over those near the last ones, or at the poses of the particle file. `images` gives other
+    pixels than the particles' own; `keep_scores` as in `match_views`, which fills it.
     """
     images = images or ctx.particles.images
     if ctx.settings.fixed_poses:
         return at_given_poses(state, ctx, rows, images)
     kind = LocalMatcher if ctx.settings.local and state.iteration > GLOBAL_ITERATIONS else Matcher
-    return match(state, ctx, rows, images, keep_scores=keep_scores, kind=kind)
+    return match_views(state, ctx, rows, images, keep_scores=keep_scores, kind=kind)

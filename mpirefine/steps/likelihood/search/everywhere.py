@@ -17,7 +17,7 @@ from mpirefine.maths.likelihood.pose_search import (
     shift_window,
     windows_round,
 )
-from mpirefine.steps.likelihood.search.fine import FineSearch, correlator
+from mpirefine.steps.likelihood.search.fine import FineSearch, make_correlator
 from mpirefine.steps.likelihood.search.particle_side import CHUNK, ParticleSide
 from mpirefine.steps.likelihood.search.spectra import weighted
 from mpirefine.steps.likelihood.state import LikelihoodState
@@ -32,7 +32,7 @@ SURVIVING_LOSS = (20.0, 12.0)  # ... or at most this log-likelihood
 WINDOWS = 48  # survivors whose best shifts open windows of fine shifts
 
 
-def survivors(value: np.ndarray, median: float, round_: int) -> np.ndarray:
+def select_survivors(value: np.ndarray, median: float, round_: int) -> np.ndarray:
     """Indices into `value` (n,), log-likelihoods of one particle, of those that survive a round (0 or 1), best
     first.
     """
@@ -48,7 +48,7 @@ class Matcher:
         refs, levels, self.state, self.ctx = state.projected, state.sampling, state, ctx
         self.coarse = Level.make(refs.coarse.grid, shift_disc(ctx.plan.maxshift, levels.coarse_step))
         self.fine = Level.make(refs.fine.grid, shift_disc(ctx.plan.maxshift, levels.fine_step))
-        self.correlator = correlator(ctx, refs.coarse.grid, levels.coarse_angles, CHUNK * len(self.coarse.shifts))
+        self.correlator = make_correlator(ctx, refs.coarse.grid, levels.coarse_angles, CHUNK * len(self.coarse.shifts))
         self.fine_search = FineSearch(ctx, refs.fine, self.fine, levels, ctx.temperature(state.iteration))
         self.between = Level.make(refs.coarse.grid, self.fine.shifts)
         self.windows = windows_round(self.coarse.shifts, self.between, levels.coarse_step / 2)
@@ -60,7 +60,7 @@ class Matcher:
         """Floating-point operations done so far."""
         return self.correlator.flop + self.fine_search.flop
 
-    def chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
+    def match_chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
         """Match at most CHUNK particles: own `rows`, whose candidates go into rows `places` of `found`.
 
         Returns the log-likelihoods (p, r) of all coarse projections.
@@ -71,7 +71,7 @@ class Matcher:
         first = coarse_peaks(
             coarse_samples, coarse_norms, refs.coarse.matrices, self.coarse, self.correlator, SURVIVORS[0]
         )
-        fine = fine_side.each(rows, images, self.state)
+        fine = fine_side.prepare(rows, images, self.state)
         for p, row in enumerate(range(places.start, places.stop)):
             alive, centres = self._second_round(first, p, coarse_samples[p], coarse_norms[p])
             near = np.concatenate([refs.children[r] for r in alive])
@@ -85,12 +85,12 @@ class Matcher:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Coarse projections of one particle that survive both rounds, and the shifts (n, 2) of the best of them."""
         refs, median = self.state.projected.coarse, float(np.median(first.score[p]))
-        alive = survivors(first.value[p], median, 0)
+        alive = select_survivors(first.value[p], median, 0)
         rows = first.reference[p, alive]
         columns = np.empty((refs.angles, self.between.grid.n_rings, len(self.between.shifts)), np.complex64)
         particle_matrices(samples_kt, self.between.ramp, columns)
         value, shift = rescore(
             columns, norm_r, refs.matrices, rows, first.shift[p, alive], self.windows, self.correlator
         )
-        best = survivors(value, median, 1)
+        best = select_survivors(value, median, 1)
         return rows[best], self.between.shifts[shift[best[:WINDOWS]]]

@@ -37,7 +37,7 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images)
     value = np.where(np.isin(np.arange(maps), live), match[..., 0] - 0.5 * match[..., 1], -np.inf)
     found = Candidates.empty(len(rows), maps, maps)
     for m in live:
-        found.reference[:, m], found.angle[:, m], found.mirror[:, m] = nearest(
+        found.reference[:, m], found.angle[:, m], found.mirror[:, m] = nearest_projections(
             state, m, ctx.symmetries[m], poses.rotation
         )
     found.reference[ctx.particles.set_aside[rows]] = -1
@@ -72,7 +72,9 @@ def _likelihood_terms(state: State, ctx: Context, rows: np.ndarray, model: int, 
     return out
 
 
-def nearest(state: State, model: int, symmetry: str, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def nearest_projections(
+    state: State, model: int, symmetry: str, rotation: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row of the map's projection with the view nearest to each rotation (n, 3, 3) or one of its copies, in-plane angle
     and mirror from there.
     """

@@ -28,17 +28,17 @@ class LocalMatcher(Matcher):
         assert local is not None and state.last is not None
         self.least_cosine, self.last = np.cos(np.radians(local)), state.last
 
-    def chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
+    def match_chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
         """As in `Matcher`, but there are no coarse scores: the result is (p, 0)."""
         images = weighted(self.ctx, self.state, rows, images_pyx, self.mask)
-        fine = self.sides[1].each(rows, images, self.state)
+        fine = self.sides[1].prepare(rows, images, self.state)
         for p, (row, place) in enumerate(zip(rows, range(places.start, places.stop))):
             window = shift_window(self.fine, self.last.shift[row][None], LOCAL_SHIFTS * self.state.sampling.fine_step)
             window = window if len(window) else np.arange(len(self.fine.shifts))
-            self.fine_search.search(fine[p], self.near(self.last.rotation[row, 2]), window, found, place)
+            self.fine_search.search(fine[p], self.views_near(self.last.rotation[row, 2]), window, found, place)
         return np.empty((len(rows), 0), np.float32)
 
-    def near(self, view: np.ndarray) -> np.ndarray:
+    def views_near(self, view: np.ndarray) -> np.ndarray:
         """Fine projections of every map near a view (3,), its symmetry copies and opposites; at least the nearest
         one.
         """

@@ -10,7 +10,7 @@ from mpirefine.maths.likelihood.correlation import NORM_ORDERS, norm_columns
 from mpirefine.maths.likelihood.model import transfer_power
 from mpirefine.maths.likelihood.pose_search import ring_norms
 from mpirefine.maths.likelihood.references import PreparedLevel
-from mpirefine.steps.likelihood.search.fine import Sample
+from mpirefine.steps.likelihood.search.fine import ParticleSamples
 from mpirefine.steps.state import Context, State, amplitude
 
 CHUNK = 8  # particles scored together on the coarse grid; Partition's quantum, so that blocks do not depend on ranks
@@ -33,11 +33,11 @@ class ParticleSide:
         power = transfer_power(ctf, len(rows), rings, self.ctx.grid)
         return ring_norms(power, self._precision(rows, state), self.references.power, self.grid)
 
-    def each(self, rows: np.ndarray, weighted_pyx: np.ndarray, state: State) -> list[Sample]:
+    def prepare(self, rows: np.ndarray, weighted_pyx: np.ndarray, state: State) -> list[ParticleSamples]:
         """One entry for each particle."""
         return [
-            Sample(*one)
-            for one in zip(self.samples(weighted_pyx), self.norms(rows, state), self._uneven_norms(rows, state))
+            ParticleSamples(*values)
+            for values in zip(self.samples(weighted_pyx), self.norms(rows, state), self._uneven_norms(rows, state))
         ]
 
     def _uneven_norms(self, rows: np.ndarray, state: State) -> list[np.ndarray | None]:

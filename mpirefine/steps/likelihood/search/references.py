@@ -33,7 +33,7 @@ def grid_of_directions(ctx: Context, delta: float, iteration: int, dropped: tupl
     return views_of_maps(ctx.symmetries, dropped, views)
 
 
-def cells(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...]) -> tuple[np.ndarray, ...]:
+def children_of_coarse(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...]) -> tuple[np.ndarray, ...]:
     """For each coarse projection, the fine projections of its map that lie nearest to it; possibly none."""
     children = []
     for m, symmetry in enumerate(symmetries):
@@ -91,13 +91,13 @@ def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> Likel
     for m in range(ctx.models):
         volume = broadcast_map(state, ctx, m)
         for level in windows:
-            fill(ctx, volume, state.last_rings[m], m, level)
+            project_into_windows(ctx, volume, state.last_rings[m], m, level)
     ready = [level.sealed() for level in windows]
-    references = References(ready[0], ready[1], cells(fine, coarse, ctx.symmetries))
+    references = References(ready[0], ready[1], children_of_coarse(fine, coarse, ctx.symmetries))
     return replace(state, orientations=fine, levels_sampled=levels, references=references)
 
 
-def fill(ctx: Context, volume: np.ndarray, rings: int, model: int, level: LevelWindows) -> None:
+def project_into_windows(ctx: Context, volume: np.ndarray, rings: int, model: int, level: LevelWindows) -> None:
     """Project a map (z, y, x) on this rank's share of the node's rows; 0 beyond `rings`, its own limit of matching."""
     batch = max(1, POINTS_PER_CALL // int(np.prod(level.grid.half_shape)))
     matrices, power, uneven = level.matrices.writable, level.power.writable, level.uneven.writable

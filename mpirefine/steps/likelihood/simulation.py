@@ -19,7 +19,7 @@ JITTER = 0.25
 
 
 @dataclass(frozen=True)
-class ImaginedImages:
+class SimulatedImages:
     """Pixels (n, y, x) of some own rows; `place` (p,) is where each row is in them."""
 
     place: np.ndarray
@@ -30,7 +30,7 @@ class ImaginedImages:
         return self.pixels[self.place[rows]]
 
 
-def imagine(
+def simulate_own_particles(
     state: LikelihoodState,
     ctx: Context,
     pair: tuple[int, int],
@@ -38,7 +38,7 @@ def imagine(
     shown: np.ndarray,
     rows: np.ndarray,
     poses: HardPoses,
-) -> ImaginedImages:
+) -> SimulatedImages:
     """Collective. Own `rows` as they would look if they showed structure number `shown` (n,) near `poses` (n).
 
     `structures` (s, z, y, x) are on rank 0. Noise is drawn by the names of the images and by `pair`.
@@ -54,11 +54,11 @@ def imagine(
             own = of_structure[start : start + chunk_of(ctx)]
             seeds = [[ctx.settings.seed, *pair, min(number, 1), int(key[row])] for row in rows[own]]
             draws = [np.random.default_rng(seed) for seed in seeds]
-            pixels[own] = simulated_images(state, ctx, volume, rows[own], poses.take(own), draws)
-    return ImaginedImages(where, pixels)
+            pixels[own] = simulate_chunk(state, ctx, volume, rows[own], poses.take(own), draws)
+    return SimulatedImages(where, pixels)
 
 
-def simulated_images(
+def simulate_chunk(
     state: LikelihoodState,
     ctx: Context,
     volume: np.ndarray,
