@@ -15,6 +15,12 @@ COUNTS = 37, 12000  # gain and level of raw counts
 NO_HEADER = 4096  # bytes of an extended header that is told of, but absent
 
 
+def rows_of(table):
+    """The rows of a STAR table as dicts of text."""
+    columns = [table.column(name) for name in table.columns]
+    return [dict(zip(table.columns, cells)) for cells in zip(*columns)]
+
+
 class Cases:
     """Writes each case into a folder of its own under `out`; `base` is the set that nothing was done to."""
 
@@ -23,8 +29,8 @@ class Cases:
         header = read_header(self.base / "particles.mrcs")
         self.images = read_sections(header, np.arange(PARTICLES)).astype(np.float32)
         tables = read_star(self.base / "particles.star")
-        self.optics = dict(zip(tables["optics"].columns, tables["optics"].rows[0]))
-        self.rows = [dict(zip(tables["particles"].columns, row)) for row in tables["particles"].rows]
+        self.optics = rows_of(tables["optics"])[0]
+        self.rows = rows_of(tables["particles"])
 
     def write(self, name, images=None, rows=None, optics=None, star="particles.star", apix=APIX):
         """A case with other images, other rows or other optics groups; `optics=[]`: no table of them."""
@@ -34,14 +40,10 @@ class Cases:
             write_stack(folder / "particles.mrcs", np.ascontiguousarray(images), apix)
         tables = {"optics": [self.optics] if optics is None else optics, "particles": rows or self.rows}
         path = folder / star
-        write_star(
-            path,
-            [
-                StarTable(str(path), title, list(table[0]), [list(row.values()) for row in table])
-                for title, table in tables.items()
-                if table
-            ],
-        )
+        columns = {
+            title: {key: [row[key] for row in rows] for key in rows[0]} for title, rows in tables.items() if rows
+        }
+        write_star(path, [StarTable.from_columns(title, of_table) for title, of_table in columns.items()])
         return folder
 
     def magnified(self, magnification, detector):

@@ -7,7 +7,7 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
-from mpirefine.program.eman2 import components
+from mpirefine.program.eman2 import components, presets
 from mpirefine.program.options import Options
 from mpirefine.program.start import defaults
 from mpirefine.program.validation import validate
@@ -18,7 +18,7 @@ GRID = Grid(128, 2.0)
 
 def resolved(ctf=True, **given):
     options = Options.typed({"input": "p.lst", "models": "a.hdf", **given})
-    return components.resolve(defaults.resolve(options, GRID, 1).options, GRID, ctf)
+    return presets.choose(defaults.resolve(options, GRID, 1).options, GRID, ctf)
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ def test_the_angular_step_is_eman2s(nx, apix, targetres, speed, step):
     """810 / ((speed + 3) √(4300 / B)), B the box or what the target needs of it: 42.7 of 128 for 12 Å at 2 Å a
     pixel.
     """
-    assert components.angular_step(nx, apix, targetres, speed) == pytest.approx(step)
+    assert presets.angular_step(nx, apix, targetres, speed) == pytest.approx(step)
 
 
 def test_good_boxes():
-    assert [components.good_box(n) for n in (40, 80, 85.0, 127, 160.5)] == [40, 80, 90, 128, 162]
+    assert [presets.good_box(n) for n in (40, 80, 85.0, 127, 160.5)] == [40, 80, 90, 128, 162]
 
 
 def test_rules_of_eman2_follow_target_and_ctf():
@@ -79,8 +79,8 @@ def test_own_choices_without_a_preset():
 )
 def test_the_first_search(given, first):
     options, _ = resolved(classkeep=0.9, **given)
-    assert components.method(options, GRID, True).search.first == first
-    assert components.method(resolved(preset="eman2-2011", iter=2)[0], GRID, True).search.first == 0
+    assert components.make_choices(options, GRID, True).search.first == first
+    assert components.make_choices(resolved(preset="eman2-2011", iter=2)[0], GRID, True).search.first == 0
 
 
 @pytest.mark.parametrize(
@@ -107,20 +107,20 @@ def test_what_cannot_be_is_told_before_any_work(tmp_path, monkeypatch, given, to
     ctf = given.get("ctf", True)
     options, _ = resolved(**given)
     with pytest.raises(InputError) as error:
-        components.method(options, GRID, ctf)
+        components.make_choices(options, GRID, ctf)
     assert told in str(error.value)
 
 
 def test_all_complaints_at_once():
     with pytest.raises(InputError) as error:
-        components.method(resolved(simcmp="a", recon="b", m3dpreprocess="c")[0], GRID, True)
+        components.make_choices(resolved(simcmp="a", recon="b", m3dpreprocess="c")[0], GRID, True)
     assert len(error.value.problems) == 3
 
 
 def test_a_mask_must_fit(tmp_path):
     write_images(tmp_path / "m.hdf", [np.ones((64, 64), np.float32)], 2.0)
     with pytest.raises(InputError, match="64 x 64 pixels, the particles have 128 x 128"):
-        components.method(resolved(simmask=str(tmp_path / "m.hdf"))[0], GRID, True)
+        components.make_choices(resolved(simmask=str(tmp_path / "m.hdf"))[0], GRID, True)
 
 
 def test_the_structure_factor_of_the_project(tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_the_structure_factor_of_the_project(tmp_path, monkeypatch):
     np.savetxt("strucfac.txt", [[0.01, 5.0], [0.2, 1.0]])
     now, told = resolved(preset="eman2")
     assert now.m3dsetsf and any("strucfac.txt" in line for line in told)
-    assert components.method(now, GRID, True).maps.structure_factor.tolist() == [[0.01, 5.0], [0.2, 1.0]]
+    assert components.make_choices(now, GRID, True).maps.structure_factor.tolist() == [[0.01, 5.0], [0.2, 1.0]]
     assert not resolved(classkeep=0.9)[0].m3dsetsf
 
 

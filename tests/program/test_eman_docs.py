@@ -11,8 +11,8 @@ import pytest
 
 from mpirefine.program import cli
 from mpirefine.program.catalogue import KINDS, registry
-from mpirefine.program.eman2.components import angular_step
 from mpirefine.program.eman2.options import PRESETS, EmanOptions
+from mpirefine.program.eman2.presets import angular_step
 from mpirefine.program.options import Options, add_to, flag_of
 from mpirefine.program.validation import validate
 

@@ -131,7 +131,7 @@ def test_a_process_that_is_killed_before_its_maps_owes_them(tmp_path):
     few, run = make_set(tmp_path / "set", 12), tmp_path / "run"
     script = (
         "import os, sys\nfrom mpirefine.program.reports import iteration\n"
-        "iteration.Presenter.__call__ = lambda self, state: os._exit(9)\n"
+        "iteration.Reports.after_iteration = lambda self, state: os._exit(9)\n"
         "from mpirefine import __main__\nsys.exit(__main__.run(sys.argv[1:]))\n"
     )
     done = subprocess.run(
@@ -391,3 +391,24 @@ def test_maps_are_read_by_rank_0_alone(team, shared_tmp, fewer, monkeypatch):
     take_up(run, team, {"verbose": 0})
     large = [name for name in read if name.startswith(("volumes/", "curves/"))]
     assert bool(large) == team.is_root and "orientations/model" in read
+
+
+@pytest.mark.ranks(1, 2)
+def test_an_open_trial_can_be_undone_after_a_resume(team, shared_tmp, fewer, monkeypatch, said):
+    """The maps from before it come from their own iteration; when that is damaged, it is said and they are missing."""
+    run = shared_tmp / "run"
+    start(options(fewer, path=run, iter=2, held_out=0), team)
+    session = open_session(options(fewer, path=run, iter=2), team, options(fewer, path=run))
+    monkeypatch.setattr(checkpoint.Phase, "of", lambda history: checkpoint.Phase(tuple(history), 1, 1))
+    state = checkpoint.read(RunFile.open(run, team), 2, session.state, session.context)
+    if team.is_root:
+        with h5py.File(run / "iterations" / "01.h5") as file:
+            np.testing.assert_array_equal(state.before_trial, file["volumes/map"][:])
+        flip(run / "iterations" / "01.h5", 8 * 5_000)
+    else:
+        assert state.before_trial is None
+    team.barrier()
+    state = checkpoint.read(RunFile.open(run, team), 2, session.state, session.context)
+    assert state.before_trial is None and state.iteration == 2
+    if team.is_root:
+        assert "cannot be undone" in said.text

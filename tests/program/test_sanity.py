@@ -12,8 +12,8 @@ from mpirefine.errors import InputError, RankFailure
 from mpirefine.program.eman2.support import read_projections
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options
+from mpirefine.program.start.inputs import read_inputs
 from mpirefine.program.start.sanity import uncorrected
-from mpirefine.program.start.setup import read_inputs
 from mpirefine.storage import mrc
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.eman2.hdf_writer import write_hdf
@@ -38,7 +38,7 @@ def small(original, tmp_path, monkeypatch):
 
 def complaints(**options):
     with pytest.raises(InputError) as error:
-        read_inputs(Options(**{"input": "particles.star", "models": "seed_0.mrc,seed_1.mrc", **options}))
+        read_inputs(Options(**{"input": "particles.star", "models": "seed_0.mrc,seed_1.mrc", **options}), fresh=False)
     return error.value.problems
 
 
@@ -65,7 +65,7 @@ def test_which_fields_fit(small, pixel, fits):
     """Within a factor of four; a map without pixel size agrees."""
     mrc.write_volume("seed_1.mrc", np.ones((32, 32, 32)), pixel)
     if fits:
-        assert len(read_inputs(Options(input="particles.star", models="seed_0.mrc,seed_1.mrc")).maps) == 2
+        assert len(read_inputs(Options(input="particles.star", models="seed_0.mrc,seed_1.mrc"), fresh=False).maps) == 2
     else:
         (line,) = complaints()
         assert (
@@ -83,7 +83,7 @@ def test_radius(small, radius, words):
     if words:
         assert words in complaints(radius=radius)[0]
     else:
-        read_inputs(Options(input="particles.star", models="seed_0.mrc", radius=radius))
+        read_inputs(Options(input="particles.star", models="seed_0.mrc", radius=radius), fresh=False)
 
 
 @pytest.mark.parametrize("pixel", [0.01, 50.0, 1e30])
@@ -99,7 +99,9 @@ def test_lists_without_ctf_must_say_so(small):
     for name in ("all.lst", "particles.mrcs"):
         (line,) = complaints(input=name)
         assert f"{name}: no image has a CTF" in line and "or say --no-ctf if the images carry none" in line
-        assert read_inputs(Options(input=name, models="seed_0.mrc", no_ctf=True)).particles.table.ctf is None
+        assert (
+            read_inputs(Options(input=name, models="seed_0.mrc", no_ctf=True), fresh=False).particles.table.ctf is None
+        )
     told(command("eotest", *basic(small, input="all.lst", models="seed_0.mrc", check=True), cwd=small), "say --no-ctf")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from mpirefine.steps.summary import Summary
 from mpirefine.storage.run import schema
 from mpirefine.storage.run.iteration_writer import IterationWriter
 from mpirefine.storage.run.runfile import RunFile
+
+log = logging.getLogger(__name__)
 
 
 def write(writer: IterationWriter, state: AnyState, ctx: Context) -> AnyState:
@@ -96,10 +99,7 @@ def read(run: RunFile, iteration: int, state: AnyState, ctx: Context) -> AnyStat
         rows, small = read_items(run, iteration, ctx)
         wholeness.check(run.path_of(iteration), {**rows, **small}, ctx)
         history = read_history(run, iteration, attributes["history"])
-        begun = Phase.of(history).begun
-        before_trial = None
-        if begun is not None and begun < iteration and ctx.team.is_root:
-            before_trial = run.read_array(begun, "volumes/map")
+        before_trial = maps_before_trial(run, iteration, history) if ctx.team.is_root else None
     headers = tuple(
         {name: np.array(value, int) if isinstance(value, list) else value for name, value in header.items()}
         for header in json.loads(attributes["map_headers"])
@@ -139,6 +139,21 @@ def read_history(run: RunFile, iteration: int, text: str) -> tuple[Summary, ...]
     if len(history) != iteration:
         raise FormatError(f"{run.path_of(iteration)}: damaged: the history is not that of {iteration} iterations")
     return history
+
+
+def maps_before_trial(run: RunFile, iteration: int, history: Sequence[Summary]) -> np.ndarray | None:
+    """On rank 0. (m, z, y, x) maps to go back to, when a merge and split is open after `iteration`; else None.
+
+    None too, with a warning, when they cannot be read any more: the trial is then not undone.
+    """
+    begun = Phase.of(history).begun
+    if begun is None or begun >= iteration:
+        return None
+    try:
+        return run.read_array(begun, "volumes/map")
+    except FormatError as damage:
+        log.warning("warning: %s: the trial that began then cannot be undone", damage)
+        return None
 
 
 def read_items(run: RunFile, iteration: int, ctx: Context) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

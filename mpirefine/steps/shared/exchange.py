@@ -28,7 +28,7 @@ class Exchange:
         with ctx.team.together("exchanging maps"):
             if ctx.team.is_root and coarse.trial == "begins":
                 state = replace(state, volumes=split_map(state, ctx, coarse), before_trial=state.volumes)
-            elif ctx.team.is_root and coarse.trial == "undone":
+            elif coarse.trial == "undone" and state.before_trial is not None:
                 state = replace(state, volumes=state.before_trial, before_trial=None)
             elif coarse.trial == "kept":
                 state = replace(state, before_trial=None)
