@@ -1,4 +1,4 @@
-"""Step: maps filtered by their half-maps, masked, and brought to the frame and hand of the first."""
+"""Step: filter maps by their half-maps, mask them, and align them to the frame and hand of the first map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ WIENER_STRETCH = 1.2  # e2refinemulti's sscale: maps keep features to this much 
 
 @dataclass(frozen=True)
 class FinishMaps:
-    """The views of the particles go with the maps. With `own_filter` maps are filtered here, else by a processor."""
+    """Filters, masks and aligns maps; the views of the particles turn with them.
+
+    Without `own_filter` the filter is left out, since `--m3dpostprocess` has filtered the maps.
+    """
 
     own_filter: bool
     name = "postprocess"
@@ -44,7 +47,7 @@ class FinishMaps:
         )
 
     def _finished(self, state: Eman2State, ctx: Context) -> FinishedMaps:
-        """On rank 0."""
+        """On rank 0. The maps, half-maps and views after filter, mask and alignment."""
         assert state.halves is not None
         origins, volumes = np.zeros((ctx.models, 3)), state.root_volumes.copy()
         halves, rotation = state.halves.copy(), state.orientations.rotation.copy()
@@ -66,20 +69,18 @@ class FinishMaps:
 
 @dataclass(frozen=True)
 class FinishedMaps:
-    """Maps (m, z, y, x), half-maps (m, 2, z, y, x), rotations (r, 3, 3) of the projections in the maps' new frames, and
-    where the old origins lie in them (m, 3), in voxels.
-    """
+    """Maps in their final frames, and what particles' poses need to follow them."""
 
-    volumes: np.ndarray
-    halves: np.ndarray
-    rotation: np.ndarray
-    origins: np.ndarray
+    volumes: np.ndarray  # (m, z, y, x)
+    halves: np.ndarray  # (m, 2, z, y, x)
+    rotation: np.ndarray  # (r, 3, 3) of the projections, in the new frames
+    origins: np.ndarray  # (m, 3) voxels, where the old origins lie in the new frames
 
 
 def filter_by_half_maps(volume: np.ndarray, curve: np.ndarray, ctx: Context) -> np.ndarray:
-    """A map (z, y, x) with a Wiener filter by the SNR that the FSC (k,) of its half-maps tells.
+    """A map (z, y, x) after a Wiener filter by the signal-to-noise ratio that the FSC (k,) of its half-maps gives.
 
-    e2refinemulti takes the FSC between maps, which removes what they differ in.
+    e2refinemulti takes the FSC between maps instead, which removes what maps differ in.
     """
     frequency = np.arange(len(curve)) / ctx.grid.length
     return wiener_by_fsc(volume, ctx.grid.apix, fscfile=np.stack([frequency[1:], curve[1:]], -1), sscale=WIENER_STRETCH)

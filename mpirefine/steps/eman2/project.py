@@ -1,4 +1,4 @@
-"""Step: maps on rank 0 to real projections in a window of each node."""
+"""Step: project the maps of rank 0 into real images, in one shared window per node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mpirefine.steps.workspace import Workspace
 
 @dataclass(frozen=True)
 class ProjectViews:
-    """Every map over its asymmetric unit."""
+    """Projections of every map over its asymmetric unit."""
 
     views: Views
     work: Workspace

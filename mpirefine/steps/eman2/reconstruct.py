@@ -1,4 +1,4 @@
-"""Step: a map of each model's class averages, and two of those of its particles' halves."""
+"""Step: a map from the class averages of each model, and its two half-maps."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mpirefine.steps.state import Context, stack_on_root
 
 @dataclass(frozen=True)
 class ModelMaps:
-    """The map of one model, and its half-maps (z, y, x) on rank 0; (model, half) without particles, on all ranks."""
+    """The map of one model and its half-maps."""
 
     whole: MadeMap
-    halves: list[np.ndarray | None]
-    lone: list[tuple[int, int]]
+    halves: list[np.ndarray | None]  # rank 0: (z, y, x) each
+    lone_halves: list[tuple[int, int]]  # as in Summary
 
 
 @dataclass(frozen=True)
 class MakeMaps:
-    """Maps by `how`; with `breaksym` without symmetry."""
+    """Reconstructs maps by `how`; with `breaksym` no symmetry is applied."""
 
     how: MapMaking
     breaksym: bool = False
@@ -40,7 +40,7 @@ class MakeMaps:
         summary = replace(
             state.summary,
             class_averages=tuple((len(part.whole.used), len(part.whole.left_out)) for part in parts),
-            lone_halves=tuple(half for part in parts for half in part.lone),
+            lone_halves=tuple(half for part in parts for half in part.lone_halves),
         )
         source = f"classes_{state.iteration:02d}.hdf"
         return replace(
@@ -54,7 +54,11 @@ class MakeMaps:
         )
 
     def _model(self, model: int, state: Eman2State, ctx: Context) -> ModelMaps:
-        """Collective. Half-maps are made of the same class averages as the map, in one pass, as they are."""
+        """Collective. The maps of one model.
+
+        Half-maps are made in one pass from the classes that are in the map, without its structure factor and
+        post-processing.
+        """
         team, nx, apix = ctx.team, ctx.grid.nx, ctx.grid.apix
         symmetry = "c1" if self.breaksym else ctx.symmetries[model]
         whole = make_map(team, slices_of(state, model), nx, symmetry, apix, self.how)
@@ -77,10 +81,10 @@ def half_maps_fsc(model: int, maps: ModelMaps, state: Eman2State, ctx: Context) 
 
 
 def slices_of(state: Eman2State, model: int, half: int | None = None) -> Slices:
-    """Own class averages of a map, or of one half of its particles."""
-    of_map = [one for one in state.classes if state.orientations.model[one.number] == model]
-    own = [(one.number, one.average) for one in of_map if one.average is not None]
-    number = np.array([at for at, _ in own], int)
+    """Own class averages of a map, or the averages of one half-set of their particles."""
+    of_map = [result for result in state.classes if state.orientations.model[result.number] == model]
+    own = [(result.number, result.average) for result in of_map if result.average is not None]
+    number = np.array([number for number, _ in own], int)
     images = [average.image if half is None else average.halves[half] for _, average in own]
     weight = np.array([float(average.used.sum() if half is None else average.half_count[half]) for _, average in own])
     snr = [average.snr_total if half is None else average.half_snr[half] for _, average in own]

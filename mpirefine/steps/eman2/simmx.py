@@ -1,4 +1,4 @@
-"""Step: own particles against all projections by a comparator; the best of each row are kept."""
+"""Step: score own particles against all projections by a comparator, and keep the best projections of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mpirefine.steps.state import Context
 
 @dataclass(frozen=True)
 class Score:
-    """The similarity matrix, row by row; with `automask` where any projection is not zero."""
+    """The similarity matrix, row by row; with `automask` over pixels where some projection is not zero."""
 
     search: Search
     automask: bool
@@ -26,10 +26,10 @@ class Score:
     name = "simmx"
 
     def run(self, state: Eman2State, ctx: Context) -> Eman2State:
-        """Each rank its own particles."""
+        """The state with candidates of own particles. No communication."""
         images = state.projected.images
         search = replace(self.search, mask=common_support(images)) if self.automask else self.search
-        # maps that are alike have the same projections: those of the first are enough
+        # where starting maps are equal, so are their projections: those of the first map are enough
         references = ReferenceStack(
             images[state.orientations.of_model(0)] if draws_maps(state, ctx) else images, search
         )
@@ -43,9 +43,9 @@ class Score:
 
 
 def keep_best(found: Candidates, row: int, scores: Scores, model: np.ndarray) -> None:
-    """Fill a row of `found` with the lowest scores (r,), equal ones by the lower number; `model` (r,) are their maps.
+    """Fill a row of `found`, in place, with the projections of the lowest scores (r,), ties by the lower number.
 
-    The evidence is minus the score: larger is better.
+    `model` (r,) are the projections' maps. The evidence is minus the score: larger is better.
     """
     best = np.argsort(scores.score, kind="stable")[: found.reference.shape[1]]
     best = best[np.isfinite(scores.score[best])]
@@ -53,9 +53,6 @@ def keep_best(found: Candidates, row: int, scores: Scores, model: np.ndarray) ->
     poses = from_eman(scores.alignment.take(best))
     score = scores.score[best]
     found.reference[row, places], found.score[row, places], found.evidence[row, places] = best, score, -score
-    found.angle[row, places], found.shift[row, places], found.mirror[row, places] = (
-        poses.angle,
-        poses.shift,
-        poses.mirror,
-    )
+    for name in ("angle", "shift", "mirror"):
+        getattr(found, name)[row, places] = getattr(poses, name)
     np.maximum.at(found.model_evidence[row], model, -scores.score)

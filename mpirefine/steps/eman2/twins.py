@@ -1,4 +1,4 @@
-"""Whether the filtered twins of --usefilt are those of the particles, told by a sample of both."""
+"""Whether the filtered images of --usefilt belong to the particles, judged by a sample of both."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mpirefine.steps.shared.particles import OwnParticles
 from mpirefine.steps.shared.samples import sampled_rows
 from mpirefine.steps.state import Context
 
-SAMPLE, FEW = 128, 8
-CLEAR = 4.0  # standard errors
+SAMPLE, FEW = 128, 8  # particles that are compared; with fewer than FEW nothing is concluded
+CLEAR = 4.0  # standard errors from which a difference is taken as real
 
 
 def correlations(images_pyx: np.ndarray, others_pyx: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
-    """(p,) of each image with the other one, within a mask."""
+    """(p,) correlation coefficients of images and other images (p, y, x), each with its counterpart, within a mask."""
     first, second = (
         (stack - np.average(stack, axis=(1, 2), weights=np.broadcast_to(mask_yx, stack.shape))[:, None, None]) * mask_yx
         for stack in (images_pyx.astype(np.float64), others_pyx.astype(np.float64))
@@ -25,9 +25,10 @@ def correlations(images_pyx: np.ndarray, others_pyx: np.ndarray, mask_yx: np.nda
 
 
 def check_twins(ctx: Context, twins: OwnParticles, name: str) -> None:
-    """Collective. InputError when filtered twins have turned contrast or do not belong to the particles.
+    """Collective. Check that the filtered images `twins` are those of the particles; `name` is their file.
 
-    They belong to them when they are more like their own particles than like the next ones.
+    They are when they correlate better with their own particles than with the next ones. InputError when they do not,
+    or when their contrast is turned.
     """
     rows = sampled_rows(
         ctx, SAMPLE, 0, np.zeros(len(ctx.particles.table.group_names), np.int64), np.ones(len(ctx.particles))
@@ -35,7 +36,7 @@ def check_twins(ctx: Context, twins: OwnParticles, name: str) -> None:
     rows = rows[~twins.set_aside[rows]]
     images, mask = ctx.particles.images(rows), particle_disc(ctx)
     filtered = twins.images(rows)
-    if len(rows) < 2:  # nothing to compare with on this rank
+    if len(rows) < 2:  # there is no next particle on this rank
         images, filtered = images[:0], filtered[:0]
     own, next_one = (
         np.concatenate(ctx.team.allgather(correlations(part, filtered, mask)))
@@ -55,7 +56,7 @@ def check_twins(ctx: Context, twins: OwnParticles, name: str) -> None:
 
 
 def error_on_all_ranks(text: str) -> InputError:
-    """The error that all ranks raise, since all know the same."""
+    """An InputError that is shown once, since all ranks raise it."""
     error = InputError(text)
     error.on_all_ranks = True
     return error

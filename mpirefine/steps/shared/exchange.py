@@ -1,4 +1,4 @@
-"""Step: a merge and split of maps begins, or is undone, as the iteration before decided."""
+"""Step: begin a merge and split of maps, or undo it, as the iteration before decided."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mpirefine.steps.summary import Coarse
 
 
 class Exchange:
-    """Carries out what the iteration before decided: a merge and split begins, or is undone.
+    """Begins or undoes a merge and split of maps.
 
-    What is stored of an iteration stays its result.
+    This happens at the start of the next iteration, so that the stored maps of an iteration are its own result.
     """
 
     name = "exchange"
@@ -36,7 +36,7 @@ class Exchange:
 
 
 def split_map(state: State, ctx: Context, coarse: Coarse) -> np.ndarray:
-    """On rank 0. (m, z, y, x), one map given up and another one split in two."""
+    """On rank 0. Maps (m, z, y, x) of which one is given up and another one split in two, by seeds with noise."""
     resolution = ctx.grid.resolution(ctx.limits.first)
     rng = np.random.default_rng([ctx.settings.seed, state.iteration, coarse.freed])
     volumes = state.root_volumes.copy()

@@ -1,4 +1,4 @@
-"""Which particles estimates are made from."""
+"""Which particles noise, grey scales and other estimates are made from."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def is_trusted(ctx: Context, trust: np.ndarray) -> np.ndarray:
 
 
 def sampled_rows(ctx: Context, sample: int, least: int, kind: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Collective. Own rows drawn for an estimate: about `sample` of all ranks, and at least `least` of each kind.
+    """Collective. Own rows drawn for an estimate: about `sample` over all ranks, and at least `least` of each kind.
 
-    `kind` (g,) says which noise groups count as one kind; particles with a `trust` (p,) below 1 are left out. Rows are
-    drawn by the names of their images: neither the number of ranks nor the order of rows matters.
+    `kind` (g,) numbers the kinds that noise groups belong to; particles with a `trust` (p,) below 1 are left out. Rows
+    are drawn by the names of their images, so that neither the number of ranks nor the order of rows matters.
     """
     table = ctx.particles.table
     own = kind[table.group]
