@@ -101,7 +101,7 @@ def test_some_dark_particles_among_the_others_are_told(team, caplog):
     made["images"] = made["images"] * np.where(np.arange(80) % 4 == 1, -1, 1)[:, None, None].astype(np.float32)
     with caplog.at_level("WARNING", logger="mpirefine"):
         piloted(team, truth, made)
-    assert "fit the maps better when they are turned" in caplog.text
+    assert "fit the maps better with their contrast turned" in caplog.text
 
 
 @pytest.mark.ranks(1, 2)

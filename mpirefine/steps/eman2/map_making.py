@@ -26,7 +26,7 @@ class Slices:
 
     images: np.ndarray  # (n, y, x) float32
     rotation: np.ndarray  # (n, 3, 3)
-    weight: np.ndarray  # (n,) particles, or what else the averages weigh
+    weight: np.ndarray  # (n,) number of particles in each
     number: np.ndarray  # (n,) among the class averages of all maps
     snr: np.ndarray | None = None  # (n, k) signal-to-noise curves, from averagers that correct the CTF
     filtered: np.ndarray | None = None  # (n,) bool, Wiener-filtered by that averager

@@ -69,8 +69,8 @@ class MakeMaps:
             filled.append(sum(team.allgather(float(part.weight.sum()))) > 0)
             part = part.take(np.isin(part.number, whole.used))
             halves.append(make_map(team, part, nx, symmetry, apix, plain).volume)
-        lone = [(model, half) for half in (0, 1) if filled[1 - half] and not filled[half]]
-        return ModelMaps(whole, halves, lone)
+        lone_halves = [(model, half) for half in (0, 1) if filled[1 - half] and not filled[half]]
+        return ModelMaps(whole, halves, lone_halves)
 
 
 def half_maps_fsc(model: int, maps: ModelMaps, state: Eman2State, ctx: Context) -> dict[str, np.ndarray]:

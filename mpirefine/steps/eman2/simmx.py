@@ -33,26 +33,27 @@ class Score:
         references = ReferenceStack(
             images[state.orientations.of_model(0)] if draws_maps(state, ctx) else images, search
         )
-        found = Candidates.empty(len(ctx.particles), ctx.settings.sep, ctx.models)
-        found.model_evidence[:] = -np.inf
+        candidates = Candidates.empty(len(ctx.particles), ctx.settings.sep, ctx.models)
+        candidates.model_evidence[:] = -np.inf
         rows = np.flatnonzero(~ctx.particles.set_aside)
         with ctx.progress(len(rows), f"iteration {state.iteration}: matching") as bar:
             for row, scores in score_rows(self.particles, rows, references, ctx.grid.nx, bar.update):
-                keep_best(found, row, scores, state.orientations.model[: len(scores.score)])
-        return replace(state, candidates=found)
+                keep_best(candidates, row, scores, state.orientations.model[: len(scores.score)])
+        return replace(state, candidates=candidates)
 
 
-def keep_best(found: Candidates, row: int, scores: Scores, model: np.ndarray) -> None:
-    """Fill a row of `found`, in place, with the projections of the lowest scores (r,), ties by the lower number.
+def keep_best(candidates: Candidates, row: int, scores: Scores, model: np.ndarray) -> None:
+    """Fill a row of `candidates`, in place, with the projections of the lowest scores (r,), ties by the lower number.
 
     `model` (r,) are the projections' maps. The evidence is minus the score: larger is better.
     """
-    best = np.argsort(scores.score, kind="stable")[: found.reference.shape[1]]
+    best = np.argsort(scores.score, kind="stable")[: candidates.reference.shape[1]]
     best = best[np.isfinite(scores.score[best])]
     places = slice(0, len(best))
     poses = from_eman(scores.alignment.take(best))
     score = scores.score[best]
-    found.reference[row, places], found.score[row, places], found.evidence[row, places] = best, score, -score
+    candidates.reference[row, places] = best
+    candidates.score[row, places], candidates.evidence[row, places] = score, -score
     for name in ("angle", "shift", "mirror"):
-        getattr(found, name)[row, places] = getattr(poses, name)
-    np.maximum.at(found.model_evidence[row], model, -scores.score)
+        getattr(candidates, name)[row, places] = getattr(poses, name)
+    np.maximum.at(candidates.model_evidence[row], model, -scores.score)

@@ -1,4 +1,4 @@
-"""Step: noise spectrum of each noise group from the residuals of best poses, grey scales from all likely poses."""
+"""Step: noise spectra of the noise groups from residuals at best poses, and grey scales from all likely poses."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from mpirefine.steps.state import Context
 
 
 class Reestimate:
-    """Noise and scale for the next iteration, against the maps the poses were found with."""
+    """Noise and grey scales for the next iteration, by the maps that the poses were found with."""
 
     name = "noise"
 
     def run(self, state: LikelihoodState, ctx: Context) -> LikelihoodState:
         """Collective."""
         rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, np.arange(len(ctx.particles.table.group_names)), state.trust)
-        poses, every = hard_poses(state), np.flatnonzero(is_trusted(ctx, state.trust))
-        scale = estimate_scales(ctx, state, every, state.candidates.match[every])
+        poses, trusted = hard_poses(state), np.flatnonzero(is_trusted(ctx, state.trust))
+        scale = estimate_scales(ctx, state, trusted, state.candidates.match[trusted])
         noise = estimate_noise(ctx, state, rows, poses.take(rows), scale)
         grey = estimate_own_scales(ctx, state, noise)
         spread = np.array([(grey - 1).sum(), ((grey - 1) ** 2).sum(), len(grey)])

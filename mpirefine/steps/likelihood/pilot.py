@@ -1,8 +1,9 @@
-"""Before the first iteration: a few particles are matched to learn what all later decisions rest on.
+"""Before the first iteration: noise, grey scales, sign of contrast and half-sets, from a few particles.
 
-First each map by itself, with both signs of contrast: how strong it is in the particles, whatever grey scale it came
-with, and whether bright means the same in both. Then all maps together: noise and grey scale of each noise group, and
-whether the particle file's half-sets are in every map.
+First the particles are matched to each map by itself, with both signs of contrast. That shows how strong the map is in
+the particles, whatever its own grey scale, and whether maps and particles have the same sign. Then they are matched to
+all maps. That gives noise and grey scale of each noise group, and shows whether both half-sets of the particle file
+occur in every map.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ from mpirefine.steps.shared.samples import sampled_rows
 from mpirefine.steps.state import Context, Noise
 from mpirefine.steps.workspace import Workspace
 
-SAMPLE, GROUP_SAMPLE = 256, 64  # particles matched to all maps: of all, and of each optics group at least
-ALONE, ALONE_PER_MAP = 64, 16  # particles matched to each map by itself, at least, and for each map
-BOTH, BOTH_GROUP = 32, 16  # of them with both signs of contrast: of all, and of each optics group at least
-ROUNDS = 3  # of matching again with better scales, at most
-SETTLED = 1.15  # factor by which scales may still change to be taken as settled
+SAMPLE, GROUP_SAMPLE = 256, 64  # particles matched to all maps: about so many, and at least of each optics group
+ALONE, ALONE_PER_MAP = 64, 16  # particles matched to each map by itself: the larger of this, and this per map
+BOTH, BOTH_GROUP = 32, 16  # those of them with both signs of contrast: about, and at least of each optics group
+ROUNDS = 3  # most rounds of matching with better scales
+SETTLED = 1.15  # largest factor by which settled scales still change
 
 
 def pilot(state: LikelihoodState, ctx: Context, names: Sequence[str] = ()) -> LikelihoodState:
-    """Collective. Noise and grey scales from the best poses of a sample of the particles; `names` of the maps are for
-    complaints. InputError when particles and maps have opposite contrast.
+    """Collective. The state with trust, half-sets, noise, and maps on the particles' grey scale.
+
+    `names` of the maps are for error messages. InputError when particles and maps have opposite contrast.
     """
     state = replace(state, trust=weights_by_power(ctx))
     state = bring_to_relative_scales(state, ctx, names)
@@ -55,14 +57,14 @@ def pilot(state: LikelihoodState, ctx: Context, names: Sequence[str] = ()) -> Li
 
 
 def bring_to_relative_scales(state: LikelihoodState, ctx: Context, names: Sequence[str]) -> LikelihoodState:
-    """Collective. The state with maps as strong, relative to each other, as the particles show them.
+    """Collective. The state with maps as strong relative to each other as the particles show, and a first noise.
 
     InputError when particles and maps have opposite contrast.
     """
     optics = ctx.particles.table.optics_of_group
     kind = optics if optics.max() < MOST_GROUPS else np.zeros_like(optics)
     rows = sampled_rows(ctx, max(ALONE, ALONE_PER_MAP * ctx.models), BOTH_GROUP, kind, state.trust)
-    both = sampled_rows(ctx, BOTH, BOTH_GROUP, kind, state.trust)
+    sign_rows = sampled_rows(ctx, BOTH, BOTH_GROUP, kind, state.trust)
     with ctx.team.together("bringing the starting maps to equal power"):
         if ctx.team.is_root:
             state = replace(state, volumes=with_equal_power(state.root_volumes, ctx))
@@ -71,7 +73,7 @@ def bring_to_relative_scales(state: LikelihoodState, ctx: Context, names: Sequen
     with Workspace() as work:
         projected = project_maps(state, ctx, work)
         for attempt in range(ROUNDS if ctx.models > 1 else 1):
-            matches = match_each_map(projected, ctx, factors, rows, both if attempt == 0 else both[:0], kind)
+            matches = match_each_map(projected, ctx, factors, rows, sign_rows if attempt == 0 else sign_rows[:0], kind)
             if attempt == 0:
                 ctx.team.from_root(check_signs, matches, state.volumes, int(kind.max()) + 1, names, ctx)
             if ctx.models == 1:
@@ -87,7 +89,7 @@ def bring_to_relative_scales(state: LikelihoodState, ctx: Context, names: Sequen
 
 
 def bring_to_particle_scale(state: LikelihoodState, ctx: Context) -> LikelihoodState:
-    """Maps on the particles' grey scale: the mean scale of the noise groups goes into them."""
+    """The state with the mean scale of the noise groups moved into the maps: these have the particles' grey scale."""
     mean = float(state.noise.scale.mean())
     volumes = (state.root_volumes * mean).astype(np.float32) if ctx.team.is_root else None
     return replace(state, volumes=volumes, noise=Noise(state.noise.sigma2, state.noise.scale / mean))

@@ -1,4 +1,4 @@
-"""Step: own particles against all projections, of which the best are kept. No communication."""
+"""Step: match own particles to all projections, and keep the best projections of each particle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Simmx:
     name = "simmx"
 
     def run(self, state: LikelihoodState, ctx: Context) -> LikelihoodState:
-        """Each rank its own particles."""
+        """The state with candidates of own particles; collective only with --fixed-poses, which broadcasts the maps."""
         rows = np.arange(len(ctx.particles))
         scores = None
         if ctx.settings.keep_simmx:

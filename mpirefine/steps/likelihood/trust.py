@@ -1,4 +1,4 @@
-"""Step: the likelihood of the best pose of each particle against those of its noise group."""
+"""Step: weight particles by how the likelihood of their best pose compares with that of their noise group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mpirefine.steps.state import Context
 
 
 class Trust:
-    """Weights of particles by the likelihood of their best poses."""
+    """Less weight, or none, for particles that no map explains."""
 
     name = "trust"
 
@@ -21,8 +21,8 @@ class Trust:
         """Collective."""
         power, pixels = image_power(ctx)
         precision = pixels / state.noise.sigma2[ctx.particles.table.group]
-        found = state.candidates
-        best = np.where(found.reference >= 0, -found.score.astype(np.float64), -np.inf).max(axis=1)
+        score = state.candidates.score.astype(np.float64)
+        best = np.where(state.candidates.reference >= 0, -score, -np.inf).max(axis=1)
         best = np.where(np.isfinite(best), best, 0)
         deviation = deviations_from_group(ctx, best - 0.5 * (power * precision).sum(axis=1), pixels.sum())
         trust = trust_weight(deviation)

@@ -49,12 +49,12 @@ def align_to_symmetry(
     turns: dict[str, list[Move]] = {}
     out = list(maps)
     for m, (volume, name, symmetry) in enumerate(zip(maps, names, symmetries)):
-        found = find_turn(volume, symmetry, check, turns.setdefault(symmetry, []))
-        if found is None:
+        turn = find_turn(volume, symmetry, check, turns.setdefault(symmetry, []))
+        if turn is None:
             continue
-        if check.turn and makes_symmetric(found):
-            out[m] = found.move(volume, order=3)
-        note_symmetry(found, name, symmetry, check)
+        if check.turn and makes_symmetric(turn):
+            out[m] = turn.move(volume, order=3)
+        note_symmetry(turn, name, symmetry, check)
     return out
 
 
@@ -69,35 +69,35 @@ def find_turn(volume: np.ndarray, symmetry: str, check: SymmetryCheck, known: li
     if before >= SYMMETRIC:
         return None
     for move in known:
-        found = Turn(before, check.agreement(move(volume, order=3), symmetry), move)
-        if found.after >= SYMMETRIC:
-            return found
-    found = best_turn(volume, check.grid, symmetry, check.radius, check.resolution)
-    known += [found.move] if makes_symmetric(found) else []
-    return found
+        turn = Turn(before, check.agreement(move(volume, order=3), symmetry), move)
+        if turn.after >= SYMMETRIC:
+            return turn
+    turn = best_turn(volume, check.grid, symmetry, check.radius, check.resolution)
+    known += [turn.move] if makes_symmetric(turn) else []
+    return turn
 
 
-def makes_symmetric(found: Turn) -> bool:
+def makes_symmetric(turn: Turn) -> bool:
     """Whether a turn makes its map symmetric."""
-    return found.after >= FORMED and 1 - found.after <= GAIN * (1 - found.before)
+    return turn.after >= FORMED and 1 - turn.after <= GAIN * (1 - turn.before)
 
 
-def note_symmetry(found: Turn, name: str, symmetry: str, check: SymmetryCheck) -> None:
+def note_symmetry(turn: Turn, name: str, symmetry: str, check: SymmetryCheck) -> None:
     """Say by `check.note` what is wrong with a map that disagrees with its symmetrised copy."""
-    if makes_symmetric(found) and check.turn:
+    if makes_symmetric(turn) and check.turn:
         check.note(
-            f"{name}: turned by {describe_move(found.move, check.grid)}: it agrees with its own {symmetry} copy by "
-            f"{found.after:.2f} now, before by {found.before:.2f}"
+            f"{name}: turned by {describe_move(turn.move, check.grid)}: it agrees with its own {symmetry} copy by "
+            f"{turn.after:.2f} now, before by {turn.before:.2f}"
         )
-    elif makes_symmetric(found):
+    elif makes_symmetric(turn):
         check.note(
-            f"warning: {name} agrees with its own {symmetry} copy by only {found.before:.2f}: a turn of "
-            f"{describe_move(found.move, check.grid)} brings it to {found.after:.2f}: --align-sym turns it"
+            f"warning: {name} agrees with its own {symmetry} copy by only {turn.before:.2f}: a turn of "
+            f"{describe_move(turn.move, check.grid)} brings it to {turn.after:.2f}: --align-sym turns it"
         )
-    elif found.before < UNLIKE:
+    elif turn.before < UNLIKE:
         check.note(
-            f"warning: {name} has no clear {symmetry} symmetry (agreement with its own copy {found.before:.2f}, "
-            f"{found.after:.2f} at best): its symmetric average will be refined; --sym c1 lets it be what it is"
+            f"warning: {name} has no clear {symmetry} symmetry (agreement with its own copy {turn.before:.2f}, "
+            f"{turn.after:.2f} at best): its symmetric average will be refined; --sym c1 lets it be what it is"
         )
 
 

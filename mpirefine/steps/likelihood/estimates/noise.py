@@ -1,4 +1,4 @@
-"""Noise spectra and grey scales of the noise groups."""
+"""Noise spectra and grey scales of the noise groups, and each particle's own grey scale."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from mpirefine.steps.shared.maps import broadcast_map, particle_disc
 from mpirefine.steps.shared.samples import is_trusted, sampled_rows
 from mpirefine.steps.state import Context, Noise, State, amplitude
 
-SAMPLE = 1024  # particles of the whole set that the estimates are made from ...
-GROUP_SAMPLE = 50  # ... or of each noise group
-# groups with fewer sampled particles share the estimate of their optics group, and small optics groups that of all
+SAMPLE = 1024  # particles that noise is estimated from, about ...
+GROUP_SAMPLE = 50  # ... and at least of each noise group
+# groups with fewer sampled particles get the estimate of their optics group, and small optics groups that of all
 SMALL_GROUP = 25
 LARGEST_DISC = 0.45  # share of the box that the particle's radius takes at most: some background is left
 LEAST_GREY, MOST_GREY = 0.5, 2.0  # limits of a particle's own grey scale, relative to its group's
 
 
 def pool_small_groups(sums: np.ndarray, optics: np.ndarray) -> np.ndarray:
-    """Sums (g, …, k), of which the last along the second axis counts particles; small groups get those of larger ones.
+    """Sums (g, quantity, k) in which groups of few particles have the sums of larger groups.
 
-    A group with fewer than SMALL_GROUP particles gets the sums of its optics group, `optics` (g,), and a small optics
-    group those of all.
+    The last quantity is the number of particles. A group with fewer than SMALL_GROUP gets the sums of its optics group,
+    `optics` (g,); if that is small too, the sums over all groups.
     """
     together = np.zeros((optics.max() + 1, *sums.shape[1:]))
     np.add.at(together, optics, sums)
@@ -44,9 +44,10 @@ def pool_small_groups(sums: np.ndarray, optics: np.ndarray) -> np.ndarray:
 
 
 def estimate_first_noise(ctx: Context, volumes: np.ndarray | None, trust: np.ndarray) -> Noise:
-    """Collective. Before any pose is known: noise from outside the particles, scale from the power that exceeds it.
+    """Collective. Noise and scale before any pose is known.
 
-    `volumes` are the seeds, on rank 0; `trust` as in State.
+    Noise is the power outside the particles, and the scale follows from the power of whole images in excess of it.
+    `volumes` (m, z, y, x) are the starting maps, on rank 0; `trust` (p,) is as in State.
     """
     shells, table = ctx.grid.nx // 2 + 1, ctx.particles.table
     rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, table.optics_of_group, trust)
@@ -76,9 +77,10 @@ def estimate_first_noise(ctx: Context, volumes: np.ndarray | None, trust: np.nda
 
 
 def estimate_scales(ctx: Context, state: State, rows: np.ndarray, match: np.ndarray) -> np.ndarray:
-    """Collective. (g,) grey scale of each noise group from own `rows`; `match` (n, 2) as in Candidates.
+    """Collective. Grey scale (g,) of each noise group, from own `rows` (n,); `match` (n, 2) is as in Candidates.
 
-    It averages over the posterior of the poses: best poses alone are biased, since the noise helped to choose them.
+    `match` averages over each particle's likely poses. Best poses alone would give too large scales, since noise helps
+    to choose them.
     """
     table = ctx.particles.table
     group = table.group[rows]
@@ -92,12 +94,12 @@ def estimate_scales(ctx: Context, state: State, rows: np.ndarray, match: np.ndar
 
 
 def estimate_noise(ctx: Context, state: State, rows: np.ndarray, poses: HardPoses, scale: np.ndarray) -> Noise:
-    """Collective. Noise of each group: what remains of the images of own `rows` less the maps at `poses` (n).
+    """Collective. Noise of each group: power of the residuals of own `rows` (n,), images minus maps at `poses` (n).
 
-    `scale` (g,) are the grey scales of the groups.
+    `scale` (g,) are the grey scales of the groups, which the result holds too.
     """
     table, shells = ctx.particles.table, ctx.grid.nx // 2 + 1
-    sums, every = np.zeros((len(table.group_names), 3, shells)), np.arange(shells)
+    sums, rings = np.zeros((len(table.group_names), 3, shells)), np.arange(shells)
     points, chunk = full_points(ctx), chunk_of(ctx)
     for m in range(ctx.models):
         volume = broadcast_map(state, ctx, m)
@@ -114,7 +116,7 @@ def estimate_noise(ctx: Context, state: State, rows: np.ndarray, poses: HardPose
             )
             data = centred_spectrum(ctx.particles.images(own), poses.shift[part], points)
             np.add.at(sums[:, 0], table.group[own], ring_means(np.abs(data - model) ** 2, ctx.grid))
-            np.add.at(sums[:, 1], table.group[own], noise_power(ctf, len(own), every, ctx.grid))
+            np.add.at(sums[:, 1], table.group[own], noise_power(ctf, len(own), rings, ctx.grid))
             np.add.at(sums[:, 2], table.group[own], 1)
     reduce.sum_in_place(ctx.team, sums)
     residual, share, count = np.moveaxis(pool_small_groups(sums, table.optics_of_group), 1, 0)
@@ -124,11 +126,11 @@ def estimate_noise(ctx: Context, state: State, rows: np.ndarray, poses: HardPose
 
 
 def estimate_own_scales(ctx: Context, state: State, noise: Noise) -> np.ndarray:
-    """Collective. (p,) grey scale of each own particle relative to the new one of its group.
+    """Collective. Grey scale (p,) of each own particle, relative to the new one of its group in `noise`.
 
-    The estimate from one particle, cross / power, has the variance 1 / power. What particles differ by beyond that is
-    the variance of the true grey scales, towards 1 of which the estimates are shrunk (empirical Bayes, Efron & Morris
-    1973); all are 1 where particles differ by no more than their errors.
+    The estimate from one particle, cross / power, has the variance 1 / power. The variance of the estimates beyond that
+    is the variance of the true grey scales; with it estimates are shrunk towards 1 (empirical Bayes, Efron & Morris
+    1973). All are 1 where particles differ by no more than their errors.
     """
     cross, power = state.candidates.match.T
     group = ctx.particles.table.group

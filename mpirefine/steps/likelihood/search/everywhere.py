@@ -1,6 +1,4 @@
-"""The search over all views: a coarse grid, its survivors with fine shifts, theirs on the fine grid, the best
-refined.
-"""
+"""The search over all views: on a coarse grid, its survivors with fine shifts, then the fine grid round those left."""
 
 from __future__ import annotations
 
@@ -24,17 +22,18 @@ from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.shared.maps import particle_disc
 from mpirefine.steps.state import Context
 
-# Coarse projections survive in two rounds: first those that may still win after an error of half a coarse step in
-# shift, then, scored with fine shifts, fewer. A projection that is lost here can make a particle sure of the wrong map.
+# Coarse projections survive in two rounds: first those that could still be best although their shift is wrong by half a
+# coarse step; then, scored with fine shifts, fewer. Losing the right projection here can lead to the wrong map.
 SURVIVORS = (2048, 512)  # at most, in each round
-SURVIVING_SHARE = (0.6, 0.35)  # a survivor lacks at most this share of the best one's lead over the median ...
-SURVIVING_LOSS = (20.0, 12.0)  # ... or at most this log-likelihood
-WINDOWS = 48  # survivors whose best shifts open windows of fine shifts
+SURVIVING_SHARE = (0.6, 0.35)  # a survivor is below the best one by at most this share of its lead over the median ...
+SURVIVING_LOSS = (20.0, 12.0)  # ... or by at most this log-likelihood
+WINDOWS = 48  # best survivors, round whose shifts fine shifts are searched
 
 
 def select_survivors(value: np.ndarray, median: float, round_: int) -> np.ndarray:
-    """Indices into `value` (n,), log-likelihoods of one particle, of those that survive a round (0 or 1), best
-    first.
+    """Indices of the references that survive a round (0 or 1), best first.
+
+    `value` (n,) are the log-likelihoods of one particle, `median` is that of all coarse references.
     """
     best = value.max()
     alive = np.flatnonzero(value >= best - max(SURVIVING_LOSS[round_], SURVIVING_SHARE[round_] * (best - median)))
@@ -42,7 +41,7 @@ def select_survivors(value: np.ndarray, median: float, round_: int) -> np.ndarra
 
 
 class Matcher:
-    """All levels of the search, with the buffers of one thread."""
+    """All levels of the search, with the buffers of a single thread."""
 
     def __init__(self, state: LikelihoodState, ctx: Context):
         refs, levels, self.state, self.ctx = state.projected, state.sampling, state, ctx
@@ -60,8 +59,10 @@ class Matcher:
         """Floating-point operations done so far."""
         return self.correlator.flop + self.fine_search.flop
 
-    def match_chunk(self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, found: Candidates) -> np.ndarray:
-        """Match at most CHUNK particles: own `rows`, whose candidates go into rows `places` of `found`.
+    def match_chunk(
+        self, rows: np.ndarray, images_pyx: np.ndarray, places: slice, candidates: Candidates
+    ) -> np.ndarray:
+        """Match at most CHUNK own particles `rows`, and write their candidates into rows `places` of `candidates`.
 
         Returns the log-likelihoods (p, r) of all coarse projections.
         """
@@ -77,13 +78,13 @@ class Matcher:
             near = np.concatenate([refs.children[r] for r in alive])
             near = near if len(near) else np.arange(len(refs.fine.orientations))
             window = shift_window(self.fine, centres, self.state.sampling.fine_step)
-            self.fine_search.search(fine[p], near, window, found, row)
+            self.fine_search.search(fine[p], near, window, candidates, row)
         return first.score
 
     def _second_round(
         self, first: CoarsePeaks, p: int, samples_kt: np.ndarray, norm_r: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Coarse projections of one particle that survive both rounds, and the shifts (n, 2) of the best of them."""
+        """Coarse projections of particle `p` that survive both rounds, and the shifts (n, 2) of the best of them."""
         refs, median = self.state.projected.coarse, float(np.median(first.score[p]))
         alive = select_survivors(first.value[p], median, 0)
         rows = first.reference[p, alive]
