@@ -19,7 +19,7 @@ from mpirefine.program import logs, run
 from mpirefine.program.options import Options
 from mpirefine.program.results import run_folder
 from mpirefine.program.start.own_particles import read_own
-from mpirefine.steps.shared.half_sets import settle
+from mpirefine.steps.shared.half_sets import settle_half_sets
 from mpirefine.storage.atomic import replacing
 from mpirefine.storage.images import read_volumes
 from mpirefine.storage.particle_file import LISTS, STAR, ParticleInput, read_particles
@@ -76,7 +76,7 @@ def split_particles(options: Options, team: Team) -> Path:
     count, box = team.bcast(None if sources is None else (len(sources.particles.table), sources.particles.grid.nx))
     partition = Partition.even(count, team.size)
     particles = read_own(team, sources.particles if sources else None, partition, box, keep_pixels=False)
-    settle(team, particles, partition, options.seed)
+    settle_half_sets(team, particles, partition, options.seed)
     table = particles.table
     from_file = all(team.allgather(table.subset is not None and np.array_equal(table.subset, table.half)))
     half = reduce.gather_rows(team, table.half if from_file else halves(table.key, EVEN_ODD), partition)

@@ -22,10 +22,12 @@ from mpirefine.steps.shared.particles import OwnParticles
 from mpirefine.steps.summary import Summary
 from mpirefine.steps.workspace import Workspace
 
-MOST_HELD_OUT = 2000  # particles
-HELD_OUT_SHARES = 0.05, 0.2  # of the particles, automatic: more where there are few, down to which a test has power
+# particles held out of the maps when --held-out is not given: as many per map as a test needs, within shares of all
 HELD_OUT_PER_MAP = 60
-SLOW_HALVING, SLOW_SHARE = 4, 2 / 15  # iterations, but of a short run at most this share
+HELD_OUT_SHARES = 0.05, 0.2  # least and largest share
+MOST_HELD_OUT = 2000  # particles, also with --held-out
+# iterations in which the excess temperature halves while seeds separate; in a short run this share of its iterations
+SLOW_HALVING, SLOW_SHARE = 4, 2 / 15
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,8 @@ class State:
     before_trial: np.ndarray | None = None  # (m, z, y, x) maps to go back to if the open merge and split fails
     orientations: Orientations = field(default_factory=Orientations.none)  # of all projections, on all ranks
     origins: np.ndarray | None = None  # (m, 3) voxels, where the old origin lies in maps that moved after matching
-    candidates: Candidates = field(
-        default_factory=lambda: Candidates.empty(0, 0, 0)
-    )  # best projections of own particles
+    # best projections of own particles, and what they say of each map
+    candidates: Candidates = field(default_factory=lambda: Candidates.empty(0, 0, 0))
     assignments: Assignments = field(default_factory=Assignments.none)  # map and weights of own particles
     last: HardPoses | None = None  # best poses of own particles in the iteration before; None in the first
     simmx: np.ndarray | None = None  # (p, coarse r) scores of own rows, with --keep-simmx
@@ -69,7 +70,7 @@ class State:
 
     @property
     def finest(self) -> int:
-        """The outermost ring that any map is matched on."""
+        """Outermost Fourier ring that any map is matched on."""
         return max(self.last_rings)
 
     @property
@@ -78,8 +79,13 @@ class State:
         return tuple(m for summary in self.history for m in summary.dropped)
 
     @property
+    def live(self) -> list[int]:
+        """Maps that take part in this iteration."""
+        return [m for m in range(len(self.last_rings)) if m not in self.dropped]
+
+    @property
     def root_volumes(self) -> np.ndarray:
-        """On rank 0. (m, z, y, x), the maps."""
+        """On rank 0. The maps (m, z, y, x)."""
         assert self.volumes is not None, "maps are on rank 0"
         return self.volumes
 
@@ -89,9 +95,10 @@ AnyState = TypeVar("AnyState", bound=State)
 
 @dataclass(frozen=True)
 class RingLimits:
-    """Fourier rings that maps may be matched on: `target` is what --targetres allows, `least` is always used.
+    """Outermost Fourier rings that maps may be matched on.
 
-    `first` holds coarse matching back until few particles move; 0: all rings from the start.
+    `target` is what --targetres allows, `least` is always used. Coarse matching stays within `first` until few
+    particles move; 0: there is no coarse matching.
     """
 
     target: int
@@ -100,13 +107,13 @@ class RingLimits:
 
 
 class Timer(Protocol):
-    """Seconds and arithmetic of the steps."""
+    """Measures seconds and floating-point operations of the steps."""
 
     def __call__(self, step: str) -> AbstractContextManager[None]:
         """Time what runs inside `with` as part of a step."""
 
     def count(self, flop: float) -> None:
-        """Add arithmetic to the running step."""
+        """Add floating-point operations to the running step."""
 
 
 class Bar(Protocol):
@@ -146,8 +153,8 @@ class Context:
     def temperature(self, iteration: int) -> float:
         """Temperature of the posterior: from --temperature down to 1.
 
-        Its excess over 1 halves each iteration, slowly while seeds of one map separate: a particle that is sure too
-        early stays where it is.
+        Its excess over 1 halves in each iteration, more slowly where seeds of one map have to separate: particles that
+        are certain of a map too early would not leave it.
         """
         halving = min(SLOW_HALVING, SLOW_SHARE * self.settings.iterations) if self.limits.first else 1
         return 1 + (self.settings.temperature - 1) * 0.5 ** ((iteration - 1) / halving)
@@ -159,7 +166,10 @@ class Context:
 
     @cached_property
     def held_period(self) -> int:
-        """One of how many particles is held out of the maps; 0: none, when not asked for, for one map or too few."""
+        """One particle in this many is held out of the maps; 0: none is.
+
+        None is held out with --held-out 0, with a single map, and where they would be too few for a test.
+        """
         share = self.settings.held_out
         if share is None:
             share = float(np.clip(HELD_OUT_PER_MAP * self.models / max(self.partition.n, 1), *HELD_OUT_SHARES))
@@ -186,14 +196,14 @@ class Context:
         return len(self.symmetries)
 
 
-def on_root(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Arrays of one shape that rank 0 has, stacked; None on the other ranks, where they are None."""
-    found = [part for part in parts if part is not None]
-    return np.stack(found) if found else None
+def stack_on_root(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Stack arrays of one shape that only rank 0 has; on the other ranks `parts` are None, and so is the result."""
+    arrays = [part for part in parts if part is not None]
+    return np.stack(arrays) if arrays else None
 
 
 def amplitude(state: State, ctx: Context, rows: np.ndarray) -> np.ndarray:
-    """(n,) grey scale of the maps in own rows: that of their noise group times their own."""
+    """(n,) grey scale α of the maps in own `rows`: that of the noise group times the particle's own."""
     return state.noise.scale[ctx.particles.table.group[rows]] * state.grey[rows]
 
 
@@ -202,17 +212,15 @@ class Step(Protocol[AnyState]):
 
     @property
     def name(self) -> str:
-        """The stage in timing.json."""
+        """What timing.json calls it."""
 
     def run(self, state: AnyState, ctx: Context) -> AnyState:
-        """Collective. The state with what this step finds."""
+        """Collective. A new state with the results of this step."""
 
 
 @dataclass(frozen=True)
 class ImageStack:
-    """On rank 0. Images with EMAN2's headers that an iteration leaves to the user: file name, (n, y, x), one header
-    each.
-    """
+    """On rank 0. A file of images (n, y, x) that an iteration leaves in the folder, with EMAN2's header of each."""
 
     name: str
     images: Sequence[np.ndarray]
@@ -239,7 +247,7 @@ class Method(Protocol[AnyState]):
         """Bytes on disk that `stacks` take."""
 
     def released(self, state: AnyState) -> AnyState:
-        """The state without what lies in windows of the iteration, which are about to be freed."""
+        """The state without arrays in the iteration's shared windows, which are about to be freed."""
 
     def last(self, state: AnyState, ctx: Context) -> Conclusion:
         """Collective. After the last iteration: hard maps, and which maps are different states."""

@@ -1,6 +1,4 @@
-"""What an iteration found, in numbers that all ranks have: for the report, the run file and the decisions of later
-steps.
-"""
+"""An iteration in numbers that all ranks have, for the report, the run file and the decisions of later iterations."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 
 @dataclass(frozen=True)
 class Motion:
-    """How much particles moved since the iteration before."""
+    """How much particles changed since the iteration before."""
 
     moved: float  # share of the particles that changed map
     view_change: float  # degrees, median of those that kept their map
@@ -48,7 +46,7 @@ class Summary:
     outliers: int = 0  # particles that no map explains: weight 0
     doubtful: int = 0  # particles with a weight between 0 and 1
     grey_spread: float = 0.0  # standard deviation of the particles' grey scales within their groups
-    lone_halves: tuple[tuple[int, int], ...] = ()  # (map, half) without particles beside a half that has some
+    lone_halves: tuple[tuple[int, int], ...] = ()  # (map, half) without particles, where the other half has some
     class_averages: tuple[tuple[int, int], ...] = ()  # (m, 2) in the map, left out of it; () by likelihood
     resolution: tuple[float, ...] = ()  # (m,) Å by the half-maps, nan where unknown
     matched_to: tuple[float, ...] = ()  # (m,) Å, the finest shell used for matching
@@ -70,7 +68,7 @@ class Summary:
 
 
 def _value(name: str, value: JsonValue) -> object:
-    """What a field of Summary holds: parts of it as their classes, and lists, at any depth, as tuples."""
+    """The value of a field of Summary from JSON: its parts as their classes, lists at any depth as tuples."""
     if isinstance(value, dict):
         kind = Motion if name == "motion" else Coarse
         return kind(**cast("dict[str, Any]", value))

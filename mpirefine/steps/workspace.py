@@ -1,4 +1,4 @@
-"""What lives as long as one iteration: node-shared windows, and the store that class averages go to block by block."""
+"""What lives as long as one iteration: windows that ranks of a node share, and the store of class averages."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class RowStore(Protocol):
     """Where rows of a large array are put, by all ranks together."""
 
     def ensure_space(self, needed: int) -> None:
-        """Collective. StorageFailure when the disk has fewer bytes."""
+        """Collective. StorageFailure when the disk has fewer than `needed` bytes."""
 
     def begin_rows(self, name: str, rows: int, trailing: tuple[int, ...]) -> None:
         """Collective. Begin an array of `rows` rows of shape `trailing`."""
 
     def put_rows(self, name: str, block: Block, rows: np.ndarray) -> None:
-        """Collective. Own rows of it; `block` may be empty."""
+        """Collective. Write own `rows` at `block`, which may be empty, into a begun array."""
 
 
 class Workspace:
@@ -34,7 +34,7 @@ class Workspace:
         self._resources = ExitStack()
 
     def window(self, team: Team, shape: tuple[int, ...]) -> Window:
-        """Collective. A float32 window of the node, to be filled and sealed."""
+        """Collective. A float32 window of the node, to be filled and sealed; freed with this workspace."""
         return self._resources.enter_context(Window(team, shape, np.float32))
 
     def __enter__(self) -> Workspace:

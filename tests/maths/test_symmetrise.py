@@ -9,7 +9,7 @@ from mpirefine.maths.geometry.align_maps import Move
 from mpirefine.maths.geometry.symmetrise import best_turn, copies_agree
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.image.phantom import states
-from mpirefine.steps.shared.symmetry import SymmetryCheck, aligned
+from mpirefine.steps.shared.symmetry import SymmetryCheck, align_to_symmetry
 
 GRID = Grid(32, 8.0)
 RADIUS, RESOLUTION = 110.0, 32.0
@@ -76,7 +76,7 @@ def test_the_least_turn_is_told(piece):
 def notes_of(maps, symmetries, turn=False):
     notes = []
     check = SymmetryCheck(GRID, RADIUS, RESOLUTION, turn, notes.append)
-    out = aligned(maps, ["a.mrc", "b.mrc"], symmetries, check)
+    out = align_to_symmetry(maps, ["a.mrc", "b.mrc"], symmetries, check)
     return notes, out
 
 

@@ -21,12 +21,12 @@ from mpirefine.maths.image.phantom import random_rotations, states
 from mpirefine.program.catalogue import build
 from mpirefine.steps.eman2.choices import Choices, MapMaking, Views
 from mpirefine.steps.eman2.class_averages import Membership, ParticleSet, average_classes
-from mpirefine.steps.eman2.map_making import Slices, kept, make_map
+from mpirefine.steps.eman2.map_making import Slices, choose_kept, make_map
 from mpirefine.steps.eman2.method import Eman2
 from mpirefine.steps.eman2.postprocess import FinishMaps
 from mpirefine.steps.eman2.scores import FlippedParticles, with_flat_snr
 from mpirefine.steps.eman2.state import Eman2State
-from mpirefine.steps.eman2.views import Projections, generated_views, prepared_map, project, support
+from mpirefine.steps.eman2.views import Projections, common_support, generate_views, prepare_map, project
 from mpirefine.steps.shared.assignments import hard_poses
 from mpirefine.steps.workspace import Workspace
 from tests.steps.small import GRID, context, simulate
@@ -62,20 +62,20 @@ def run(last, state, ctx, choices=CHOICES):
 
 
 def test_all_maps_are_in_one_list():
-    found = generated_views(VIEWS, ("c1", "d2", "c4"))
+    found = generate_views(VIEWS, ("c1", "d2", "c4"))
     counts = np.bincount(found.model)
     assert (np.diff(found.model) >= 0).all() and counts[0] > 2 * counts[1] > 0 and counts[0] > 2 * counts[2] > 0
     for m, name in enumerate(("c1", "d2", "c4")):
         own = VIEWS.orientgen(name)
         np.testing.assert_allclose(found.rotation[found.of_model(m)], rotation_from_eman(*own.T))
-    fewer = generated_views(VIEWS, ("c1", "d2", "c4"), dropped=(1,))
+    fewer = generate_views(VIEWS, ("c1", "d2", "c4"), dropped=(1,))
     assert np.bincount(fewer.model).tolist() == [counts[0], 0, counts[2]]
 
 
 def test_broken_symmetry_has_all_copies_of_a_view():
     """Of a symmetric map they look alike, in groups of the group's size."""
     volume = np.mean([standard_turned(states(24, 1, np.random.default_rng(3))[0], s) for s in operations("c3")], axis=0)
-    unit, whole = generated_views(VIEWS, ("c3",)), generated_views(replace(VIEWS, breaksym=True), ("c3",))
+    unit, whole = generate_views(VIEWS, ("c3",)), generate_views(replace(VIEWS, breaksym=True), ("c3",))
     images = standard(volume, whole.rotation, None, 1.0).reshape(len(whole), -1)
     alike = np.corrcoef(images) > 0.98
     assert len(whole) > 2 * len(unit) and (alike.sum(axis=1) >= 3).mean() > 0.8
@@ -93,7 +93,7 @@ def test_the_views_are_projections_on_any_team(team):
     maps = states(24, 3, np.random.default_rng(3)) if team.is_root else None
     if team.is_root:
         maps[1] = 0  # a map that is empty has blank projections
-    orientations = team.from_root(generated_views, VIEWS, ("c1", "c2", "d2"))
+    orientations = team.from_root(generate_views, VIEWS, ("c1", "c2", "d2"))
     with Window(team, (len(orientations), 24, 24), np.float32) as window:
         made = project(team, window, orientations, maps, VIEWS, 4.0)
         images = np.array(made.images)
@@ -118,8 +118,8 @@ def test_what_prethreshold_leaves(rng):
     volume = np.zeros((24, 24, 24), np.float32)
     volume[8:16, 8:16, 8:16] = rng.random((8, 8, 8)) + 0.5
     volume[2:5, 2:5, 2:5] = 0.05  # weak density: below half the sigma of what is not zero
-    assert prepared_map(volume, VIEWS, 4.0) is volume
-    found = prepared_map(volume, replace(VIEWS, prethreshold=True), 4.0)
+    assert prepare_map(volume, VIEWS, 4.0) is volume
+    found = prepare_map(volume, replace(VIEWS, prethreshold=True), 4.0)
     assert found[3, 3, 3] < 0.01 < 0.05 and found[11, 11, 11] > 0.4
     assert found.sum() == pytest.approx(volume[8:16, 8:16, 8:16].sum(), rel=1e-4)
 
@@ -127,7 +127,9 @@ def test_what_prethreshold_leaves(rng):
 def test_the_support_is_one_mask_for_all():
     images = np.full((3, 8, 8), 2.0, np.float32)
     images[0, 2, 3], images[2, 5, 6] = 4, -1
-    assert np.argwhere(support(images)).tolist() == [[2, 3], [5, 6]] and support(images).dtype == np.float32
+    assert (
+        np.argwhere(common_support(images)).tolist() == [[2, 3], [5, 6]] and common_support(images).dtype == np.float32
+    )
 
 
 def test_poses_of_candidates_and_of_eman2_are_inverse(rng):
@@ -193,7 +195,7 @@ def gathered(team, classes):
 
 def first_views(count):
     """Of one map."""
-    found = generated_views(VIEWS, ("c1",))
+    found = generate_views(VIEWS, ("c1",))
     return Orientations(found.rotation[:count], found.model[:count])
 
 
@@ -310,15 +312,18 @@ def test_what_is_kept_of_qualities():
     number, weight = np.arange(40), 3.0 ** np.arange(40)
     quality = np.linspace(0.2, 0.8, 40)
     quality[[3, 30]] *= 0.6  # 30 is still better than those of small classes
-    chosen = kept(weight, quality, number, replace(MAPS, keep=0.95))
+    chosen = choose_kept(weight, quality, number, replace(MAPS, keep=0.95))
     assert np.flatnonzero(~chosen).tolist() == [3, 30]
     order = np.random.default_rng(0).permutation(40)
-    assert (kept(weight[order], quality[order], number[order], replace(MAPS, keep=0.95)) == chosen[order]).all()
-    assert kept(weight, quality, number, replace(MAPS, keep=0.5)).sum() == 20
-    assert np.flatnonzero(~kept(weight, quality, number, replace(MAPS, keep=2.0, keep_sigma=True))).tolist() == [3, 30]
+    assert (choose_kept(weight[order], quality[order], number[order], replace(MAPS, keep=0.95)) == chosen[order]).all()
+    assert choose_kept(weight, quality, number, replace(MAPS, keep=0.5)).sum() == 20
+    assert np.flatnonzero(~choose_kept(weight, quality, number, replace(MAPS, keep=2.0, keep_sigma=True))).tolist() == [
+        3,
+        30,
+    ]
     assert (
-        kept(weight[:1], quality[:1], number[:1], MAPS).tolist() == [True]
-        and len(kept(weight[:0], quality[:0], number[:0], MAPS)) == 0
+        choose_kept(weight[:1], quality[:1], number[:1], MAPS).tolist() == [True]
+        and len(choose_kept(weight[:0], quality[:0], number[:0], MAPS)) == 0
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from mpirefine.maths.fourier.filters import apply_radial
 from mpirefine.maths.fourier.map_spectrum import fsc_matrix
 from mpirefine.steps.shared.exchange import Exchange
-from mpirefine.steps.shared.split_merge import TRIAL, Phase, choose_maps, decide, settled
+from mpirefine.steps.shared.split_merge import TRIAL, Phase, choose_maps, decide_next_phase, is_settled
 from mpirefine.steps.summary import Coarse, Motion, Summary
 from tests.steps.small import context, simulate
 
@@ -24,20 +24,20 @@ def history(*moves, coarse=None):
 
 
 def test_particles_have_settled_when_few_move():
-    assert not settled(history(0.4, 0.3, 0.2)) and not settled([Summary()])
-    assert settled(history(0.4, 0.3, 0.02))  # few move
-    assert settled(history(0.4, 0.2, 0.19, 0.2, 0.19)) and not settled(
+    assert not is_settled(history(0.4, 0.3, 0.2)) and not is_settled([Summary()])
+    assert is_settled(history(0.4, 0.3, 0.02))  # few move
+    assert is_settled(history(0.4, 0.2, 0.19, 0.2, 0.19)) and not is_settled(
         history(0.4, 0.2, 0.19, 0.2, 0.15)
     )  # no gain in three
 
 
 def test_coarse_matching_goes_on_while_particles_are_hot_or_move():
     quiet, moving = history(0.4, 0.2, 0.01), history(0.4, 0.3, 0.2)
-    assert decide(quiet, 4, 2.0, 30) == Coarse(continues=True) == decide(moving, 4, 1.0, 30)
-    assert decide(quiet, 4, 1.0, 30) == Coarse(continues=True, trial="begins")
-    assert decide(quiet, 2, 1.0, 30) == Coarse(continues=False)  # two maps: nothing to merge
-    assert decide(quiet, 4, 1.0, 10) == Coarse(continues=False)  # no time for a trial
-    assert decide(quiet, 4, 3.0, 5) == Coarse(continues=False)  # the end of the run is left for finer rings
+    assert decide_next_phase(quiet, 4, 2.0, 30) == Coarse(continues=True) == decide_next_phase(moving, 4, 1.0, 30)
+    assert decide_next_phase(quiet, 4, 1.0, 30) == Coarse(continues=True, trial="begins")
+    assert decide_next_phase(quiet, 2, 1.0, 30) == Coarse(continues=False)  # two maps: nothing to merge
+    assert decide_next_phase(quiet, 4, 1.0, 10) == Coarse(continues=False)  # no time for a trial
+    assert decide_next_phase(quiet, 4, 3.0, 5) == Coarse(continues=False)  # the end of the run is left for finer rings
 
 
 @pytest.mark.parametrize("likelihood, judgement", [(11.0, "kept"), (9.0, "undone")])
@@ -46,12 +46,12 @@ def test_a_trial_is_judged_by_the_likelihood(likelihood, judgement):
     before = history(0.4, 0.2, 0.01, coarse=Coarse(continues=True, trial="begins"))
     assert Phase.of(before).begun == 4
     after = [moved(0.3, likelihood, goes_on) for _ in range(TRIAL)]
-    assert decide(before + after[:-1], 4, 1.0, 40) == goes_on
-    assert decide(before + after, 4, 1.0, 40) == Coarse(continues=judgement == "kept", trial=judgement)
+    assert decide_next_phase(before + after[:-1], 4, 1.0, 40) == goes_on
+    assert decide_next_phase(before + after, 4, 1.0, 40) == Coarse(continues=judgement == "kept", trial=judgement)
     judged = before + after[:-1] + [replace(after[-1], coarse=Coarse(continues=True, trial="kept"))]
     assert Phase.of(judged) == Phase((), None, 1)  # particles settle again before the next trial
-    assert decide(judged + history(0.4, 0.01)[1:], 4, 1.0, 40).trial == "begins"
-    assert decide(judged + history(0.4, 0.01)[1:], 4, 1.0, 20).trial == "none"
+    assert decide_next_phase(judged + history(0.4, 0.01)[1:], 4, 1.0, 40).trial == "begins"
+    assert decide_next_phase(judged + history(0.4, 0.01)[1:], 4, 1.0, 20).trial == "none"
 
 
 @pytest.mark.ranks(1, 2)

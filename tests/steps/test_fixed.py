@@ -10,8 +10,8 @@ from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.likelihood.central_slices import in_plane
 from mpirefine.steps.likelihood.classify import Classify
 from mpirefine.steps.likelihood.project import Project
-from mpirefine.steps.likelihood.search.candidates import match
-from mpirefine.steps.likelihood.search.fixed_poses import nearest
+from mpirefine.steps.likelihood.search.candidates import match_views
+from mpirefine.steps.likelihood.search.fixed_poses import nearest_projections
 from mpirefine.steps.likelihood.search.spectra import pixels_of_rings
 from mpirefine.steps.likelihood.simmx import Simmx
 from mpirefine.steps.shared.assignments import hard_poses
@@ -56,7 +56,10 @@ def test_the_score_at_a_pose_is_that_of_the_search(team):
     made, _, ctx, state = given(team)
     with Workspace() as work:
         state = Project(work).run(state, ctx)
-        fixed, searched = Simmx().run(state, ctx).candidates, match(state, ctx, np.arange(60), ctx.particles.images)
+        fixed, searched = (
+            Simmx().run(state, ctx).candidates,
+            match_views(state, ctx, np.arange(60), ctx.particles.images),
+        )
     own = fixed.score[np.arange(60), made["label"]]
     best = searched.score[:, 0]
     # the search sees a mask and grids, and takes the best of all poses: a little better than the truth, never by much
@@ -83,7 +86,7 @@ def test_nearest_projection_and_the_turn_to_it(team, symmetry):
     rng = np.random.default_rng(5)
     q, _ = np.linalg.qr(rng.standard_normal((40, 3, 3)))
     q *= np.linalg.det(q)[:, None, None]
-    row, angle, mirror = nearest(state, 0, symmetry, q)
+    row, angle, mirror = nearest_projections(state, 0, symmetry, q)
     placed = in_plane(state.orientations.rotation[row], angle, mirror)
     trace = np.einsum("nij,gnij->gn", placed, np.stack([q @ copy for copy in operations(symmetry)])).max(axis=0)
     assert np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1))).max() < 1.5 * state.sampling.fine_delta

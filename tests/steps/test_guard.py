@@ -7,10 +7,10 @@ import pytest
 
 from mpirefine.program.reports.terminal import iteration_table
 from mpirefine.steps.likelihood.project import Project
-from mpirefine.steps.likelihood.search.candidates import match
+from mpirefine.steps.likelihood.search.candidates import match_views
 from mpirefine.steps.likelihood.search.references import grid_of_directions
 from mpirefine.steps.shared.empty_classes import SAME_MARGIN, EmptyClasses
-from mpirefine.steps.shared.likeness import excess
+from mpirefine.steps.shared.likeness import fsc_excess
 from mpirefine.steps.shared.random_subsets import with_drawn_maps
 from mpirefine.steps.summary import Summary
 from mpirefine.steps.workspace import Workspace
@@ -70,7 +70,7 @@ def test_a_dropped_map_is_projected_no_more(team):
     with Workspace() as work:
         state = Project(work).run(state, ctx)
         assert set(state.orientations.model.tolist()) == {0}
-        found = match(state, ctx, np.arange(len(ctx.particles)), ctx.particles.images)
+        found = match_views(state, ctx, np.arange(len(ctx.particles)), ctx.particles.images)
     assert np.isneginf(found.model_evidence[:, 1]).all() and np.isfinite(found.model_evidence[:, 0]).all()
 
 
@@ -79,8 +79,8 @@ def test_duplicates_are_named(team):
     rng, shells = np.random.default_rng(1), 17
     halves = np.full(shells, 0.8)
     expected = 2 * 0.8 / 1.8
-    assert excess(np.full(shells, expected) + 0.01 * rng.standard_normal(shells), halves, halves, 12) > -SAME_MARGIN
-    assert excess(np.full(shells, expected - 0.1), halves, halves, 12) == pytest.approx(-0.1)
+    assert fsc_excess(np.full(shells, expected) + 0.01 * rng.standard_normal(shells), halves, halves, 12) > -SAME_MARGIN
+    assert fsc_excess(np.full(shells, expected - 0.1), halves, halves, 12) == pytest.approx(-0.1)
     summary = Summary(
         soft=(0.5, 0.5),
         hard=(0.5, 0.5),
@@ -107,7 +107,7 @@ def test_random_subsets_hand_out_each_image_to_one_map(team):
     ctx, state = context(team, [truth[0], truth[0]], made)
     with Workspace() as work:
         state = Project(work).run(state, ctx)
-        state = replace(state, candidates=match(state, ctx, np.arange(len(ctx.particles)), ctx.particles.images))
+        state = replace(state, candidates=match_views(state, ctx, np.arange(len(ctx.particles)), ctx.particles.images))
     dealt = with_drawn_maps(state, ctx)
     used, model = dealt.reference >= 0, state.orientations.model[dealt.reference]
     drawn = model[:, 0]

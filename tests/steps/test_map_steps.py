@@ -12,7 +12,7 @@ from mpirefine.steps.likelihood.average import Average
 from mpirefine.steps.likelihood.postprocess import Postprocess
 from mpirefine.steps.likelihood.reconstruct import Reconstruct
 from mpirefine.steps.likelihood.slabs import inverse_transform
-from mpirefine.steps.shared.converge import Converge, median_of_bins, motion, why_to_stop
+from mpirefine.steps.shared.converge import Converge, measure_motion, median_of_bins, why_to_stop
 from mpirefine.steps.shared.empty_classes import EmptyClasses
 from mpirefine.steps.summary import Motion, Summary
 from tests.steps.small import GRID, context, simulate
@@ -131,13 +131,13 @@ def test_changes_are_counted_over_ranks(team):
     tilt = np.radians(10)
     turned = np.array([[1, 0, 0], [0, np.cos(tilt), np.sin(tilt)], [0, -np.sin(tilt), np.cos(tilt)]])
     now = HardPoses(model, turned[None].repeat(own, 0), np.tile([[1.0, 0.0]], (own, 1)))
-    found = motion(ctx, now, before)
+    found = measure_motion(ctx, now, before)
     assert (
         found.moved == 0.25
         and found.view_change == pytest.approx(10, abs=0.3)
         and found.shift_change == pytest.approx(6, abs=0.1)
     )
-    nobody = motion(ctx, replace(now, model=np.full(own, -1)), before)
+    nobody = measure_motion(ctx, replace(now, model=np.full(own, -1)), before)
     assert nobody == Motion(moved=0.0, view_change=0.0, shift_change=0.0)
 
 

@@ -14,7 +14,7 @@ from mpirefine.maths.likelihood.posterior import assign
 from mpirefine.steps.eman2.twins import check_twins
 from mpirefine.steps.likelihood.pilot import pilot
 from mpirefine.steps.likelihood.project import Project
-from mpirefine.steps.likelihood.search.candidates import find
+from mpirefine.steps.likelihood.search.candidates import find_candidates
 from mpirefine.steps.shared.particles import OwnParticles
 from mpirefine.steps.workspace import Workspace
 from tests.steps.small import GRID, Memory, context, simulate
@@ -41,7 +41,7 @@ def piloted(team, truth, made, factors=(1.0, 1.0), names=(), **table):
 def labels(ctx, state):
     with Workspace() as work:
         state = Project(work).run(state, ctx)
-        found = find(state, ctx, np.arange(len(ctx.particles)))
+        found = find_candidates(state, ctx, np.arange(len(ctx.particles)))
     model = assign(found, state.orientations.model, sep=8, soft=True).model
     return np.concatenate(ctx.team.allgather(model))
 
@@ -101,7 +101,7 @@ def test_some_dark_particles_among_the_others_are_told(team, caplog):
     made["images"] = made["images"] * np.where(np.arange(80) % 4 == 1, -1, 1)[:, None, None].astype(np.float32)
     with caplog.at_level("WARNING", logger="mpirefine"):
         piloted(team, truth, made)
-    assert "fit the maps better when they are turned" in caplog.text
+    assert "fit the maps better with their contrast turned" in caplog.text
 
 
 @pytest.mark.ranks(1, 2)

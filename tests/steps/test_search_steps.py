@@ -10,12 +10,12 @@ from mpirefine.maths.image.ctf import contrast_transfer
 from mpirefine.maths.likelihood.central_slices import in_plane, slices
 from mpirefine.maths.likelihood.posterior import log_sum_exp
 from mpirefine.steps.likelihood.classify import Classify
-from mpirefine.steps.likelihood.estimates.noise import first_estimate, pooled
+from mpirefine.steps.likelihood.estimates.noise import estimate_first_noise, pool_small_groups
 from mpirefine.steps.likelihood.noise import Reestimate
 from mpirefine.steps.likelihood.pilot import pilot
 from mpirefine.steps.likelihood.project import Project
-from mpirefine.steps.likelihood.search.candidates import match
-from mpirefine.steps.likelihood.search.everywhere import survivors
+from mpirefine.steps.likelihood.search.candidates import match_views
+from mpirefine.steps.likelihood.search.everywhere import select_survivors
 from mpirefine.steps.likelihood.search.local import LocalMatcher
 from mpirefine.steps.likelihood.simmx import Simmx
 from mpirefine.steps.shared.assignments import hard_poses
@@ -105,8 +105,8 @@ def test_pruned_search_finds_what_an_exhaustive_one_finds(team, snr):
     with Workspace() as work:
         state = Project(work).run(state, ctx)
         pruned, whole = (
-            match(state, ctx, rows, ctx.particles.images),
-            match(state, ctx, rows, ctx.particles.images, kind=load_tool("compare_search").Exhaustive),
+            match_views(state, ctx, rows, ctx.particles.images),
+            match_views(state, ctx, rows, ctx.particles.images, kind=load_tool("compare_search").Exhaustive),
         )
     model, view = state.orientations.model, state.orientations.rotation
     best, truth = pruned.reference[:, 0], whole.reference[:, 0]
@@ -124,9 +124,9 @@ def test_local_search_looks_near_the_last_view_only(team, symmetries):
     state = replace(state, iteration=4, last=poses)
     with Workspace() as work:
         state = Project(work).run(state, ctx)
-        near, everywhere = Simmx().run(state, ctx), match(state, ctx, np.arange(60), ctx.particles.images)
+        near, everywhere = Simmx().run(state, ctx), match_views(state, ctx, np.arange(60), ctx.particles.images)
         matcher = LocalMatcher(state, ctx)
-        seen = [matcher.near(view) for view in poses.rotation[:, 2]]
+        seen = [matcher.views_near(view) for view in poses.rotation[:, 2]]
     model, view = state.orientations.model, state.orientations.rotation
     for p, rows in enumerate(seen):
         assert set(model[rows]) == {0, 1}
@@ -141,9 +141,11 @@ def test_local_search_looks_near_the_last_view_only(team, symmetries):
 
 def test_survivors_keep_what_may_still_win():
     value = np.array([10.0, 100, 81, 79, 64, 40, 100], np.float32)
-    np.testing.assert_array_equal(survivors(value, 90.0, 0), [1, 6, 2])  # the lead is small: within 20 of the best
-    np.testing.assert_array_equal(survivors(value, 0.0, 0), [1, 6, 2, 3, 4, 5])
-    np.testing.assert_array_equal(survivors(value, 50.0, 1), [1, 6])
+    np.testing.assert_array_equal(
+        select_survivors(value, 90.0, 0), [1, 6, 2]
+    )  # the lead is small: within 20 of the best
+    np.testing.assert_array_equal(select_survivors(value, 0.0, 0), [1, 6, 2, 3, 4, 5])
+    np.testing.assert_array_equal(select_survivors(value, 50.0, 1), [1, 6])
 
 
 @pytest.mark.ranks(1)
@@ -175,7 +177,7 @@ def test_noise_and_scale_are_recovered(team):
     truth, made = simulate(n=240, snr=0.1)
     ctx, state = context(team, truth, made)
     planted = state.noise
-    first = first_estimate(ctx, state.volumes, state.trust)
+    first = estimate_first_noise(ctx, state.volumes, state.trust)
     piloted = pilot(state, ctx)
     np.testing.assert_allclose(first.sigma2[0, 4:], GRID.nx**2, rtol=0.2)
     np.testing.assert_allclose(piloted.noise.sigma2[0, 3:], GRID.nx**2, rtol=0.15)
@@ -203,7 +205,7 @@ def test_small_groups_share_the_estimate_of_all(team):
 def test_groups_are_pooled_with_their_optics_group_first():
     sums = np.zeros((4, 2, 3))
     sums[:, 0], sums[:, -1] = np.array([1, 2, 4, 8])[:, None], np.array([10, 100, 20, 3])[:, None]
-    found = pooled(sums, np.array([0, 0, 0, 1]))
+    found = pool_small_groups(sums, np.array([0, 0, 0, 1]))
     np.testing.assert_array_equal(found[:, :, 0], [[7, 130], [2, 100], [7, 130], [15, 133]])
 
 

@@ -10,8 +10,8 @@ import pytest
 from mpirefine.distribution import reduce
 from mpirefine.steps.likelihood.classify import Classify
 from mpirefine.steps.likelihood.estimates import trust
-from mpirefine.steps.likelihood.estimates.noise import first_estimate
-from mpirefine.steps.likelihood.estimates.trust import group_centres, weight_of, weights_by_power
+from mpirefine.steps.likelihood.estimates.noise import estimate_first_noise
+from mpirefine.steps.likelihood.estimates.trust import group_centres, trust_weight, weights_by_power
 from mpirefine.steps.likelihood.noise import Reestimate
 from mpirefine.steps.likelihood.pilot import pilot
 from mpirefine.steps.likelihood.project import Project
@@ -82,18 +82,18 @@ def test_a_pixel_too_large_to_square_is_set_aside(team):
 def test_noise_is_not_learned_from_outliers(team):
     truth, made = simulate(n=120)
     clean, state = context(team, truth, made)
-    expected = first_estimate(clean, state.volumes, state.trust).sigma2
+    expected = estimate_first_noise(clean, state.volumes, state.trust).sigma2
     made["images"] = made["images"].copy()
     made["images"][::12] *= 30
     ctx = context(team, truth, made)[0]
     trust = weights_by_power(ctx)
     assert np.flatnonzero(gathered(team, ctx, trust) == 0).tolist() == list(range(0, 120, 12))
-    np.testing.assert_allclose(first_estimate(ctx, state.volumes, trust).sigma2, expected, rtol=0.25)
-    assert first_estimate(ctx, state.volumes, state.trust).sigma2.mean() > 10 * expected.mean()
+    np.testing.assert_allclose(estimate_first_noise(ctx, state.volumes, trust).sigma2, expected, rtol=0.25)
+    assert estimate_first_noise(ctx, state.volumes, state.trust).sigma2.mean() > 10 * expected.mean()
 
 
 def test_weight_falls_with_the_deviation():
-    np.testing.assert_allclose(weight_of(np.array([9.0, 0.0, -4.0, -6.0, -8.0, -1e9])), [1, 1, 1, 0.5, 0, 0])
+    np.testing.assert_allclose(trust_weight(np.array([9.0, 0.0, -4.0, -6.0, -8.0, -1e9])), [1, 1, 1, 0.5, 0, 0])
 
 
 def test_small_groups_are_compared_with_all():

@@ -15,7 +15,7 @@ from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.eman2 import support
 from mpirefine.program.validation import check_share
 from mpirefine.steps.eman2.class_averages import ClassResult, Membership, ParticleSet, average_classes
-from mpirefine.steps.eman2.stacks import results, stack_of
+from mpirefine.steps.eman2.stacks import class_results, gather_class_averages
 from mpirefine.steps.eman2.views import Projections
 from mpirefine.storage.images import check_writable
 
@@ -86,10 +86,10 @@ def write_averages(
     apix: float,
 ) -> None:
     """Collective. Write the averages, and with --resultmx the matrix of their poses. RankFailure on a full disk."""
-    stack = stack_of(team, averages, args.input, args.ref, views.orientations, views.images.shape[-1])
+    stack = gather_class_averages(team, averages, args.input, args.ref, views.orientations, views.images.shape[-1])
     support.write_from_root(team, args.output, stack[0] if stack else None, apix, stack[1] if stack else None)
     if stack:
         filled = sum(header["ptcl_repr"] != 0 for header in stack[1])
         logs.say(f"{filled} class averages for {len(stack[1])} projections in {args.output}")
     if args.resultmx:
-        support.write_from_root(team, args.resultmx, results(team, averages, planes), 1.0)
+        support.write_from_root(team, args.resultmx, class_results(team, averages, planes), 1.0)

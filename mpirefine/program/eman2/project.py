@@ -17,7 +17,7 @@ from mpirefine.program.start import defaults
 from mpirefine.program.start.inputs import read_maps
 from mpirefine.steps.eman2.choices import Views
 from mpirefine.steps.eman2.stacks import projection_headers
-from mpirefine.steps.eman2.views import generated_views, project
+from mpirefine.steps.eman2.views import generate_views, project
 from mpirefine.storage.images import check_writable
 
 
@@ -25,7 +25,7 @@ def project_maps_to_stack(args: argparse.Namespace, team: Team) -> None:
     """Collective. Write projections to --outfile; InputError or ParameterError for files or options it cannot use."""
     logs.set_up(team.rank, team.size, 0)
     volumes, apix, symmetries, views = support.prepare_on_root(team, prepare_project, args)
-    orientations = team.from_root(generated_views, views, symmetries)
+    orientations = team.from_root(generate_views, views, symmetries)
     nx = volumes.shape[-1]
     with Window(team, (len(orientations), nx, nx), np.float32) as window:
         projections = project(team, window, orientations, volumes, views, apix)

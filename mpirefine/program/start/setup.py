@@ -31,7 +31,7 @@ from mpirefine.steps.eman2.twins import check_twins
 from mpirefine.steps.likelihood.method import Likelihood
 from mpirefine.steps.likelihood.search.particle_side import CHUNK
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.shared.half_sets import settle
+from mpirefine.steps.shared.half_sets import settle_half_sets
 from mpirefine.steps.shared.particles import OwnParticles
 from mpirefine.steps.shared.seeds import SeedPlan, Seeds, prepare_seeds
 from mpirefine.steps.state import Context, Method, Noise, RingLimits, State
@@ -86,7 +86,7 @@ def open_session(options: Options, team: Team, typed: Options | None = None) -> 
     extent = radius / grid.apix + resolved.maxshift
     source = inputs.particles if inputs is not None else None
     particles = read_normalised(team, source, partition, grid.nx, extent, options)
-    settle(team, particles, partition, options.seed)
+    settle_half_sets(team, particles, partition, options.seed)
     clock = Clock(team)
     plan = SearchPlan(grid.nx, radius / grid.apix, resolved.maxshift, options.delta)
     context = Context(

@@ -1,4 +1,4 @@
-"""Step: the particles of every class brought together, aligned and averaged."""
+"""Step: bring the particles of each class together on one rank, align and average them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpirefine.steps.state import Context
 
 @dataclass(frozen=True)
 class AverageClasses:
-    """A class average of every projection that some particles chose."""
+    """A class average of each projection that particles chose."""
 
     rounds: Rounds
     images: ParticleSet
@@ -23,5 +23,5 @@ class AverageClasses:
         used = (state.assignments.model >= 0) & ~ctx.particles.set_aside
         members = Membership.of(state.candidates.reference, used, ctx.block.start, state.half)
         with ctx.progress(len(state.orientations), f"iteration {state.iteration}: averaging") as bar:
-            found = average_classes(ctx.team, members, self.images, state.projected, self.rounds, bar.update)
-        return replace(state, classes=tuple(found))
+            classes = average_classes(ctx.team, members, self.images, state.projected, self.rounds, bar.update)
+        return replace(state, classes=tuple(classes))

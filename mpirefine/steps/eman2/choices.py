@@ -1,6 +1,4 @@
-"""How EMAN2's way projects, scores, averages and reconstructs: its components; built on rank 0, the same on every
-rank.
-"""
+"""Components and parameters of EMAN2's way: how it projects, scores, averages and reconstructs."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from mpirefine.registry import Component
 
 @dataclass(frozen=True)
 class Views:
-    """How maps are projected. `breaksym`: all copies of the views of a symmetric map."""
+    """How maps are projected; with `breaksym` in all symmetry-related views."""
 
     projector: Component
     orientgen: Component
@@ -26,11 +24,11 @@ class Views:
 
 @dataclass(frozen=True)
 class MapMaking:
-    """How a map is made of class averages: `passes` of a reconstructor in a box of `pad` pixels (0: that of the
-    images).
+    """How a map is made from class averages: by `passes` of a reconstructor, in a box of `pad` pixels.
 
-    After each pass but the last, class averages that disagree are left out: `keep` is the share that stays or, with
-    `keep_sigma`, how many standard deviations below the mean quality still count.
+    A `pad` below the box of the images is that box. After each pass but the last, class averages that disagree with the
+    map are left out: `keep` is the share that stays or, with `keep_sigma`, the number of standard deviations below the
+    mean quality down to which they stay.
     """
 
     recon: Component
@@ -40,12 +38,15 @@ class MapMaking:
     keep_sigma: bool = False
     preprocess: Component | None = None
     postprocess: Component | None = None
-    structure_factor: np.ndarray | None = None  # (n, 2) 1/Å, intensity
+    structure_factor: np.ndarray | None = None  # (n, 2): spatial frequency in 1/Å, intensity
 
 
 @dataclass(frozen=True)
 class Choices:
-    """All of it. With `automask`, scores are taken where any projection is not zero."""
+    """All components of EMAN2's way, the same on every rank.
+
+    With `automask`, scores are taken only over pixels where some projection is not zero.
+    """
 
     views: Views
     search: Search

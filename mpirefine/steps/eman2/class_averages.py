@@ -1,4 +1,4 @@
-"""Class averages: the particles of each class come together on one rank, which averages it."""
+"""Class averages: the particles of each class are sent to one rank, which aligns and averages them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,23 @@ from mpirefine.maths.eman2.comparators.base import About
 from mpirefine.steps.eman2.scores import FlippedParticles
 from mpirefine.steps.eman2.views import Projections
 
-EXCHANGED_MB = 256  # of images that a rank sends at a time, about
+EXCHANGED_MB = 256  # size of the images that a rank sends at a time, about
 
 
 @dataclass(frozen=True)
 class Membership:
-    """(particle, class) pairs of own particles, arrays (n,): row of the own block, row of the whole input, class
-    from 0,
-    half-set.
-    """
+    """Which own particles belong to which class: (particle, class) pairs, as arrays (n,)."""
 
-    own: np.ndarray
-    row: np.ndarray
-    number: np.ndarray
-    half: np.ndarray
+    own: np.ndarray  # row in the own block
+    row: np.ndarray  # row in the whole input
+    number: np.ndarray  # class, from 0
+    half: np.ndarray  # half-set
 
     @classmethod
     def of(cls, classes: np.ndarray, used: np.ndarray, first: int, half: np.ndarray) -> Membership:
-        """From classes (p, sep), −1 for none, and half-sets (p,) of a block that begins at row `first`.
+        """Pairs from classes (p, sep), −1 for none, and half-sets (p,) of a block that begins at row `first`.
 
-        Particles that are not `used` (p,) are left out; each particle is in a class once.
+        Particles that are not `used` (p,) are left out. Each particle is in a class at most once.
         """
         own, place = np.nonzero((classes >= 0) & used[:, None])
         number, own = np.unique(np.stack([classes[own, place], own]), axis=1)
@@ -46,7 +43,7 @@ class Membership:
 class ClassResult:
     """A finished class: its number, the rows (n,) of its particles in the whole input, and its average.
 
-    There is no average without particles, or of a constant projection.
+    There is no average where a class has no particles or its projection is constant.
     """
 
     number: int
@@ -56,19 +53,17 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Particles (n) that came together on a rank: class, row of the whole input, half-set, images (n, y, x), filtered
-    twins where there are some, and CTFs.
-    """
+    """Particles (n) that a rank received to average them."""
 
-    number: np.ndarray
-    row: np.ndarray
-    half: np.ndarray
-    images: np.ndarray
-    twins: np.ndarray | None
+    number: np.ndarray  # (n,) class
+    row: np.ndarray  # (n,) row in the whole input
+    half: np.ndarray  # (n,) half-set
+    images: np.ndarray  # (n, y, x) float32
+    twins: np.ndarray | None  # (n, y, x) float32, filtered images of --usefilt
     ctfs: list[EmanCTF] | None
 
     def members(self, number: int) -> tuple[np.ndarray, ClassMembers]:
-        """Rows of the whole input and particles of one class, in order of row: sums do not depend on the ranks."""
+        """Rows in the whole input (n,) and particles of one class, sorted by row: sums do not depend on the ranks."""
         at = np.flatnonzero(self.number == number)
         at = at[np.argsort(self.row[at], kind="stable")]
         images = self.images[at]
@@ -79,14 +74,14 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class ParticleSet:
-    """Own particles that are averaged, and their filtered twins, by which they are aligned and scored, if any."""
+    """Own particles that are averaged; `twins` are filtered images of them (--usefilt) for alignment and scores."""
 
     particles: FlippedParticles
     twins: FlippedParticles | None = None
 
     @property
     def scored(self) -> FlippedParticles:
-        """What is aligned and scored."""
+        """The images that are aligned and scored."""
         return self.twins or self.particles
 
 
@@ -98,8 +93,8 @@ def average_classes(
     how: Rounds,
     progress: Callable[[int], object],
 ) -> list[ClassResult]:
-    """Collective. The classes this rank owns, in order; every class of the projections has one owner."""
-    found: list[ClassResult] = []
+    """Collective. The classes that this rank owns, in order; each class (projection) is owned by one rank."""
+    results: list[ClassResult] = []
     classes, box = len(projections.images), projections.images.shape[-1]
     per_block = classes_at_once(team, members, classes, box, 2 if images.twins else 1)
     for block in Block(0, classes).chunks(per_block):
@@ -110,16 +105,17 @@ def average_classes(
             for number in range(block.start + mine.start, block.start + mine.stop):
                 rows, group = arrived.members(number)
                 average = average_of(group, projections.images[number], how, images.particles.apix)
-                found.append(ClassResult(number, rows, average))
+                results.append(ClassResult(number, rows, average))
         progress(block.size)
-    return found
+    return results
 
 
 def bring_together(
     team: Team, members: Membership, images: ParticleSet, block: Block, part: Partition, box: int
 ) -> Arrivals:
-    """Collective. The particles of this rank's classes, from all ranks; `part` deals the classes of `block` to
-    ranks.
+    """Collective. The particles of this rank's classes, from all ranks.
+
+    `part` divides the classes of `block` among the ranks.
     """
     owner = np.searchsorted(np.array(part.bounds[1:]) + block.start, members.number, side="right")
     inside = (members.number >= block.start) & (members.number < block.stop)
@@ -133,8 +129,8 @@ def bring_together(
     )
     of_ranks = team.alltoall([images.particles.ctfs(members.own[p]) for p in picked])
     ctfs = [ctf for part in of_ranks for ctf in part or ()]
-    pixels = exchanged([read(images.particles, members.own[p], box) for p in picked])
-    twins = exchanged([read(images.twins, members.own[p], box) for p in picked]) if images.twins else None
+    pixels = exchanged([read_images(images.particles, members.own[p], box) for p in picked])
+    twins = exchanged([read_images(images.twins, members.own[p], box) for p in picked]) if images.twins else None
     return Arrivals(number, row, half, pixels, twins, ctfs or None)
 
 
@@ -145,13 +141,13 @@ def classes_at_once(team: Team, members: Membership, classes: int, box: int, twi
     return max(team.size, int(classes * min(1.0, share)))
 
 
-def read(particles: FlippedParticles, rows: np.ndarray, box: int) -> np.ndarray:
-    """(n, y, x) float32, contiguous."""
+def read_images(particles: FlippedParticles, rows: np.ndarray, box: int) -> np.ndarray:
+    """Contiguous images (n, y, x) float32 of own `rows`, which may be none."""
     return np.ascontiguousarray(particles.images(rows)) if len(rows) else np.zeros((0, box, box), np.float32)
 
 
 def average_of(members: ClassMembers, reference: np.ndarray, how: Rounds, apix: float) -> ClassAverage | None:
-    """A class's average; None for no particles or a constant `reference` (y, x)."""
+    """The average of a class; None without particles or where its projection `reference` (y, x) is constant."""
     if not len(members.images) or not np.ptp(reference):
         return None
     box = len(reference)

@@ -1,4 +1,4 @@
-"""Step: every particle to its best projections, all with weight 1."""
+"""Step: assign each particle to its best projections, all with weight 1."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class ChooseBest:
         """Collective."""
         if draws_maps(state, ctx):
             state = replace(state, candidates=with_drawn_maps(state, ctx))
-        found = state.candidates
-        used = found.reference >= 0
-        model = np.where(used[:, 0], state.orientations.model[found.reference[:, 0]], -1).astype(np.int32)
+        reference = state.candidates.reference
+        used = reference >= 0
+        model = np.where(used[:, 0], state.orientations.model[reference[:, 0]], -1).astype(np.int32)
         posterior = (model[:, None] == np.arange(ctx.models)).astype(np.float32)
-        first = np.zeros(len(found), np.int32)
-        assignments = Assignments(used.astype(np.float32), posterior, model, first)
-        state = replace(state, trust=np.ones(len(found), np.float32), grey=np.ones(len(found)))
+        best = np.zeros(len(reference), np.int32)
+        assignments = Assignments(used.astype(np.float32), posterior, model, best)
+        # scores say nothing of single particles: all are trusted alike
+        state = replace(state, trust=np.ones(len(reference), np.float32), grey=np.ones(len(reference)))
         return with_assignments(replace(state, summary=replace(state.summary, posteriors=False)), assignments, ctx)

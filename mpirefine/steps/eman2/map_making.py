@@ -1,10 +1,8 @@
-"""Maps of class averages: passes of a Fourier reconstruction over the ranks, averages that disagree with the map left
-out.
-"""
+"""A map from class averages, in passes of a Fourier reconstruction that leave out averages that disagree with it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,69 +17,69 @@ from mpirefine.maths.eman2.reconstructors.reconstructor import Reconstructor
 from mpirefine.maths.fourier.filters import in_box
 from mpirefine.steps.eman2.choices import MapMaking
 
-BEFORE, AFTER = 10, 9  # neighbours, in order of weight, whose quality a slice is compared with
+BEFORE, AFTER = 10, 9  # a class average's quality is compared with that of so many neighbours in order of weight
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Own class averages (n, y, x) of one map with rotation (n, 3, 3), weight (n,) and number (n,) among all; SNR
-    curves (n, k) of CTF averagers,
-    and whether they are Wiener-filtered (n,)."""
+    """Own class averages of one map, which are slices of its Fourier transform."""
 
-    images: np.ndarray
-    rotation: np.ndarray
-    weight: np.ndarray
-    number: np.ndarray
-    snr: np.ndarray | None = None
-    filtered: np.ndarray | None = None
+    images: np.ndarray  # (n, y, x) float32
+    rotation: np.ndarray  # (n, 3, 3)
+    weight: np.ndarray  # (n,) number of particles in each
+    number: np.ndarray  # (n,) among the class averages of all maps
+    snr: np.ndarray | None = None  # (n, k) signal-to-noise curves, from averagers that correct the CTF
+    filtered: np.ndarray | None = None  # (n,) bool, Wiener-filtered by that averager
     shift: np.ndarray | None = None  # (n, 2) pixels by which images are moved first; None: they are in place
 
     def take(self, rows: np.ndarray) -> Slices:
-        """The given ones."""
+        """The slices of some rows."""
         more = (None if v is None else v[rows] for v in (self.snr, self.filtered, self.shift))
         return Slices(self.images[rows], self.rotation[rows], self.weight[rows], self.number[rows], *more)
 
 
 @dataclass(frozen=True)
 class MadeMap:
-    """A map (z, y, x) on rank 0; the numbers of the class averages in it and of those left out, and the sum of weights,
-    on all ranks.
-    """
+    """A map on rank 0, and on all ranks which class averages are in it."""
 
-    volume: np.ndarray | None
-    used: np.ndarray
-    left_out: np.ndarray
-    weight: float
+    volume: np.ndarray | None  # rank 0: (z, y, x) float32
+    used: np.ndarray  # (n,) numbers of the class averages in the map
+    left_out: np.ndarray  # (n,) numbers of those left out
+    weight: float  # sum of the weights of those in the map
 
 
 def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, how: MapMaking) -> MadeMap:
-    """Collective. EMAN2's make3d: `passes` reconstructions, the scale of each image corrected and the worst left out
-    after each but the last.
+    """Collective. A map from the class averages of all ranks, as EMAN2's e2make3d makes it.
+
+    After each of `how.passes` reconstructions but the last, the grey scale of each class average is corrected and the
+    worst are left out.
     """
     box = max(how.pad, nx)
-    slices = prepared_slices(slices, box, apix, how)
+    slices = prepare_slices(slices, box, apix, how)
     scale, keep = np.ones(len(slices.weight)), slices.weight > 0
     for number in range(how.passes):
-        made = how.recon(box, symmetry)
+        reconstructor = how.recon(box, symmetry)
         weights = np.where(keep, slices.weight, 0)
         images = slices.images * scale[:, None, None].astype(np.float32)
         with team.together("inserting class averages"):
-            made.insert(images, slices.rotation, weights, snr=slices.snr, filtered=slices.filtered, shifts=slices.shift)
-        for sums in made.sums:
+            reconstructor.insert(
+                images, slices.rotation, weights, snr=slices.snr, filtered=slices.filtered, shifts=slices.shift
+            )
+        for sums in reconstructor.sums:
             reduce.sum_in_place(team, sums)
         if number + 1 < how.passes:
-            scale, keep = judge(team, made, slices, images, scale, weights, apix, how)
-    volume = made.finish() if team.is_root else None
+            scale, keep = judge_class_averages(team, reconstructor, slices, images, scale, weights, apix, how)
+    volume = reconstructor.finish() if team.is_root else None
     if volume is not None:
-        volume = finished_map(in_box(volume, nx), apix, how)
+        volume = finish_map(in_box(volume, nx), apix, how)
     used, left = (
         np.sort(np.concatenate(team.allgather(slices.number[rows]))) for rows in (keep, ~keep & (slices.weight > 0))
     )
     return MadeMap(volume, used, left, float(sum(team.allgather(float(slices.weight[keep].sum())))))
 
 
-def prepared_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
-    """Less the mean of their edges, pre-processed, padded with zeros to the box."""
+def prepare_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
+    """The slices less the mean of their edges, pre-processed and padded with zeros to the box; blank ones weigh 0."""
     images = np.zeros((len(slices.images), box, box), np.float32)
     for out, image in zip(images, slices.images):
         image = image - np.float32(edge_mean(image))
@@ -89,20 +87,12 @@ def prepared_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Sl
             image = apply(how.preprocess, image, apix)[0]
         out[:] = in_box(image, box)
     blank = ~images.any(axis=(1, 2)) if len(images) else np.zeros(0, bool)
-    return Slices(
-        images,
-        slices.rotation,
-        np.where(blank, 0, slices.weight),
-        slices.number,
-        slices.snr,
-        slices.filtered,
-        slices.shift,
-    )
+    return replace(slices, images=images, weight=np.where(blank, 0, slices.weight))
 
 
-def judge(
+def judge_class_averages(
     team: Team,
-    made: Reconstructor,
+    reconstructor: Reconstructor,
     slices: Slices,
     images: np.ndarray,
     scale: np.ndarray,
@@ -110,38 +100,48 @@ def judge(
     apix: float,
     how: MapMaking,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Collective. New scale of the own images, and which of them the next pass keeps."""
+    """Collective. New grey scales (n,) of the own class averages, and which of them (n,) the next pass keeps.
+
+    `images`, `scale` and `weights` are those of the last pass.
+    """
     at = np.flatnonzero(slices.weight > 0)
     inside = weights[at] > 0
     norm, quality = np.ones(len(at)), np.zeros(len(at))
     for own, part in ((True, at[inside]), (False, at[~inside])):
-        found = measure_agreement(
-            made, images[part], slices.rotation[part], weights[part], apix, leave_out=own, **extras(slices, part)
+        agreement = measure_agreement(
+            reconstructor,
+            images[part],
+            slices.rotation[part],
+            weights[part],
+            apix,
+            leave_out=own,
+            **reconstructor_arguments(slices, part),
         )
-        norm[inside == own], quality[inside == own] = found.norm, found.quality
+        norm[inside == own], quality[inside == own] = agreement.norm, agreement.quality
     new_scale, keep = scale.copy(), np.zeros(len(scale), bool)
     new_scale[at] = scale[at] * norm
     everyone = team.allgather((slices.number[at], slices.weight[at], quality, new_scale[at]))
     number, weight, all_quality, scales = (np.concatenate(part) for part in zip(*everyone))
-    new_scale /= (
-        np.average(scales, weights=weight) if len(scales) else 1.0
-    )  # noise lowers all of them: only what they differ in counts
-    chosen = kept(weight, all_quality, number, how)
+    # noise lowers all scales: only their ratios count
+    new_scale /= np.average(scales, weights=weight) if len(scales) else 1.0
+    chosen = choose_kept(weight, all_quality, number, how)
     keep[at] = np.isin(slices.number[at], number[chosen])
     return new_scale, keep
 
 
-def extras(slices: Slices, part: np.ndarray) -> dict[str, np.ndarray | None]:
-    """What else the reconstructor asks for, of some slices."""
+def reconstructor_arguments(slices: Slices, part: np.ndarray) -> dict[str, np.ndarray | None]:
+    """Optional arguments of the reconstructor, for some slices."""
     return {
         name: None if values is None else values[part]
         for name, values in (("snr", slices.snr), ("filtered", slices.filtered), ("shifts", slices.shift))
     }
 
 
-def kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMaking) -> np.ndarray:
-    """(n,) bool, EMAN2's rule: quality relative to the mean of neighbours in order of weight; the best int(keep · n),
-    or mean − keep · sigma.
+def choose_kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMaking) -> np.ndarray:
+    """(n,) bool, which class averages stay, by the rule of EMAN2's e2make3d.
+
+    Quality is taken relative to the mean of neighbours in order of weight. The best int(keep · n) stay or, with
+    `keep_sigma`, those above the mean minus keep · sigma.
     """
     order = np.lexsort((number, weight))
     ranked = quality[order]
@@ -159,8 +159,8 @@ def kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMa
     return relative >= best[max(min(int(how.keep * len(best)), len(best)) - 1, 0)]
 
 
-def finished_map(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:
-    """With its structure factor set, and post-processed."""
+def finish_map(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:
+    """The map (z, y, x) with its structure factor set, and post-processed."""
     if how.structure_factor is not None and volume.any():
         volume = image_of(set_structure_factor(volume, apix, strucfac=how.structure_factor))
     return apply(how.postprocess, volume, apix)[0] if how.postprocess is not None and volume.any() else volume

@@ -1,4 +1,4 @@
-"""EMAN2's way, as e2refinemulti goes about it: scores by comparators, class averages, maps of those."""
+"""EMAN2's way, that of e2refinemulti: scores by comparators, class averages, maps from these."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from mpirefine.steps.workspace import Workspace
 class Eman2:
     """Scores, hard assignment, class averages and reconstructions by EMAN2's components.
 
-    `source` is the particle file and `map_suffix` that of maps, as EMAN2's headers name them; `names` of the starting
-    maps are for complaints.
+    `source` is the particle file and `map_suffix` the suffix of map files, for EMAN2's headers; `names` of the starting
+    maps are for error messages.
     """
 
     choices: Choices
@@ -44,14 +44,14 @@ class Eman2:
         return f"search: {first}{search.comparison.align.name} and {search.comparison.cmp.name}"
 
     def first(self, state: Eman2State, ctx: Context) -> Eman2State:
-        """Collective. Of the pilot only what it says of contrast and half-sets is used.
+        """Collective. The pilot checks the sign of contrast and the half-sets; its other results are not used.
 
         InputError when particles and maps have opposite contrast.
         """
-        blank = LikelihoodState(
+        pilot_state = LikelihoodState(
             state.iteration, state.noise, state.last_rings, state.half, state.trust, state.grey, volumes=state.volumes
         )
-        return replace(state, half=pilot(blank, ctx, self.names).half)
+        return replace(state, half=pilot(pilot_state, ctx, self.names).half)
 
     def steps(self, work: Workspace) -> Sequence[Step[Eman2State]]:
         """The steps of one iteration."""
@@ -72,13 +72,13 @@ class Eman2:
         return stacks_of_iteration(state, ctx, self.source, self.map_suffix)
 
     def stack_bytes(self, state: Eman2State, ctx: Context) -> int:
-        """On the disk, of the stacks of an iteration with as many projections as the state has."""
+        """Bytes on disk of the stacks of an iteration with as many projections as the state has."""
         return stack_bytes(state, ctx)
 
     def released(self, state: Eman2State) -> Eman2State:
-        """Without projections and class averages."""
+        """The state without projections and class averages."""
         return replace(state, projections=None, classes=())
 
     def last(self, state: Eman2State, ctx: Context) -> Conclusion:
-        """Nothing: assignment is hard already, and scores are no probabilities that a test could rest on."""
+        """Nothing: each particle is in one map already, and scores are not probabilities, which the test needs."""
         return Conclusion()

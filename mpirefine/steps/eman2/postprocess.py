@@ -1,4 +1,4 @@
-"""Step: maps filtered by their half-maps, masked, and brought to the frame and hand of the first."""
+"""Step: filter maps by their half-maps, mask them, and align them to the frame and hand of the first map."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import numpy as np
 
 from mpirefine.distribution import reduce
 from mpirefine.maths.eman2.processors.fitted_filters import wiener_by_fsc
-from mpirefine.maths.fourier.fsc import resolution_at
-from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC, known_fsc
+from mpirefine.maths.fourier.half_maps import known_fsc
 from mpirefine.maths.geometry.align_maps import onto
 from mpirefine.steps.eman2.state import Eman2State
-from mpirefine.steps.shared.masks import solvent
+from mpirefine.steps.shared.maps import half_map_resolutions, solvent_mask
 from mpirefine.steps.state import Context
 
 WIENER_STRETCH = 1.2  # e2refinemulti's sscale: maps keep features to this much beyond where the FSC falls
@@ -20,7 +19,10 @@ WIENER_STRETCH = 1.2  # e2refinemulti's sscale: maps keep features to this much 
 
 @dataclass(frozen=True)
 class FinishMaps:
-    """The views of the particles go with the maps. With `own_filter` maps are filtered here, else by a processor."""
+    """Filters, masks and aligns maps; the views of the particles turn with them.
+
+    Without `own_filter` the filter is left out, since `--m3dpostprocess` has filtered the maps.
+    """
 
     own_filter: bool
     name = "postprocess"
@@ -30,7 +32,7 @@ class FinishMaps:
         resolution, finished = [], None
         with ctx.team.together("finishing the maps"):
             if ctx.team.is_root:
-                resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
+                resolution = half_map_resolutions(state, ctx)
                 finished = self._finished(state, ctx)
         resolution, origins = ctx.team.bcast((resolution, finished.origins if finished else None))
         rotation = reduce.bcast_array(ctx.team, finished.rotation if finished else None)
@@ -45,7 +47,7 @@ class FinishMaps:
         )
 
     def _finished(self, state: Eman2State, ctx: Context) -> FinishedMaps:
-        """On rank 0."""
+        """On rank 0. The maps, half-maps and views after filter, mask and alignment."""
         assert state.halves is not None
         origins, volumes = np.zeros((ctx.models, 3)), state.root_volumes.copy()
         halves, rotation = state.halves.copy(), state.orientations.rotation.copy()
@@ -53,8 +55,10 @@ class FinishMaps:
             if not volume.any():
                 continue
             if self.own_filter:
-                volumes[m] = filtered(volume, known_fsc(state.curves["half_fsc"][m], state.last_rings[m]), ctx)
-            volumes[m] *= solvent(volumes[m], m, ctx)
+                volumes[m] = filter_by_half_maps(
+                    volume, known_fsc(state.curves["half_fsc"][m], state.last_rings[m]), ctx
+                )
+            volumes[m] *= solvent_mask(volumes[m], m, ctx)
             if m and volumes[0].any():
                 move = onto(volumes[m], volumes[0], ctx.grid, ctx.symmetries[m], ctx.symmetries[0])
                 volumes[m], halves[m] = move(volumes[m]), np.stack([move(half) for half in halves[m]])
@@ -65,20 +69,18 @@ class FinishMaps:
 
 @dataclass(frozen=True)
 class FinishedMaps:
-    """Maps (m, z, y, x), half-maps (m, 2, z, y, x), rotations (r, 3, 3) of the projections in the maps' new frames, and
-    where the old origins lie in them (m, 3), in voxels.
-    """
+    """Maps in their final frames, and what particles' poses need to follow them."""
 
-    volumes: np.ndarray
-    halves: np.ndarray
-    rotation: np.ndarray
-    origins: np.ndarray
+    volumes: np.ndarray  # (m, z, y, x)
+    halves: np.ndarray  # (m, 2, z, y, x)
+    rotation: np.ndarray  # (r, 3, 3) of the projections, in the new frames
+    origins: np.ndarray  # (m, 3) voxels, where the old origins lie in the new frames
 
 
-def filtered(volume: np.ndarray, curve: np.ndarray, ctx: Context) -> np.ndarray:
-    """A map (z, y, x) with a Wiener filter by the SNR that the FSC (k,) of its half-maps tells.
+def filter_by_half_maps(volume: np.ndarray, curve: np.ndarray, ctx: Context) -> np.ndarray:
+    """A map (z, y, x) after a Wiener filter by the signal-to-noise ratio that the FSC (k,) of its half-maps gives.
 
-    e2refinemulti takes the FSC between maps, which removes what they differ in.
+    e2refinemulti takes the FSC between maps instead, which removes what maps differ in.
     """
     frequency = np.arange(len(curve)) / ctx.grid.length
     return wiener_by_fsc(volume, ctx.grid.apix, fscfile=np.stack([frequency[1:], curve[1:]], -1), sscale=WIENER_STRETCH)

@@ -1,4 +1,4 @@
-"""Step: a map of each model's class averages, and two of those of its particles' halves."""
+"""Step: a map from the class averages of each model, and its two half-maps."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpirefine.maths.fourier.half_maps import half_curves
 from mpirefine.steps.eman2.choices import MapMaking
 from mpirefine.steps.eman2.map_making import MadeMap, Slices, make_map
 from mpirefine.steps.eman2.stacks import map_header
 from mpirefine.steps.eman2.state import Eman2State
-from mpirefine.steps.state import Context, on_root
+from mpirefine.steps.shared.maps import half_map_curves
+from mpirefine.steps.state import Context, stack_on_root
 
 
 @dataclass(frozen=True)
 class ModelMaps:
-    """The map of one model, and its half-maps (z, y, x) on rank 0; (model, half) without particles, on all ranks."""
+    """The map of one model and its half-maps."""
 
     whole: MadeMap
-    halves: list[np.ndarray | None]
-    lone: list[tuple[int, int]]
+    halves: list[np.ndarray | None]  # rank 0: (z, y, x) each
+    lone_halves: list[tuple[int, int]]  # as in Summary
 
 
 @dataclass(frozen=True)
 class MakeMaps:
-    """Maps by `how`; with `breaksym` without symmetry."""
+    """Reconstructs maps by `how`; with `breaksym` no symmetry is applied."""
 
     how: MapMaking
     breaksym: bool = False
@@ -40,21 +40,25 @@ class MakeMaps:
         summary = replace(
             state.summary,
             class_averages=tuple((len(part.whole.used), len(part.whole.left_out)) for part in parts),
-            lone_halves=tuple(half for part in parts for half in part.lone),
+            lone_halves=tuple(half for part in parts for half in part.lone_halves),
         )
         source = f"classes_{state.iteration:02d}.hdf"
         return replace(
             state,
             previous=state.volumes,
-            volumes=on_root([part.whole.volume for part in parts]),
-            halves=on_root([on_root(part.halves) for part in parts]),
+            volumes=stack_on_root([part.whole.volume for part in parts]),
+            halves=stack_on_root([stack_on_root(part.halves) for part in parts]),
             map_headers=tuple(map_header(part.whole, source) for part in parts),
             curves={**state.curves, **{name: np.array([curve[name] for curve in curves]) for name in names}},
             summary=summary,
         )
 
     def _model(self, model: int, state: Eman2State, ctx: Context) -> ModelMaps:
-        """Collective. Half-maps are made of the same class averages as the map, in one pass, as they are."""
+        """Collective. The maps of one model.
+
+        Half-maps are made in one pass from the classes that are in the map, without its structure factor and
+        post-processing.
+        """
         team, nx, apix = ctx.team, ctx.grid.nx, ctx.grid.apix
         symmetry = "c1" if self.breaksym else ctx.symmetries[model]
         whole = make_map(team, slices_of(state, model), nx, symmetry, apix, self.how)
@@ -65,23 +69,22 @@ class MakeMaps:
             filled.append(sum(team.allgather(float(part.weight.sum()))) > 0)
             part = part.take(np.isin(part.number, whole.used))
             halves.append(make_map(team, part, nx, symmetry, apix, plain).volume)
-        lone = [(model, half) for half in (0, 1) if filled[1 - half] and not filled[half]]
-        return ModelMaps(whole, halves, lone)
+        lone_halves = [(model, half) for half in (0, 1) if filled[1 - half] and not filled[half]]
+        return ModelMaps(whole, halves, lone_halves)
 
 
 def half_maps_fsc(model: int, maps: ModelMaps, state: Eman2State, ctx: Context) -> dict[str, np.ndarray]:
-    """On rank 0. FSC curves of the half-maps of one model."""
+    """On rank 0. FSC curves (k,) by name of the half-maps of one model."""
     first, second = maps.halves
     assert first is not None and second is not None
-    rng = np.random.default_rng([ctx.settings.seed, state.iteration, model])
-    return half_curves((first, second), ctx.mask_of(model), rng)
+    return half_map_curves((first, second), model, state, ctx)
 
 
 def slices_of(state: Eman2State, model: int, half: int | None = None) -> Slices:
-    """Own class averages of a map, or of one half of its particles."""
-    of_map = [one for one in state.classes if state.orientations.model[one.number] == model]
-    own = [(one.number, one.average) for one in of_map if one.average is not None]
-    number = np.array([at for at, _ in own], int)
+    """Own class averages of a map, or the averages of one half-set of their particles."""
+    of_map = [result for result in state.classes if state.orientations.model[result.number] == model]
+    own = [(result.number, result.average) for result in of_map if result.average is not None]
+    number = np.array([number for number, _ in own], int)
     images = [average.image if half is None else average.halves[half] for _, average in own]
     weight = np.array([float(average.used.sum() if half is None else average.half_count[half]) for _, average in own])
     snr = [average.snr_total if half is None else average.half_snr[half] for _, average in own]

@@ -1,4 +1,4 @@
-"""Own particles scored against all projections: whole rows of the similarity matrix, or the best of each row."""
+"""Own particles as EMAN2's programs take them, and their scores against all projections, row by row."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mpirefine.steps.shared.particles import OwnParticles
 
 CHUNK = 16  # particles read together
 SNR_SAMPLES = 128  # of the curve to Nyquist
-FLAT_SNR = 1.0  # of particles whose file tells no SNR: as if signal and noise had one spectrum, so that CTF² weights
+FLAT_SNR = 1.0  # of particles without SNR curve: as if signal and noise had the same spectrum, so that CTF² weights
 
 
 @dataclass(frozen=True)
 class FlippedParticles:
-    """Own particles as EMAN2's programs take them: with flipped phases, and EMAN2's CTF objects."""
+    """Own particles with flipped phases and EMAN2's CTF objects; `apix` in Å."""
 
     particles: OwnParticles
     apix: float
@@ -30,7 +30,7 @@ class FlippedParticles:
         images, ctf = self.particles.images(rows), self.particles.table.ctf
         if ctf is None:
             return images
-        # what was multiplied by its curve has its phases flipped
+        # phases of premultiplied images are flipped already
         done = [flags[rows] for flags in (ctf.flipped, ctf.premultiplied) if flags is not None]
         raw = np.flatnonzero(~np.any(done, axis=0)) if done else np.arange(len(rows))
         images = np.array(images)
@@ -39,7 +39,7 @@ class FlippedParticles:
         return images
 
     def ctfs(self, rows: np.ndarray) -> list[EmanCTF] | None:
-        """One each, with an SNR curve; None where the particles have no CTF."""
+        """The CTF of each own row, with an SNR curve; None where the particles have no CTF."""
         table = self.particles.table
         if table.ctf is None:
             return None
@@ -48,13 +48,13 @@ class FlippedParticles:
         return [with_flat_snr(own) for own in from_params(table.ctf.take(rows), self.apix)]
 
     def about(self, rows: np.ndarray, box: int) -> list[About]:
-        """What comparators may ask for, of each row."""
+        """Pixel size and CTF curves that comparators may ask for, of each row; `box` in pixels."""
         ctfs = self.ctfs(rows)
         return [About(self.apix)] * len(rows) if ctfs is None else [About.of([ctf], box, self.apix) for ctf in ctfs]
 
 
 def with_flat_snr(ctf: EmanCTF) -> EmanCTF:
-    """A CTF without SNR curve gets CTF² times a constant, to Nyquist."""
+    """The CTF, given an SNR curve of CTF² times a constant up to Nyquist if it has none."""
     if ctf.snr:
         return ctf
     step = 1 / (2 * ctf.apix * (SNR_SAMPLES - 1))
@@ -69,7 +69,7 @@ def score_rows(
     box: int,
     progress: Callable[[int], object],
 ) -> Iterator[tuple[int, Scores]]:
-    """Own row and its scores, one after the other; rows set aside are left out."""
+    """Yield own rows and their scores, one after the other; rows that are set aside are left out."""
     aside = particles.particles.set_aside
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]

@@ -1,4 +1,4 @@
-"""What the steps of EMAN2's way hand on beside the state that both ways share."""
+"""What the steps of EMAN2's way hand on besides the state that both ways share."""
 
 from __future__ import annotations
 

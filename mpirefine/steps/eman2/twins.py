@@ -1,21 +1,21 @@
-"""Whether the filtered twins of --usefilt are those of the particles, told by a sample of both."""
+"""Whether the filtered images of --usefilt belong to the particles, judged by a sample of both."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mpirefine.errors import InputError
-from mpirefine.maths.image.masks import soft_sphere
+from mpirefine.steps.shared.maps import particle_disc
 from mpirefine.steps.shared.particles import OwnParticles
 from mpirefine.steps.shared.samples import sampled_rows
 from mpirefine.steps.state import Context
 
-SAMPLE, FEW = 128, 8
-CLEAR = 4.0  # standard errors
+SAMPLE, FEW = 128, 8  # particles that are compared; with fewer than FEW nothing is concluded
+CLEAR = 4.0  # standard errors from which a difference is taken as real
 
 
 def correlations(images_pyx: np.ndarray, others_pyx: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
-    """(p,) of each image with the other one, within a mask."""
+    """(p,) correlation coefficients of images and other images (p, y, x), each with its counterpart, within a mask."""
     first, second = (
         (stack - np.average(stack, axis=(1, 2), weights=np.broadcast_to(mask_yx, stack.shape))[:, None, None]) * mask_yx
         for stack in (images_pyx.astype(np.float64), others_pyx.astype(np.float64))
@@ -25,17 +25,18 @@ def correlations(images_pyx: np.ndarray, others_pyx: np.ndarray, mask_yx: np.nda
 
 
 def check_twins(ctx: Context, twins: OwnParticles, name: str) -> None:
-    """Collective. InputError when filtered twins have turned contrast or do not belong to the particles.
+    """Collective. Check that the filtered images `twins` are those of the particles; `name` is their file.
 
-    They belong to them when they are more like their own particles than like the next ones.
+    They are when they correlate better with their own particles than with the next ones. InputError when they do not,
+    or when their contrast is turned.
     """
     rows = sampled_rows(
         ctx, SAMPLE, 0, np.zeros(len(ctx.particles.table.group_names), np.int64), np.ones(len(ctx.particles))
     )
     rows = rows[~twins.set_aside[rows]]
-    images, mask = ctx.particles.images(rows), soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
+    images, mask = ctx.particles.images(rows), particle_disc(ctx)
     filtered = twins.images(rows)
-    if len(rows) < 2:  # nothing to compare with on this rank
+    if len(rows) < 2:  # there is no next particle on this rank
         images, filtered = images[:0], filtered[:0]
     own, next_one = (
         np.concatenate(ctx.team.allgather(correlations(part, filtered, mask)))
@@ -49,13 +50,13 @@ def check_twins(ctx: Context, twins: OwnParticles, name: str) -> None:
         f"{next_one.mean():.3f}"
     )
     if own.mean() < -CLEAR * error:
-        raise error_of_all(f"{measured}: their contrast is turned: multiply them by -1")
+        raise error_on_all_ranks(f"{measured}: their contrast is turned: multiply them by -1")
     if (own - next_one).mean() < CLEAR * error:
-        raise error_of_all(f"{measured}: they are not the same particles, or not in the same order")
+        raise error_on_all_ranks(f"{measured}: they are not the same particles, or not in the same order")
 
 
-def error_of_all(text: str) -> InputError:
-    """The error that all ranks raise, since all know the same."""
+def error_on_all_ranks(text: str) -> InputError:
+    """An InputError that is shown once, since all ranks raise it."""
     error = InputError(text)
     error.on_all_ranks = True
     return error

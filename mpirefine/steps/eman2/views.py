@@ -1,4 +1,4 @@
-"""Projections of all maps in one list, as real images, shared by the ranks of a node."""
+"""Views and projections of all maps in one list; the images are shared by the ranks of a node."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ from mpirefine.registry import Component
 from mpirefine.steps.eman2.choices import Views
 from mpirefine.steps.shared.projections import spans_of_rank, views_of_maps
 
-VIEWS_AT_ONCE = 32
-LIGHT_LOWPASS = 0.3  # cutoff_abs of what --prethreshold leaves
+VIEWS_AT_ONCE = 32  # projections made together
+LIGHT_LOWPASS = 0.3  # cutoff_abs of the low-pass that follows --prethreshold
 
 
 @dataclass(frozen=True)
 class Projections:
-    """Images (r, y, x) float32, all of map 0, then all of map 1, ..., and where they are seen from."""
+    """Projections (r, y, x) float32 and their orientations: all of map 0, then all of map 1, ..."""
 
     orientations: Orientations
     images: np.ndarray
 
 
-def generated_views(
+def generate_views(
     views: Views, symmetries: tuple[str, ...], dropped: tuple[int, ...] = (), seed: int | None = None
 ) -> Orientations:
     """On rank 0. The views of every map over its asymmetric unit; none of maps that were dropped.
 
-    `seed` is that of what is random in them, where the generator was not given one.
+    `seed` is for generators of random views whose options do not set one.
     """
-    return views_of_maps(symmetries, dropped, lambda name: rotation_from_eman(*generator(views, seed)(name).T))
+    return views_of_maps(
+        symmetries, dropped, lambda name: rotation_from_eman(*orientation_generator(views, seed)(name).T)
+    )
 
 
-def generator(views: Views, seed: int | None) -> Component:
-    """The orientation generator; with breaksym it gives all copies of a view."""
+def orientation_generator(views: Views, seed: int | None) -> Component:
+    """The orientation generator with its parameters; with `breaksym` it gives all symmetry-related views."""
     known = inspect.signature(views.orientgen.function).parameters
     more: dict[str, object] = {"breaksym": True} if views.breaksym else {}
     if seed is not None and "seed" in known:
@@ -53,10 +55,10 @@ def generator(views: Views, seed: int | None) -> Component:
 def project(
     team: Team, window: Window, orientations: Orientations, volumes: np.ndarray | None, views: Views, apix: float
 ) -> Projections:
-    """Collective. Fill the window (r, y, x) with projections of the maps (m, z, y, x) that rank 0 has; it is sealed."""
+    """Collective. Fill `window` (r, y, x) with projections of the maps (m, z, y, x) of rank 0, and seal it."""
     writable = window.writable
     for m in range(int(team.bcast(None if volumes is None else len(volumes)))):
-        volume = reduce.bcast_array(team, None if volumes is None else prepared_map(volumes[m], views, apix))
+        volume = reduce.bcast_array(team, None if volumes is None else prepare_map(volumes[m], views, apix))
         for span in spans_of_rank(team, orientations, m, VIEWS_AT_ONCE):
             images = views.projector(volume, orientations.rotation[span], None, apix)
             if views.postprocess is not None:
@@ -68,9 +70,11 @@ def project(
     return Projections(orientations, window.array)
 
 
-def prepared_map(volume: np.ndarray, views: Views, apix: float) -> np.ndarray:
-    """The map as it is projected: with prethreshold its voxels below half the sigma of those that are not zero are set
-    to zero, then smoothed.
+def prepare_map(volume: np.ndarray, views: Views, apix: float) -> np.ndarray:
+    """The map (z, y, x) as it is projected.
+
+    With `prethreshold`, voxels below half the standard deviation of the voxels that are not 0 become 0, and the map is
+    smoothed.
     """
     if not views.prethreshold or not volume.any():
         return volume
@@ -79,8 +83,9 @@ def prepared_map(volume: np.ndarray, views: Views, apix: float) -> np.ndarray:
     return image_of(lowpass_gauss(strong, apix, cutoff_abs=LIGHT_LOWPASS))
 
 
-def support(images: np.ndarray) -> np.ndarray:
-    """(y, x) float32: 1 where any projection differs from its surroundings (its corner); one mask for all, so that no
-    view is favoured.
+def common_support(images: np.ndarray) -> np.ndarray:
+    """(y, x) float32, 1 where any projection (r, y, x) differs from its corner pixel, that is, from its surroundings.
+
+    It is one mask for all projections, so that no view is favoured.
     """
     return (images != images[:, :1, :1]).any(axis=0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Step: class sums in blocks of classes, Allreduced one block at a time and inserted into each rank's own kz slab."""
+"""Step: sum the particles of each class over all ranks, and insert the sums into each rank's slab of kz planes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from mpirefine.steps.shared.space import iteration_bytes
 from mpirefine.steps.state import Context
 from mpirefine.steps.workspace import RowStore
 
-WIENER_IMAGE = 0.1  # class averages for the eye: weights below this share of the block's mean weight are damped
+WIENER_IMAGE = 0.1  # Wiener constant of class averages for display, as a share of the mean weight of a block
 
 
 @dataclass(frozen=True)
 class Average:
-    """Particles to class sums to slabs. One block of classes is in memory at a time; its averages go to `store`."""
+    """Class sums, one block of classes in memory at a time; the averages of a block go to `store`, if there is one."""
 
     store: RowStore | None
     name = "average"
 
     def run(self, state: LikelihoodState, ctx: Context) -> LikelihoodState:
-        """Collective."""
+        """Collective. StorageFailure when the disk has too little space."""
         polar = ctx.plan.averaging_grid()
         orders = min(angular_band(ctx.grid.nx, polar.n_rings, ctx.plan.radius + 2), polar.half_shape[1])
         classes = len(state.orientations)
@@ -37,14 +37,14 @@ class Average:
         box = padded_box(ctx.grid.nx)
         slab = Slab(box, Partition.even(box, ctx.team.size)[ctx.team.rank], ctx.models)
         turner = Turner(state, ctx, polar, orders)
-        pairs = Contributions.of(state)
+        contributions = Contributions.of(state)
         if self.store is not None:
             self.store.ensure_space(iteration_bytes(state, ctx))
             self.store.begin_rows("classes/average", classes, (ctx.grid.nx, ctx.grid.nx))
             self.store.begin_rows("classes/count", classes, ())
         for block in Block(0, classes).chunks(per_block):
             sums = ClassSums(block.size, polar)
-            turner.add(pairs.of_classes(block), block, sums)
+            turner.add(contributions.of_classes(block), block, sums)
             for array in (sums.signal, sums.weight, sums.count):
                 reduce.sum_in_place(ctx.team, array)
             with ctx.clock("insert"):
@@ -56,7 +56,7 @@ class Average:
 
 
 def store_averages(store: RowStore, sums: ClassSums, block: Block, ctx: Context) -> None:
-    """Collective. Each rank makes the images of its part of the block, CTF corrected, and puts them into the store."""
+    """Collective. Each rank makes CTF-corrected images of its part of a block of classes, and stores them."""
     part = Partition.even(block.size, ctx.team.size)[ctx.team.rank]
     every = sums.count.sum(axis=1)
     count = every[part.as_slice]
@@ -64,7 +64,7 @@ def store_averages(store: RowStore, sums: ClassSums, block: Block, ctx: Context)
     filled = np.flatnonzero(count > 0)
     if len(filled):
         weight = sums.weight.sum(axis=1)
-        # by the mean of the whole block, which is the same for any number of ranks
+        # by the mean of the whole block, so that images do not depend on the number of ranks
         floor = WIENER_IMAGE * weight[every > 0].mean(axis=(0, 2)) + 1e-20
         signal = sums.signal[part.as_slice][filled].sum(axis=1)
         images[filled] = average_images(signal, weight[part.as_slice][filled], sums.polar, floor)

@@ -1,4 +1,4 @@
-"""Step: candidates to probabilities of maps, and weights of projections."""
+"""Step: from candidates to the probability of each map and the weight of each projection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpirefine.steps.state import Context
 
 
 class Classify:
-    """Best projections and posterior of every particle; counts are summed over ranks."""
+    """Best projections and posterior of each particle; counts are summed over ranks."""
 
     name = "classify"
 

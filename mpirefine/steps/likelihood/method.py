@@ -1,4 +1,4 @@
-"""The program's own way: by likelihood, with soft assignment over all maps and views."""
+"""The likelihood way: soft assignment of particles over all maps and views."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Posterior of every particle over maps and projections, soft class sums, Wiener-filtered maps.
+    """Posterior of each particle over maps and projections, weighted class sums, Wiener-filtered maps.
 
-    `names` of the starting maps are for complaints.
+    `names` of the starting maps are for error messages.
     """
 
     names: tuple[str, ...] = ()
@@ -41,18 +41,19 @@ class Likelihood:
         """The first iteration's search, in words."""
         if ctx.settings.fixed_poses:
             return "poses: angles and shifts of the particle file; only the map is chosen"
-        levels = ctx.plan.sampling(ctx.limits.first or ctx.limits.target)
-        fine = levels.fine_grid.n_rings
+        sampling = ctx.plan.sampling(ctx.limits.first or ctx.limits.target)
+        fine = sampling.fine_grid.n_rings
         return (
-            f"search: directions every {levels.coarse_delta:.2f}° then {levels.fine_delta:.2f}°, rings "
-            f"1-{levels.coarse_grid.n_rings} then 1-{fine} ({ctx.grid.resolution(fine):.1f} Å), {levels.fine_angles} "
-            f"in-plane angles, shifts to {ctx.plan.maxshift:g} px every {levels.coarse_step:g} then "
-            f"{levels.fine_step:g} px, the best poses again at {levels.refined_angles} angles and "
-            f"{levels.refined_step:g} px: steps follow from the particle radius and the resolution in use"
+            f"search: directions every {sampling.coarse_delta:.2f}° then {sampling.fine_delta:.2f}°, rings "
+            f"1-{sampling.coarse_grid.n_rings} then 1-{fine} ({ctx.grid.resolution(fine):.1f} Å), "
+            f"{sampling.fine_angles} in-plane angles, shifts to {ctx.plan.maxshift:g} px every "
+            f"{sampling.coarse_step:g} then {sampling.fine_step:g} px, the best poses again at "
+            f"{sampling.refined_angles} angles and {sampling.refined_step:g} px: steps follow from the particle radius "
+            "and the resolution in use"
         )
 
     def first(self, state: LikelihoodState, ctx: Context) -> LikelihoodState:
-        """Collective. What a few particles say of maps, noise and contrast.
+        """Collective. The state with grey scales, noise and half-sets as estimated from a few particles.
 
         InputError when particles and maps have opposite contrast.
         """
@@ -73,20 +74,20 @@ class Likelihood:
         return ()
 
     def stack_bytes(self, state: LikelihoodState, ctx: Context) -> int:
-        """None."""
+        """0: there are no stacks."""
         return 0
 
     def released(self, state: LikelihoodState) -> LikelihoodState:
-        """Without the references."""
+        """The state without references."""
         return replace(state, references=None)
 
     def last(self, state: LikelihoodState, ctx: Context) -> Conclusion:
-        """Collective. Maps of every particle in its best projection only, and the test of the split."""
+        """Collective. Maps of each particle in its best projection only, and tests of whether maps differ."""
         return Conclusion(hard_maps(state, ctx), compare_maps(state, ctx))
 
 
 def hard_maps(state: LikelihoodState, ctx: Context) -> np.ndarray | None:
-    """Collective. (m, z, y, x) on rank 0 from all particles, those held out too, each in its best projection only."""
+    """Collective. Maps (m, z, y, x) on rank 0 of all particles, held-out ones too, each in its best projection only."""
     weight = np.zeros_like(state.assignments.weight)
     used = np.flatnonzero(state.assignments.model >= 0)
     weight[used, state.assignments.best[used]] = state.trust[used]

@@ -1,4 +1,4 @@
-"""Step: what the next iteration projects: the solvent masked away, the rest on the particles' absolute grey scale."""
+"""Step: mask the solvent of the maps, and find their resolutions and the rings that the next iteration uses."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from mpirefine.maths.fourier.fsc import resolution_at
-from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.shared.masks import solvent
+from mpirefine.steps.shared.maps import half_map_resolutions, solvent_mask
 from mpirefine.steps.state import Context
 
-RING_MARGIN = 1.1  # rings of a map used next: this much beyond its resolution, never beyond --targetres
+RING_MARGIN = 1.1  # the next iteration uses rings to this times a map's resolution, never beyond --targetres
 
 
 class Postprocess:
-    """Masks and resolutions, on rank 0; the numbers all ranks need are broadcast."""
+    """Masks and resolutions, found on rank 0; resolutions are broadcast. Grey scales stay as they are."""
 
     name = "postprocess"
 
@@ -25,20 +23,21 @@ class Postprocess:
         volumes, resolution = state.volumes, []
         with ctx.team.together("masking the maps"):
             if ctx.team.is_root:
-                resolution = [resolution_at(curve, HALF_MAP_FSC, ctx.grid) for curve in state.curves["half_fsc"]]
-                masked = [v * solvent(v, m, ctx) for m, v in enumerate(state.root_volumes)]
+                resolution = half_map_resolutions(state, ctx)
+                masked = [volume * solvent_mask(volume, m, ctx) for m, volume in enumerate(state.root_volumes)]
                 volumes = np.stack(masked).astype(np.float32)
         resolution = ctx.team.bcast(resolution)
-        rings = tuple(
-            own
-            if np.isnan(r)
-            else int(np.clip(round(RING_MARGIN * ctx.grid.ring(r)), ctx.limits.least, ctx.limits.target))
-            for own, r in zip(state.last_rings, resolution)
-        )
-        used = [ctx.grid.resolution(r) for r in state.last_rings]
+        matched_to = tuple(ctx.grid.resolution(ring) for ring in state.last_rings)
         return replace(
             state,
             volumes=volumes,
-            last_rings=rings,
-            summary=replace(state.summary, resolution=tuple(resolution), matched_to=tuple(used)),
+            last_rings=tuple(next_ring(ctx, *known) for known in zip(state.last_rings, resolution)),
+            summary=replace(state.summary, resolution=tuple(resolution), matched_to=matched_to),
         )
+
+
+def next_ring(ctx: Context, ring: int, resolution: float) -> int:
+    """Outermost ring of a map in the next iteration; that of this one, `ring`, without a `resolution` (Å)."""
+    if np.isnan(resolution):
+        return ring
+    return int(np.clip(round(RING_MARGIN * ctx.grid.ring(resolution)), ctx.limits.least, ctx.limits.target))

@@ -1,4 +1,4 @@
-"""Step: every map on both grids of directions, prepared for matching."""
+"""Step: project every map on the coarse and the fine grid of directions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpirefine.steps.workspace import Workspace
 
 @dataclass(frozen=True)
 class Project:
-    """Maps on rank 0 to references in windows of each node, which `work` frees."""
+    """From maps on rank 0 to references in shared windows of each node, which `work` frees."""
 
     work: Workspace
     name = "project"

@@ -1,4 +1,4 @@
-"""Step: slabs of sums to half-maps and maps: Wiener division, distributed inverse FFT, kernel correction."""
+"""Step: maps and half-maps from slabs of Fourier sums: Wiener filter, distributed inverse FFT, kernel correction."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.distribution import reduce
-from mpirefine.maths.fourier.half_maps import half_curves, known_fsc
+from mpirefine.maths.fourier.half_maps import known_fsc
 from mpirefine.maths.likelihood.fourier_volume import Slab, divide, radial_index, shell_sums
 from mpirefine.steps.likelihood.slabs import PAD, inverse_transform
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.state import Context, on_root
+from mpirefine.steps.shared.maps import half_map_curves
+from mpirefine.steps.state import Context, stack_on_root
 
-# Wiener floor of half-maps, as a share of the shell's mean weight: keeps unsampled corners from exploding
+# added to the weights of half-maps, as a share of the shell's mean weight: limits noise where there are few samples
 HALF_FLOOR = 0.1
-LEAST_FSC = 1e-3  # FSC is kept this far from 0 and 1
+LEAST_FSC = 1e-3  # the FSC in the Wiener filter is kept this far from 0 and 1
 
 
 class Reconstruct:
-    """Two half-maps and one map of every model; the map's Wiener weight comes from the half-maps' FSC."""
+    """One map and two half-maps of each model; the map's Wiener filter follows from the half-maps' FSC."""
 
     name = "reconstruct"
 
@@ -33,31 +34,31 @@ class Reconstruct:
         return replace(
             state,
             previous=state.volumes,
-            volumes=on_root([part.volume for part in parts]),
-            halves=on_root([on_root(part.halves) for part in parts]),
+            volumes=stack_on_root([part.volume for part in parts]),
+            halves=stack_on_root([stack_on_root(part.halves) for part in parts]),
             slab=None,
-            summary=replace(state.summary, lone_halves=tuple(half for part in parts for half in part.lone)),
+            summary=replace(state.summary, lone_halves=tuple(half for part in parts for half in part.lone_halves)),
             curves={**state.curves, **{name: np.array([part.curves[name] for part in parts]) for name in names}},
         )
 
 
 @dataclass(frozen=True)
 class ReconstructedMap:
-    """A map and its half-maps (z, y, x) and FSC curves by name, on rank 0; (map, half) without particles,
-    everywhere.
-    """
+    """The map of one model, its half-maps and their FSC; maps and curves are on rank 0."""
 
-    volume: np.ndarray | None
-    halves: list[np.ndarray | None]
-    curves: Mapping[str, np.ndarray]
-    lone: list[tuple[int, int]]
+    volume: np.ndarray | None  # (z, y, x)
+    halves: list[np.ndarray | None]  # (z, y, x) each
+    curves: Mapping[str, np.ndarray]  # (k,) by name
+    lone_halves: list[tuple[int, int]]  # as in Summary, on all ranks
 
 
 def reconstruct_map(
     model: int, state: LikelihoodState, slab: Slab, radius: np.ndarray, ctx: Context
 ) -> ReconstructedMap:
-    """Collective. Wiener-filtered map and half-maps of one model, with the prior of Scheres (2012): `tau2_fudge` times
-    the signal power that the half-maps' FSC tells. `radius` is the shell of each voxel of the own slab.
+    """Collective. Wiener-filtered map and half-maps of one model.
+
+    The prior power is `tau2_fudge` times the signal power that follows from the half-maps' FSC (Scheres 2012).
+    `radius` is the shell of each voxel of the own slab.
     """
     weight = [slab.weight(model, h) for h in (0, 1)]
     numerator = [slab.numerator(model, h) for h in (0, 1)]
@@ -65,16 +66,16 @@ def reconstruct_map(
     sums = np.stack([shell_sums(w, radius, shells) for w in weight])
     reduce.sum_in_place(ctx.team, sums)
     mean = sums[:, 0] / np.maximum(sums[:, 1], 1)
-    lone = [(model, h) for h in (0, 1) if not sums[h, 0].any() and sums[1 - h, 0].any()]
-    pair = [
-        inverse_transform(ctx, divide(numerator[h], weight[h], radius, HALF_FLOOR * mean[h]), slab.box) for h in (0, 1)
-    ]
+    lone_halves = [(model, h) for h in (0, 1) if not sums[h, 0].any() and sums[1 - h, 0].any()]
+    half_maps = []
+    for h in (0, 1):
+        divided = divide(numerator[h], weight[h], radius, HALF_FLOOR * mean[h])
+        half_maps.append(inverse_transform(ctx, divided, slab.box))
     curves: dict[str, np.ndarray] = {}
-    if pair[0] is not None and pair[1] is not None:
-        rng = np.random.default_rng([ctx.settings.seed, state.iteration, model])
-        curves = half_curves((pair[0], pair[1]), ctx.mask_of(model), rng)
+    if half_maps[0] is not None and half_maps[1] is not None:
+        curves = half_map_curves((half_maps[0], half_maps[1]), model, state, ctx)
     curve = reduce.bcast_array(ctx.team, curves["half_fsc"] if ctx.team.is_root else None)
     known = np.clip(known_fsc(curve, state.last_rings[model])[:shells], LEAST_FSC, 1 - LEAST_FSC)
     floor = mean.sum(axis=0) * (1 - known) / (2 * known) / ctx.settings.tau2_fudge
     whole = divide(numerator[0] + numerator[1], weight[0] + weight[1], radius, floor)
-    return ReconstructedMap(inverse_transform(ctx, whole, slab.box), pair, curves, lone)
+    return ReconstructedMap(inverse_transform(ctx, whole, slab.box), half_maps, curves, lone_halves)

@@ -1,4 +1,4 @@
-"""Step: own particles against all projections, of which the best are kept. No communication."""
+"""Step: match own particles to all projections, and keep the best projections of each particle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mpirefine.steps.likelihood.search.candidates import find
+from mpirefine.steps.likelihood.search.candidates import find_candidates
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context
 
@@ -17,9 +17,9 @@ class Simmx:
     name = "simmx"
 
     def run(self, state: LikelihoodState, ctx: Context) -> LikelihoodState:
-        """Each rank its own particles."""
+        """The state with candidates of own particles; collective only with --fixed-poses, which broadcasts the maps."""
         rows = np.arange(len(ctx.particles))
         scores = None
         if ctx.settings.keep_simmx:
             scores = np.zeros((len(rows), len(state.projected.coarse.orientations)), np.float32)
-        return replace(state, candidates=find(state, ctx, rows, keep_scores=scores), simmx=scores)
+        return replace(state, candidates=find_candidates(state, ctx, rows, keep_scores=scores), simmx=scores)

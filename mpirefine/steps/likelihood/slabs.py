@@ -1,4 +1,4 @@
-"""The padded Fourier volume in kz slabs: insertion of class sums, and the distributed transform back to a map."""
+"""The padded Fourier volume in slabs of kz planes: insertion of class sums, and the transform back to a map."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from mpirefine.maths.likelihood.class_sums import ClassSums, sparse_rings
 from mpirefine.maths.likelihood.fourier_volume import Slab, crop_axis, kernel_correction
 from mpirefine.steps.state import Context, State
 
-PAD = 2  # padding of the Fourier volume: trilinear insertion wants twice the box
-INSERT_SAMPLES = 1 << 18  # samples inserted together, at least ...
-SLAB_SHARE = 16  # ... and a sixteenth of a slab's voxels, over all of which their sum is added
-FLOP_PER_SAMPLE = 8 * 6 * 2  # eight voxels of six numbers
+PAD = 2  # edge of the Fourier volume in boxes: trilinear insertion needs twice the box
+# samples inserted together, at least: adding them costs a pass over the slab, so they are not fewer than a share of it
+INSERT_SAMPLES = 1 << 18
+SLAB_SHARE = 16  # a sixteenth of the slab's voxels
+FLOP_PER_SAMPLE = 8 * 6 * 2  # multiply and add six numbers at eight voxels
 
 
 def padded_box(nx: int) -> int:
-    """Edge of the padded Fourier volume."""
+    """Edge of the padded Fourier volume of a box of `nx` pixels."""
     return PAD * nx
 
 
 def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab) -> None:
-    """Insert the filled classes of a reduced block into the own slab, under every symmetry operation of their map."""
+    """Insert the summed classes of a block into the own slab, in place, under each symmetry operation of their map."""
     keep = sparse_rings(sums.polar, ctx.plan.radius, ctx.plan.full_radius)
     area = np.repeat(sums.polar.quadrature / keep.sum(axis=1), keep.sum(axis=1)).astype(np.float32)
     points = np.concatenate([sums.polar.points[keep], np.zeros((keep.sum(), 1))], -1) * PAD
@@ -43,10 +44,10 @@ def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab
 
 
 def inverse_transform(ctx: Context, spectrum_lkh: np.ndarray, box: int) -> np.ndarray | None:
-    """Collective. Map (z, y, x) float32 on rank 0 from kz slabs of a padded half-spectrum, cropped to the particles'
-    box.
+    """Collective. A map (z, y, x) float32 on rank 0, in the particles' box, from slabs of a padded half-spectrum.
 
-    Along ky in the slab, cropped; then an Alltoall gives every rank all kz of some rows y; then along kz and kx.
+    Each rank transforms its planes along ky and crops them; an exchange gives it all kz of some rows y; then it
+    transforms along kz and kx.
     """
     from scipy import fft
 

@@ -1,4 +1,4 @@
-"""What the likelihood's steps hand on beside the state that both ways share."""
+"""What the steps of the likelihood way hand on besides the state that both ways share."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class LikelihoodState(State):
 
     levels_sampled: Sampling | None = None  # sampling of this iteration's search
     references: References | None = None  # projections prepared for matching, in windows of the iteration
-    slab: Slab | None = None  # own kz planes of the Fourier sums, maps × halves
+    slab: Slab | None = None  # own kz planes of the Fourier sums of all maps and halves
 
     @property
     def sampling(self) -> Sampling:
-        """The levels, once maps are projected."""
+        """The sampling of this iteration's search, once maps are projected."""
         assert self.levels_sampled is not None, "maps were not projected yet"
         return self.levels_sampled
 

@@ -1,4 +1,4 @@
-"""Step: the likelihood of the best pose of each particle against those of its noise group."""
+"""Step: weight particles by how the likelihood of their best pose compares with that of their noise group."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from mpirefine.distribution import reduce
-from mpirefine.steps.likelihood.estimates.trust import deviations, image_power, weight_of
+from mpirefine.steps.likelihood.estimates.trust import deviations_from_group, image_power, trust_weight
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context
 
 
 class Trust:
-    """Weights of particles by the likelihood of their best poses."""
+    """Less weight, or none, for particles that no map explains."""
 
     name = "trust"
 
@@ -21,11 +21,11 @@ class Trust:
         """Collective."""
         power, pixels = image_power(ctx)
         precision = pixels / state.noise.sigma2[ctx.particles.table.group]
-        found = state.candidates
-        best = np.where(found.reference >= 0, -found.score.astype(np.float64), -np.inf).max(axis=1)
+        score = state.candidates.score.astype(np.float64)
+        best = np.where(state.candidates.reference >= 0, -score, -np.inf).max(axis=1)
         best = np.where(np.isfinite(best), best, 0)
-        deviation = deviations(ctx, best - 0.5 * (power * precision).sum(axis=1), pixels.sum())
-        trust = weight_of(deviation)
+        deviation = deviations_from_group(ctx, best - 0.5 * (power * precision).sum(axis=1), pixels.sum())
+        trust = trust_weight(deviation)
         count = np.array([(trust == 0).sum(), ((trust > 0) & (trust < 1)).sum()])
         reduce.sum_in_place(ctx.team, count)
         return replace(

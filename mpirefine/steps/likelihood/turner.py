@@ -1,4 +1,4 @@
-"""Own particles brought to the frame of their projections and added to class sums."""
+"""Turn own particles into the frames of their projections, and add them to class sums."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import numpy as np
 from mpirefine.data.partition import Block
 from mpirefine.data.poses import InPlanePoses
 from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform
-from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.class_sums import ClassSums, to_projection, transfer_power_in_projection
 from mpirefine.steps.likelihood.search.spectra import weighted
+from mpirefine.steps.shared.maps import particle_disc
 from mpirefine.steps.state import Context, State, amplitude
 
 CHUNK = 64  # (particle, projection) pairs turned together
+TRANSFORMED = 16  # images transformed together
 
 
 @dataclass(frozen=True)
 class Contributions:
     """(particle, class) pairs that contribute to class sums, sorted by class; arrays (n,).
 
-    `particle` and `place` are row and column of the candidates, `reference` is the class.
+    `particle` and `place` are row and column in the candidates; `reference` is the class, a projection.
     """
 
     particle: np.ndarray
@@ -44,39 +45,41 @@ class Contributions:
 
 
 class Turner:
-    """Adds own particles to class sums: weighted by the noise, and moved, turned and mirrored to their projection."""
+    """Adds own particles to class sums: weighted by noise and CTF, shifted, turned and mirrored to their projection.
+
+    `orders` is the number of angular orders that are kept.
+    """
 
     def __init__(self, state: State, ctx: Context, polar: PolarGrid, orders: int):
         self.state, self.ctx, self.polar, self.orders = state, ctx, polar, orders
-        self.transform = PolarTransform(polar, 16, ctx.settings.threads)
-        self.mask = soft_sphere(ctx.grid.nx, ctx.plan.full_radius, 4.0, 2)
+        self.transform = PolarTransform(polar, TRANSFORMED, ctx.settings.threads)
+        self.mask = particle_disc(ctx)
         rings = polar.radii.astype(int)
-        transforms = 2 * polar.half_shape[0]  # along the rings, forth and back
+        transforms = 2 * polar.half_shape[0]  # along each ring, forward and back
         self._flop_per_pair = transforms * polar.n_angles * 5 * np.log2(polar.n_angles)
         self.precision = (1 / state.noise.sigma2)[:, rings]
 
-    def add(self, pairs: Contributions, block: Block, sums: ClassSums) -> None:
-        """Add the pairs of one block of classes to `sums`, in place."""
-        found, table = self.state.candidates, self.ctx.particles.table
-        for start in range(0, len(pairs.particle), CHUNK):
+    def add(self, contributions: Contributions, block: Block, sums: ClassSums) -> None:
+        """Add the contributions to one block of classes to `sums`, in place."""
+        candidates, table = self.state.candidates, self.ctx.particles.table
+        for start in range(0, len(contributions.particle), CHUNK):
             span = slice(start, start + CHUNK)
-            particle, place = pairs.particle[span], pairs.place[span]
-            rows, again = np.unique(particle, return_inverse=True)
+            particle, place = contributions.particle[span], contributions.place[span]
+            rows, row_of_pair = np.unique(particle, return_inverse=True)
             images = weighted(self.ctx, self.state, rows, self.ctx.particles.images(rows), self.mask)
-            samples = self.transform(images)[again]
+            samples = self.transform(images)[row_of_pair]
             placing = InPlanePoses(
-                found.angle[particle, place], found.mirror[particle, place], found.shift[particle, place]
+                candidates.angle[particle, place], candidates.mirror[particle, place], candidates.shift[particle, place]
             )
             samples = to_projection(samples, placing, self.polar, self.orders)
             strength = amplitude(self.state, self.ctx, particle)[:, None] ** 2
             power = (strength * self.precision[table.group[particle]]).astype(np.float32)[:, :, None]
-            if table.ctf is not None:
-                power = power * transfer_power_in_projection(
-                    table.ctf.take(particle), placing, self.polar, self.ctx.grid
-                )
+            ctf = self.ctx.particles.ctf(particle)
+            if ctf is not None:
+                power = power * transfer_power_in_projection(ctf, placing, self.polar, self.ctx.grid)
             self.ctx.clock.count(len(particle) * self._flop_per_pair)
             sums.add(
-                pairs.reference[span] - block.start,
+                contributions.reference[span] - block.start,
                 self.state.half[particle],
                 self.state.assignments.weight[particle, place],
                 samples,

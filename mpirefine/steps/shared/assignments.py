@@ -1,4 +1,4 @@
-"""What assignments say of each map: shares, certainty, coverage; and best poses."""
+"""Best poses of particles, and what their assignments say of each map: shares, certainty, coverage of views."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ CERTAINTY_BINS = np.linspace(0, 1, 21)  # of the probability of a particle's own
 
 def hard_poses(state: State) -> HardPoses:
     """Map, rotation and shift of the best candidate of each own particle."""
-    found, best = state.candidates, state.assignments.best
-    row = np.arange(len(found))
-    turned = in_plane(
-        state.orientations.rotation[found.reference[row, best]], found.angle[row, best], found.mirror[row, best]
-    )
-    shift = found.shift[row, best].astype(np.float64)
-    if state.origins is not None:
-        shift -= np.einsum("pxy,py->px", turned, state.origins[np.maximum(state.assignments.model, 0)])[:, :2]
-    return HardPoses(state.assignments.model, turned, shift)
+    candidates, model = state.candidates, state.assignments.model
+    at = np.arange(len(candidates)), state.assignments.best
+    views = state.orientations.rotation[candidates.reference[at]]
+    rotation = in_plane(views, candidates.angle[at], candidates.mirror[at])
+    shift = candidates.shift[at].astype(np.float64)
+    if state.origins is not None:  # maps moved after matching: the particles' shifts follow
+        shift -= np.einsum("pxy,py->px", rotation, state.origins[np.maximum(model, 0)])[:, :2]
+    return HardPoses(model, rotation, shift)
 
 
-def coverage(per_class: np.ndarray, state: State, ctx: Context) -> tuple[float, ...]:
-    """(m,) share of the directions of Fourier space that views sample, from the particles of every class (r,)."""
-    found = []
+def coverage_of_maps(per_class: np.ndarray, state: State, ctx: Context) -> tuple[float, ...]:
+    """(m,) share of the directions of Fourier space that the views sample.
+
+    `per_class` (r,) is the summed weight of the particles of each projection.
+    """
+    shares = []
     for m, symmetry in enumerate(ctx.symmetries):
         part = state.orientations.of_model(m)
-        found.append(fourier_coverage(state.orientations.rotation[part, 2], per_class[part], operations(symmetry)))
-    return tuple(found)
+        shares.append(fourier_coverage(state.orientations.rotation[part, 2], per_class[part], operations(symmetry)))
+    return tuple(shares)
 
 
 def with_assignments(state: AnyState, assignments: Assignments, ctx: Context) -> AnyState:
-    """Collective. The state with its assignments and what they say of each map in its summary.
+    """Collective. The state with `assignments`, and with what they say of each map in its summary.
 
-    Weights are multiplied by the particles' trust; those of particles that are held out become 0.
+    Weights are multiplied by the particles' trust; particles that are held out get weight 0.
     """
     trust, models = state.trust, ctx.models
     weight = assignments.weight * np.where(ctx.held_out, 0, trust)[:, None]
@@ -59,7 +61,7 @@ def with_assignments(state: AnyState, assignments: Assignments, ctx: Context) ->
         ]
     )
     certainty = _certainty(posterior, assignments.model[used], models)
-    # as an integer, whose sum does not depend on the ranks: decisions rest on it
+    # summed as integers: decisions rest on it, and it must not depend on the number of ranks
     best = np.take_along_axis(state.candidates.score, assignments.best[:, None], 1)[used, 0]
     likelihood = np.array([np.rint(-best.astype(np.float64) / LIKELIHOOD_UNIT).sum()], np.int64)
     per_class = np.zeros(len(state.orientations))
@@ -73,7 +75,7 @@ def with_assignments(state: AnyState, assignments: Assignments, ctx: Context) ->
         hard=tuple((counts[:models] / total).tolist()),
         soft=tuple((counts[models : 2 * models] / total).tolist()),
         certainty=tuple(map(tuple, certainty.tolist())),
-        coverage=coverage(per_class, state, ctx),
+        coverage=coverage_of_maps(per_class, state, ctx),
         maps_per_particle=float(np.exp(counts[2 * models] / total)),
         projections_per_particle=float(counts[2 * models + 2] / max(counts[2 * models + 3], 1)),
         likelihood=float(likelihood[0] * LIKELIHOOD_UNIT / total),

@@ -1,4 +1,4 @@
-"""Step: how much the iteration changed, and whether to go on."""
+"""Step: how much maps and particles changed in the iteration, and whether to stop."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from mpirefine.data.poses import HardPoses
 from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.map_spectrum import MapSpectrum
 from mpirefine.steps.shared.assignments import hard_poses
-from mpirefine.steps.shared.split_merge import choose_maps, decide, is_coarse
+from mpirefine.steps.shared.split_merge import MOVES_GAIN, choose_maps, decide_next_phase, is_coarse
 from mpirefine.steps.state import AnyState, Context, State
 from mpirefine.steps.summary import Coarse, Motion, Summary
 
 ANGLE_BINS = np.linspace(0, 180, 721)  # degrees; medians over all ranks come from histograms, which sum exactly
 SHIFT_BINS = np.linspace(0, 50, 1001)  # Å
-RESOLUTION_GAIN = 0.01  # a gain smaller than this share of the mean resolution is none
-MOVES_GAIN = 0.1  # likewise for the share of particles that changed map ...
-FEW_MOVES = 0.005  # ... which does not matter below this
+RESOLUTION_GAIN = 0.01  # share of the mean resolution by which it must improve to count
+FEW_MOVES = 0.005  # share of particles that changed map below which a smaller one is no gain
 
 
 class Converge:
@@ -31,13 +30,13 @@ class Converge:
         """Collective."""
         poses, summary = hard_poses(state), state.summary
         if state.last is not None:
-            summary = replace(summary, motion=motion(ctx, poses, state.last))
+            summary = replace(summary, motion=measure_motion(ctx, poses, state.last))
         curves = dict(state.curves)
         with ctx.team.together("comparing the maps"):
             if ctx.team.is_root:
                 assert state.previous is not None
-                both = zip(state.root_volumes, state.previous)
-                curves["previous_fsc"] = np.array([MapSpectrum.of(a).fsc(MapSpectrum.of(b)) for a, b in both])
+                maps = zip(state.root_volumes, state.previous)
+                curves["previous_fsc"] = np.array([MapSpectrum.of(a).fsc(MapSpectrum.of(b)) for a, b in maps])
         state = replace(state, curves=curves, summary=summary)
         if is_coarse(state, ctx):
             summary = replace(summary, coarse=coarse_matching(state, ctx))
@@ -52,10 +51,13 @@ class Converge:
 
 
 def coarse_matching(state: State, ctx: Context) -> Coarse:
-    """Collective. Whether the next iteration is coarse too, and which maps a merge and split takes, by rank 0."""
-    live = [m for m in range(ctx.models) if m not in (*state.dropped, *state.summary.dropped)]
+    """Collective. Whether the next iteration is coarse too, and which maps a merge and split takes.
+
+    Rank 0 chooses the maps.
+    """
+    live = [m for m in state.live if m not in state.summary.dropped]
     history, temperature = [*state.history, state.summary], ctx.temperature(state.iteration)
-    decided = decide(history, len(live), temperature, ctx.settings.iterations)
+    decided = decide_next_phase(history, len(live), temperature, ctx.settings.iterations)
     decided = ctx.team.agree(decided, "how coarse matching goes on")
     if decided.trial == "begins":
         freed, split = ctx.team.from_root(choose_maps, state, live, ctx.limits.first)
@@ -63,15 +65,15 @@ def coarse_matching(state: State, ctx: Context) -> Coarse:
     return decided
 
 
-def motion(ctx: Context, now: HardPoses, before: HardPoses) -> Motion:
-    """Collective. Of the particles of all ranks that have a pose both times; `now` and `before` hold own rows."""
-    both = (now.model >= 0) & (before.model >= 0)
-    stayed = both & (now.model == before.model)
+def measure_motion(ctx: Context, now: HardPoses, before: HardPoses) -> Motion:
+    """Collective. How the particles of all ranks moved that have a pose both times; `now`, `before`: own rows."""
+    posed = (now.model >= 0) & (before.model >= 0)
+    stayed = posed & (now.model == before.model)
     cosine = np.einsum("px,px->p", now.rotation[stayed, 2], before.rotation[stayed, 2])
     view = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
     shift = np.linalg.norm(now.shift[stayed] - before.shift[stayed], axis=1) * ctx.grid.apix
     counts = [
-        np.array([both.sum(), stayed.sum()]),
+        np.array([posed.sum(), stayed.sum()]),
         np.histogram(view, ANGLE_BINS)[0],
         np.histogram(np.minimum(shift, SHIFT_BINS[-1]), SHIFT_BINS)[0],
     ]
@@ -95,7 +97,11 @@ def median_of_bins(counts: np.ndarray, edges: np.ndarray) -> float:
 
 
 def why_to_stop(history: Sequence[Summary], patience: int) -> str:
-    """In words, or "": neither the mean resolution nor the share of movers has improved for `patience` iterations."""
+    """Why to stop, in words; "" to go on.
+
+    The reason is that for `patience` iterations neither the mean resolution nor the share of particles that change map
+    has improved.
+    """
     if patience < 1 or len(history) <= patience:
         return ""
     earlier, recent = history[:-patience], history[-patience:]

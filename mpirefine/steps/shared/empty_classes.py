@@ -1,8 +1,9 @@
-"""Step: maps that few particles chose are replaced, kept or left out; maps that are the same within noise are named."""
+"""Step: maps that few particles chose are replaced, kept or dropped; maps that agree within noise are reported."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -13,12 +14,12 @@ from mpirefine.steps.shared.likeness import likeness
 from mpirefine.steps.shared.seeds import NOISE_STRENGTH
 from mpirefine.steps.state import AnyState, Context, State
 
-# two maps are the same when their FSC is this close to that expected of one structure, on average over the rings in use
+# two maps are the same when their FSC, averaged over the rings in use, lacks less than this of that of one structure
 SAME_MARGIN = 0.02
 
 
 class EmptyClasses:
-    """Looks after maps without particles, and finds maps that agree; decided on rank 0 from what all ranks know."""
+    """Replaces, keeps or drops empty maps, and finds maps that agree within noise."""
 
     name = "guard"
 
@@ -29,7 +30,7 @@ class EmptyClasses:
         with ctx.team.together("looking after empty maps"):
             if ctx.team.is_root:
                 state = replace(state, curves={**state.curves, "between_fsc": fsc_matrix(state.root_volumes)})
-                same = maps_that_agree(state, ctx)
+                same = maps_that_agree(state)
                 state = with_empty_maps_replaced(state, ctx, empty, action)
         summary = replace(
             state.summary,
@@ -42,8 +43,7 @@ class EmptyClasses:
 
 def empty_maps(state: State, ctx: Context) -> list[int]:
     """Maps with fewer particles than --min-share allows; never all that take part."""
-    live = [m for m in range(ctx.models) if m not in state.dropped]
-    share = state.summary.soft
+    live, share = state.live, state.summary.soft
     empty = [m for m in live if share[m] < ctx.settings.min_share / max(len(live), 1)]
     if len(empty) == len(live):
         empty.remove(max(empty, key=lambda m: share[m]))
@@ -51,13 +51,19 @@ def empty_maps(state: State, ctx: Context) -> list[int]:
 
 
 def what_to_do(state: State, ctx: Context) -> OnEmpty:
-    """What happens to empty maps in this iteration; the result of the last one must come from particles."""
+    """What happens to empty maps in this iteration.
+
+    Not "reseed" in the last one, whose maps must come from particles, nor with a single map.
+    """
     action: OnEmpty = ctx.settings.on_empty if ctx.models > 1 else "freeze"
     return "freeze" if action == "reseed" and state.iteration >= ctx.settings.iterations else action
 
 
 def with_empty_maps_replaced(state: AnyState, ctx: Context, empty: list[int], action: OnEmpty) -> AnyState:
-    """On rank 0. Empty maps become seeds of the largest, or stay what they were before, as do those dropped before."""
+    """On rank 0. The state with empty maps as seeds of the largest map, or as they were before the iteration.
+
+    Maps that were dropped earlier stay as they were.
+    """
     if not empty and not state.dropped:
         return state
     volumes = state.root_volumes.copy()
@@ -68,15 +74,14 @@ def with_empty_maps_replaced(state: AnyState, ctx: Context, empty: list[int], ac
     return replace(state, volumes=volumes, curves={**state.curves, "between_fsc": fsc_matrix(volumes)})
 
 
-def maps_that_agree(state: State, ctx: Context) -> list[tuple[int, int]]:
-    """On rank 0. Pairs of maps that agree within noise, as they came from the particles."""
-    live = [m for m in range(ctx.models) if m not in state.dropped and state.root_volumes[m].any()]
-    found = [(a, b) for i, a in enumerate(live) for b in live[i + 1 :]]
-    return [(a, b) for a, b in found if likeness(state, a, b, max(state.last_rings)) >= -SAME_MARGIN]
+def maps_that_agree(state: State) -> list[tuple[int, int]]:
+    """On rank 0. Pairs of maps that agree within noise, before empty ones are replaced."""
+    filled = [m for m in state.live if state.root_volumes[m].any()]
+    return [(a, b) for a, b in combinations(filled, 2) if likeness(state, a, b, state.finest) >= -SAME_MARGIN]
 
 
 def seed_of_largest(state: State, ctx: Context, model: int) -> np.ndarray:
-    """On rank 0. The map (z, y, x) with most particles plus noise, which differs by iteration and `model`."""
+    """On rank 0. The map (z, y, x) with most particles plus noise, masked; noise differs by iteration and `model`."""
     largest = int(np.argmax(state.summary.soft))
     rng = np.random.default_rng([ctx.settings.seed, state.iteration, model])
     finest = ctx.grid.resolution(ctx.limits.target)

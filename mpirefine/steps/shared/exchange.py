@@ -1,4 +1,4 @@
-"""Step: a merge and split of maps begins, or is undone, as the iteration before decided."""
+"""Step: begin a merge and split of maps, or undo it, as the iteration before decided."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mpirefine.steps.summary import Coarse
 
 
 class Exchange:
-    """Carries out what the iteration before decided: a merge and split begins, or is undone.
+    """Begins or undoes a merge and split of maps.
 
-    What is stored of an iteration stays its result.
+    This happens at the start of the next iteration, so that the stored maps of an iteration are its own result.
     """
 
     name = "exchange"
@@ -27,7 +27,7 @@ class Exchange:
             return state
         with ctx.team.together("exchanging maps"):
             if ctx.team.is_root and coarse.trial == "begins":
-                state = replace(state, volumes=split_maps(state, ctx, coarse), before_trial=state.volumes)
+                state = replace(state, volumes=split_map(state, ctx, coarse), before_trial=state.volumes)
             elif coarse.trial == "undone" and state.before_trial is not None:
                 state = replace(state, volumes=state.before_trial, before_trial=None)
             elif coarse.trial == "kept":
@@ -35,8 +35,8 @@ class Exchange:
         return state
 
 
-def split_maps(state: State, ctx: Context, coarse: Coarse) -> np.ndarray:
-    """On rank 0. (m, z, y, x), one map given up and another one split in two."""
+def split_map(state: State, ctx: Context, coarse: Coarse) -> np.ndarray:
+    """On rank 0. Maps (m, z, y, x) of which one is given up and another one split in two, by seeds with noise."""
     resolution = ctx.grid.resolution(ctx.limits.first)
     rng = np.random.default_rng([ctx.settings.seed, state.iteration, coarse.freed])
     volumes = state.root_volumes.copy()

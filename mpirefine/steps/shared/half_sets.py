@@ -1,4 +1,4 @@
-"""Which half of the particles each one is in, decided on rank 0 from all of them."""
+"""Half-sets of the particles: the particle file's where they are sound, else drawn by the names of the images."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from mpirefine.steps.shared.particles import OwnParticles
 from mpirefine.steps.state import Context
 
 log = logging.getLogger(__name__)
-NOT_USED = "half-sets of the particle file are not used: %s; made anew from the images' names"
+NOT_USED = "half-sets of the particle file are not used: %s; new ones are drawn by the images' names"
 
 
-def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int) -> None:
-    """Collective. Half-sets of own particles, in `particles.table`, which is replaced.
+def settle_half_sets(team: Team, particles: OwnParticles, partition: Partition, seed: int) -> None:
+    """Collective. Decide the half-sets of all particles; `particles.table` is replaced.
 
-    Copies of an image are found by their pixels and get one key and half; the particle file's half-sets are kept if
-    they
-    are sound.
+    Copies of an image are found by their pixels and get the same key and half-set. The particle file's half-sets are
+    kept if they are sound.
     """
     table = particles.table
     columns = dict(
@@ -43,21 +42,21 @@ def settle(team: Team, particles: OwnParticles, partition: Partition, seed: int)
         key, repeat = shared_keys(every["key"], first), first != np.arange(len(first))
         if repeat.any():
             log.info(
-                "%d of %d rows repeat an image of another row (an expanded or joined file): copies share a half and "
-                "are held out together",
+                "%d of %d rows repeat an image of another row (an expanded or joined file): copies are in one half-set "
+                "and held out together",
                 repeat.sum(),
                 len(repeat),
             )
-        half = halves(key) if table.subset is None else of_the_file(every["subset"], first, key)
+        half = halves(key) if table.subset is None else half_sets_of_file(every["subset"], first, key)
         half = half.astype(np.int8)
     own_key, repeat, half = (reduce.scatter_rows(team, values, partition) for values in (key, repeat, half))
     particles.table = replace(table, own_key=own_key, repeat=repeat, half=half)
 
 
-def of_the_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """On rank 0. (p,) half-sets of a particle file, or new ones where they are not sound.
+def half_sets_of_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """On rank 0. Half-sets (p,) of the particle file, or new ones where these are not sound.
 
-    New ones differ from those that this program draws by default, and may have written into the file.
+    New ones are drawn with another seed than the default ones: those may be what an earlier run wrote into the file.
     """
     why = unsound(subset, first)
     if not why:
@@ -66,17 +65,17 @@ def of_the_file(subset: np.ndarray, first: np.ndarray, key: np.ndarray) -> np.nd
     return halves(key, HALF_ANEW)
 
 
-def in_every_map(ctx: Context, rows: np.ndarray, model: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """Collective. Half-sets (p,) of own particles: `half`, or others where a map would have only one of the file's two.
+def replace_incomplete_half_sets(ctx: Context, rows: np.ndarray, model: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Collective. Half-sets (p,) of own particles: `half`, or new ones where a map lacks one of the file's two.
 
-    That is judged by the maps (n,) that own sampled `rows` chose.
+    That is judged by the maps `model` (n,) that own sampled `rows` (n,) chose.
     """
     table = ctx.particles.table
-    told_by_ranks = ctx.team.allgather((model, half[rows], table.subset is not None))
-    if not any(from_file for _, _, from_file in told_by_ranks):
+    of_ranks = ctx.team.allgather((model, half[rows], table.subset is not None))
+    if not any(from_file for _, _, from_file in of_ranks):
         return half
-    models, halves_of = (np.concatenate([part[i] for part in told_by_ranks]) for i in (0, 1))
-    why = missing_half(models, halves_of, ctx.models)
+    sample_model, sample_half = (np.concatenate([part[i] for part in of_ranks]) for i in (0, 1))
+    why = missing_half(sample_model, sample_half, ctx.models)
     if not why:
         return half
     if ctx.team.is_root:

@@ -1,4 +1,4 @@
-"""How alike two maps are, against what their noise lets expect of two maps of one structure."""
+"""How alike two maps are, compared with what is expected of two noisy maps of one structure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import numpy as np
 from mpirefine.steps.state import State
 
 
-def excess(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: int) -> float:
-    """FSC (k,) of two maps less that expected of two maps of one structure, mean over rings 1 .. `rings`.
+def fsc_excess(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: int) -> float:
+    """FSC of two maps minus that expected of two maps of one structure, mean over shells 1 .. `rings`.
 
-    A map whose half-maps have the FSC F correlates with the truth by √(2F / (1 + F)) (Rosenthal & Henderson 2003): two
-    such maps of one structure correlate by the product.
+    `between` (k,) is the FSC of the maps, `half_a` and `half_b` (k,) those of their half-maps. A map whose half-maps
+    have the FSC F correlates with the truth by √(2F / (1 + F)) (Rosenthal & Henderson 2003), and two maps of one
+    structure by the product.
     """
     full = [2 * np.clip(half, 0, 1) / (1 + np.clip(half, 0, 1)) for half in (half_a, half_b)]
     span = slice(1, rings + 1)
@@ -19,13 +20,12 @@ def excess(between: np.ndarray, half_a: np.ndarray, half_b: np.ndarray, rings: i
 
 
 def likeness(state: State, a: int, b: int, rings: int) -> float:
-    """On rank 0. `excess` of two maps on the rings both are matched on, at most `rings`.
+    """On rank 0. `fsc_excess` of maps `a` and `b` on the rings that both are matched on, at most `rings`.
 
-    About 0 for maps of one structure, negative for different ones; -inf where a half-map is empty, so that nothing is
-    known.
+    About 0 for maps of one structure, negative for different ones; -inf where it is unknown since a half-map is empty.
     """
     halves = state.curves["half_fsc"]
     if np.isnan(halves[[a, b]]).any():
         return -np.inf
     used = min(state.last_rings[a], state.last_rings[b], rings)
-    return excess(state.curves["between_fsc"][a, b], halves[a], halves[b], used)
+    return fsc_excess(state.curves["between_fsc"][a, b], halves[a], halves[b], used)

@@ -7,13 +7,14 @@ from typing import Protocol
 
 import numpy as np
 
+from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.data.poses import HardPoses
 from mpirefine.maths.image.background import Background, backgrounds
 from mpirefine.maths.likelihood.model import ring_means
 
-CHUNK_PIXELS = 1 << 20  # of the images that are inspected together
+CHUNK_PIXELS = 1 << 20  # pixels of the images that are read or transformed together
 MOST_POWER = 1e30  # of an image: the squares of larger values overflow single precision
 REASONS = (  # why a particle is set aside, by code
     "",
@@ -33,12 +34,13 @@ class Stack(Protocol):
 
 
 class OwnParticles:
-    """Table, pixels and usability of the rows of one rank.
+    """Table and pixels of the particles of one rank, and which of them can be used.
 
-    `box` is the edge of the images. `reason` (p,) int8 says why an image cannot be used, as in REASONS; 0 for the rest.
-    `power` (p, k) float32 is each image's mean power per Fourier pixel on rings 0 .. nx // 2. With `outside` (y, x)
-    bool, the background pixels, each image's background is brought to mean 0, no slope and deviation 1; `background`
-    holds what it had. `fingerprint` (p,) uint64 tells images apart by their pixels as they are in the file.
+    `box` is the edge of the images in pixels, `chunk` how many are read at once (0: automatic). `reason` (p,) int8 says
+    why an image cannot be used, as index of REASONS; 0 where it can. `power` (p, k) float32 is each image's mean power
+    per Fourier pixel on rings 0 .. nx // 2. With `outside` (y, x) bool, the background pixels, each image's background
+    is brought to mean 0, no slope and standard deviation 1; `background` holds what it was. `fingerprint` (p,) uint64
+    is a hash of the pixels in the file, by which copies of an image are found.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class OwnParticles:
                 self._pixels[rows] = images
 
     def _inspected(self, rows: np.ndarray, images: np.ndarray, box: int) -> np.ndarray:
-        """Images as they are used from now on; what is found of them goes into the attributes, at `rows`."""
+        """Measure images, whose attributes are set at `rows`, and return them as they are used; changed in place."""
         from scipy import fft
 
         self.fingerprint[rows] = fingerprints(images)
@@ -85,7 +87,7 @@ class OwnParticles:
 
     @property
     def given_poses(self) -> HardPoses:
-        """Rotation (p, 3, 3) and shift (p, 2) in pixels of the particle file; maps are unknown (-1)."""
+        """Rotations (p, 3, 3) and shifts (p, 2) in pixels of the particle file; the maps are unknown (-1)."""
         rotation, shift = self.table.rotation, self.table.shift
         assert rotation is not None and shift is not None, "poses were not read"
         return HardPoses(np.full(len(self.table), -1), rotation, shift)
@@ -103,8 +105,12 @@ class OwnParticles:
         images[self.set_aside[rows]] = 0
         return self._as_used(rows, images)
 
+    def ctf(self, rows: np.ndarray) -> CTFParams | None:
+        """CTF parameters of own rows; None where the images carry no contrast transfer."""
+        return None if self.table.ctf is None else self.table.ctf.take(rows)
+
     def _as_used(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Without background, and with bright particles."""
+        """The images, which may change in place, with background removed and, with --invert, the contrast turned."""
         if self._outside is not None:
             images = self.background.take(rows).removed(images)
         if self.table.inverted is not None:
@@ -113,13 +119,13 @@ class OwnParticles:
 
 
 def fingerprints(images_pyx: np.ndarray) -> np.ndarray:
-    """(p,) uint64 of the pixels of each image."""
+    """(p,) uint64 hash of the pixels of each image."""
     digests = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images_pyx)
     return np.array([int.from_bytes(digest, "little") for digest in digests], np.uint64)
 
 
 def unusable(images_pyx: np.ndarray) -> np.ndarray:
-    """(p,) int8 code of REASONS of each image."""
+    """(p,) int8 why an image cannot be used, as index of REASONS; 0 where it can."""
     finite = np.isfinite(images_pyx).all(axis=(1, 2))
     flat = (images_pyx == images_pyx[:, :1, :1]).all(axis=(1, 2))
     return np.where(finite, np.where(flat, 2, 0), 1).astype(np.int8)

@@ -14,7 +14,10 @@ from mpirefine.distribution.team import Team
 def views_of_maps(
     symmetries: Sequence[str], dropped: Sequence[int], views: Callable[[str], np.ndarray]
 ) -> Orientations:
-    """Rotations (n, 3, 3) that `views` gives for each map's symmetry, in one list; none for maps that were dropped."""
+    """The views of all maps in one list; none of maps that were `dropped`.
+
+    `views` gives the rotations (n, 3, 3) for a symmetry.
+    """
     rotation = [views(symmetry)[: 0 if m in dropped else None] for m, symmetry in enumerate(symmetries)]
     model = [np.full(len(rows), m, np.int32) for m, rows in enumerate(rotation)]
     return Orientations(np.concatenate(rotation), np.concatenate(model))

@@ -1,4 +1,4 @@
-"""The first iteration of starting maps that are alike: a map is drawn for every particle."""
+"""--seeds-from random-subsets: in the first iteration, where all maps are alike, each particle's map is drawn."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mpirefine.steps.state import Context, State
 
 
 def draws_maps(state: State, ctx: Context) -> bool:
-    """Whether a map is drawn for every particle: in the first iteration of starting maps that are alike."""
+    """Whether each particle's map is drawn in this iteration."""
     return ctx.settings.random_subsets and state.iteration == 1
 
 
 def with_drawn_maps(state: State, ctx: Context) -> Candidates:
-    """Candidates with each particle's map replaced by one drawn by its image's name.
+    """Candidates with each particle's map replaced by one that is drawn by its image's name.
 
-    The maps are alike, so that the views found in one hold in all of them.
+    The maps are alike, so the views found in one map hold in all of them.
     """
-    found, start = state.candidates, np.array([state.orientations.of_model(m).start for m in range(ctx.models)])
+    candidates, start = state.candidates, np.array([state.orientations.of_model(m).start for m in range(ctx.models)])
     drawn = (uniform(ctx.particles.table.key, HANDED_OUT) * ctx.models).astype(int)
-    used = found.reference >= 0
-    own = state.orientations.model[found.reference]
-    evidence = np.full_like(found.model_evidence, -np.inf)
-    evidence[np.arange(len(found)), drawn] = log_sum_exp(found.model_evidence, 1)
-    moved = np.where(used, found.reference - start[own] + start[drawn][:, None], -1)
-    return replace(found, reference=moved.astype(np.int32), model_evidence=evidence)
+    used = candidates.reference >= 0
+    own = state.orientations.model[candidates.reference]
+    evidence = np.full_like(candidates.model_evidence, -np.inf)
+    evidence[np.arange(len(candidates)), drawn] = log_sum_exp(candidates.model_evidence, 1)
+    moved = np.where(used, candidates.reference - start[own] + start[drawn][:, None], -1)
+    return replace(candidates, reference=moved.astype(np.int32), model_evidence=evidence)

@@ -12,19 +12,20 @@ from mpirefine.maths.fourier.filters import lowpass_cosine, resample
 from mpirefine.maths.fourier.fsc import randomise_phases
 from mpirefine.maths.image.masks import estimate_radius, soft_sphere
 from mpirefine.maths.likelihood.initial_maps import fragment_seeds, noise_seeds
-from mpirefine.steps.shared.symmetry import SymmetryCheck, aligned
+from mpirefine.steps.shared.symmetry import SymmetryCheck, align_to_symmetry
 
-# seeds made from one map separate on features of this part of the particle's diameter: finer ones fit noise
+# seeds made from one map start at a resolution of the particle's diameter divided by this: finer features fit noise
 COARSE_PARTS = 6
 RANDOM_FROM = 3.0  # phase-randomised seeds agree up to this many times the resolution they start with
-FRAGMENT_SIGMA = 2.0  # voxels this far above the mean are parted into fragments
+FRAGMENT_SIGMA = 2.0  # standard deviations above the mean from which voxels are divided into fragments
 NOISE_STRENGTH = 0.5  # seeds made from one map differ from it by this share of its standard deviation
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """Starting maps (m, z, y, x) float32, solvent masks (1 or m, z, y, x), particle radius in Å; what was done, in
-    words.
+    """Starting maps (m, z, y, x) and solvent masks (1 or m, z, y, x), float32; particle radius in Å.
+
+    `notes` say in words what was done.
     """
 
     volumes: np.ndarray
@@ -34,9 +35,10 @@ class Seeds:
     notes: tuple[str, ...]
 
 
-def on_grid(volume: np.ndarray, apix: float, grid: Grid, name: str, note: Callable[[str], None]) -> np.ndarray:
-    """A map on the particles' grid: resampled when its box or its pixel differ (a header without pixel size is taken to
-    agree).
+def resample_to_grid(volume: np.ndarray, apix: float, grid: Grid, name: str, note: Callable[[str], None]) -> np.ndarray:
+    """A map (z, y, x) on the particles' grid, resampled where its box or voxel size differs.
+
+    A header without voxel size, or with 1 Å, is taken to mean that the map is as wide as the particles' box.
     """
     own = apix if apix > 0 and abs(apix - 1) > 1e-3 else grid.length / len(volume)
     if len(volume) == grid.nx and abs(own / grid.apix - 1) < 1e-3:
@@ -49,9 +51,9 @@ def on_grid(volume: np.ndarray, apix: float, grid: Grid, name: str, note: Callab
 class SeedPlan:
     """How starting maps are prepared; lengths in Å.
 
-    With `copies` > 1 that many seeds are made from one map by `method`. `coarse`: seeds of one map hold coarse features
-    only, which matching starts with. `align` turns maps whose axes are not where those of their symmetry are; a single
-    map that seeds are made of is judged by the first symmetry. `radius` None: from the maps.
+    With `copies` > 1 that many seeds are made from one map by `method`; with `coarse` they hold coarse features only,
+    which matching starts with. `align` turns maps whose axes are not those of their symmetry; a map that several seeds
+    are made from is judged by the first symmetry. With `radius` None the radius is estimated from the maps.
     """
 
     copies: int
@@ -72,18 +74,19 @@ def prepare_seeds(
     grid: Grid,
     plan: SeedPlan,
 ) -> Seeds:
-    """On rank 0. Maps of any box with `apix` Å per voxel to low-passed and masked maps on the particles' grid.
+    """On rank 0. Low-pass and mask starting maps on the particles' grid.
 
-    `masks`: none, one for all maps, or one each, on the particles' grid.
+    `volumes` are maps (z, y, x) of any box with `apix` Å per voxel. `masks` (z, y, x) are on the particles' grid: none,
+    one for all maps, or one each.
     """
     notes: list[str] = []
-    maps = [on_grid(v, a, grid, n, notes.append) for v, a, n in zip(volumes, apix, names)]
+    maps = [resample_to_grid(v, a, grid, n, notes.append) for v, a, n in zip(volumes, apix, names)]
     radius = plan.radius
     if radius is None:
         radius = max(estimate_radius(v, grid) for v in maps)
         notes.append(f"particle radius {radius:.0f} Å, from the starting maps")
-    looked_at = SymmetryCheck(grid, radius, plan.targetres, plan.align, notes.append)
-    maps = aligned(maps, names, plan.symmetries, looked_at)
+    check = SymmetryCheck(grid, radius, plan.targetres, plan.align, notes.append)
+    maps = align_to_symmetry(maps, names, plan.symmetries, check)
     resolution = plan.targetres
     if plan.copies > 1 and plan.coarse:
         resolution = max(resolution, 2 * radius / COARSE_PARTS)
@@ -95,7 +98,7 @@ def prepare_seeds(
         (lowpass_cosine(v, grid, resolution) * solvent[m if len(solvent) > 1 else 0]).astype(np.float32)
         for m, v in enumerate(maps)
     ]
-    later = f"; matching stays there until few particles move, then uses {plan.targetres:.1f} Å"
+    later = f"; matching uses this resolution until few particles move, then {plan.targetres:.1f} Å"
     notes.append(
         f"starting maps low-passed to {resolution:.1f} Å and masked" + (later if resolution > plan.targetres else "")
     )
@@ -103,13 +106,14 @@ def prepare_seeds(
 
 
 def seeds_of_one_map(volume: np.ndarray, grid: Grid, plan: SeedPlan, resolution: float) -> tuple[list[np.ndarray], str]:
-    """Seeds from one map by the plan's method, and how they were made, in words; `resolution` is what they start with.
+    """Seeds (z, y, x) from one map by the plan's method, and in words how they were made.
 
-    Those of random-subsets are alike: in the first iteration a map is drawn for every particle.
+    `resolution` in Å is what matching starts with. Seeds for random-subsets are equal: in the first iteration a map is
+    drawn for every particle.
     """
     rng = np.random.default_rng([plan.seed, 0])
     if plan.method == "random-subsets":
-        return [volume] * plan.copies, "alike; the first iteration hands the particles out at random"
+        return [volume] * plan.copies, "equal; the first iteration draws a map at random for every particle"
     if plan.method == "phase-randomised":
         first = max(2, round(grid.ring(RANDOM_FROM * resolution)))
         seeds = [randomise_phases(volume, first, rng) for _ in range(plan.copies)]

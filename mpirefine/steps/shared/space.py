@@ -1,18 +1,18 @@
-"""What an iteration will take on the disk."""
+"""How many bytes an iteration takes on the disk."""
 
 from __future__ import annotations
 
 from mpirefine.steps.state import Context, State
 from mpirefine.storage.run import schema
 
-FIXED_BYTES, SHARE = 4 << 20, 1.02  # for the layout of HDF5 files, curves, table and report
-PARTICLE_BYTES = 1000  # of a particle's row, once in the file of all and once in a set
+FIXED_BYTES, SHARE = 4 << 20, 1.02  # added for the layout of HDF5 files, curves, tables and the report
+PARTICLE_BYTES = 1000  # of a particle's rows in the file of all particles and in that of its map's set
 
 
 def iteration_bytes(state: State, ctx: Context, stacks: int = 0) -> int:
-    """Bytes of the iteration in the run file, with as many projections as the state has, and of the files beside it.
+    """Bytes of an iteration with as many projections as `state` has: in the run file, and of the files beside it.
 
-    `stacks` are the bytes of the method's image stacks.
+    `stacks` are the bytes of the method's image stacks. What is written after the last iteration is included.
     """
     nx, maps = ctx.grid.nx, ctx.models
     axes = {

@@ -1,32 +1,35 @@
-"""Coarse matching of seeds made from one map: when it has done what it can, and the way out when two states share a
-map.
+"""Coarse matching of seeds made from one map: when it ends, and trials of merging two maps and splitting another.
 
-Particles that move one by one do not leave a solution in which one state is split over two maps and two states are
-in one map. So when they have settled, the two maps that are most alike become one and the largest other map is
-split in two (merge and split moves, Ueda et al. 2000). After some iterations the trial is kept if the particles are
-more likely than before, or else undone.
+Particles that move one by one do not leave a solution in which one state is split over two maps while two states
+share one map. So when few particles move any more, the two maps that are most alike become one, and the largest other
+map is split in two (merge and split moves, Ueda et al. 2000). After some iterations the trial is kept if the
+particles' likelihood is higher than before; otherwise it is undone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from mpirefine.steps.shared.likeness import likeness
 from mpirefine.steps.state import Context, State
 from mpirefine.steps.summary import Coarse, Summary
 
-SETTLED_MOVES, SETTLING = 0.03, 3  # few move: below this share, or without gain for this many iterations
-MOVES_GAIN = 0.1  # a smaller decrease of the share of movers is no gain
-COOL = 1.25  # temperature below which particles can be said to have settled
+# particles have settled when fewer than this share change map, or no fewer than this many iterations ago
+SETTLED_MOVES, SETTLING = 0.03, 3
+MOVES_GAIN = 0.1  # relative decrease of the share of particles that change map, below which it counts as none
+COOL = 1.25  # highest temperature at which particles can have settled
 TRIAL = 5  # iterations after which a merge and split is judged
-FINE_SHARE, FINE_ITERATIONS = 0.25, 6  # of --iter that is left for finer rings, and how many are enough
+FINE_SHARE, FINE_ITERATIONS = 0.25, 6  # share of --iter that is left for finer rings, and iterations that are enough
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Where coarse matching stands: summaries since the last trial was judged, the iteration after which the open trial
-    began (None: no trial is open), and the number of trials so far.
+    """Where coarse matching stands.
+
+    `since` are the summaries since the last trial was judged, `begun` is the iteration after which the open trial began
+    (None: no trial is open), `trials` counts those so far.
     """
 
     since: tuple[Summary, ...]
@@ -44,22 +47,22 @@ class Phase:
 
 
 def is_coarse(state: State, ctx: Context) -> bool:
-    """Whether this iteration was matched on coarse rings: all before it asked for that."""
+    """Whether this iteration is matched on coarse rings: every iteration before it decided to continue so."""
     return bool(ctx.limits.first) and all(h.coarse is not None and h.coarse.continues for h in state.history)
 
 
-def settled(history: Sequence[Summary]) -> bool:
-    """Whether few particles move, or as many as some iterations ago."""
+def is_settled(history: Sequence[Summary]) -> bool:
+    """Whether few particles change map, or no fewer than some iterations ago."""
     moves = [summary.motion.moved for summary in history if summary.motion is not None]
     if moves and moves[-1] < SETTLED_MOVES:
         return True
     return len(moves) > SETTLING and min(moves[-SETTLING:]) > min(moves[:-SETTLING]) * (1 - MOVES_GAIN)
 
 
-def decide(history: Sequence[Summary], models: int, temperature: float, iterations: int) -> Coarse:
-    """What follows from the iterations of `history`, the present one included, of at most `iterations`.
+def decide_next_phase(history: Sequence[Summary], models: int, temperature: float, iterations: int) -> Coarse:
+    """How coarse matching goes on after the iterations of `history`, the present one included.
 
-    `models` maps take part. The maps of a trial that begins are not chosen here.
+    `models` maps take part, and the run has at most `iterations`. The maps of a trial are chosen by `choose_maps`.
     """
     phase, number = Phase.of(history), len(history)
     left = min(FINE_ITERATIONS, round(FINE_SHARE * iterations))
@@ -71,20 +74,19 @@ def decide(history: Sequence[Summary], models: int, temperature: float, iteratio
         return Coarse(continues=kept and not last_chance, trial="kept" if kept else "undone")
     if last_chance:
         return Coarse(continues=False)
-    if temperature > COOL or not settled(phase.since):
+    if temperature > COOL or not is_settled(phase.since):
         return Coarse(continues=True)
     trial = 2 < models and phase.trials < models - 1 and number + TRIAL + left <= iterations
     return Coarse(continues=trial, trial="begins" if trial else "none")
 
 
 def choose_maps(state: State, live: Sequence[int], rings: int) -> tuple[int, int]:
-    """On rank 0. Of the `live` maps the one to give up, the smaller of the two most alike, and the largest other one,
-    which is split.
+    """On rank 0. The map to give up and the map to split, of those that take part (`live`).
 
-    Maps are compared on the `rings` that they were matched on: finer ones hold the noise of their particles.
+    Given up is the smaller of the two maps most alike; split is the largest of the others. Maps are compared on the
+    `rings` that they were matched on: finer ones hold the noise of their particles.
     """
     share = state.summary.soft
-    pairs_of_maps = [(a, b) for i, a in enumerate(live) for b in live[i + 1 :]]
-    alike = max(pairs_of_maps, key=lambda pair: likeness(state, pair[0], pair[1], rings))
+    alike = max(combinations(live, 2), key=lambda pair: likeness(state, pair[0], pair[1], rings))
     rest = [m for m in live if m not in alike]
     return min(alike, key=lambda m: share[m]), max(rest, key=lambda m: share[m])

@@ -1,4 +1,4 @@
-"""Before the first iteration: whether starting maps have their symmetry, about the axes that the group has."""
+"""Before the first iteration: whether starting maps have the symmetry they should have, about the right axes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from mpirefine.maths.geometry.symmetrise import Turn, best_turn, copies_agree
 from mpirefine.maths.geometry.symmetry import operations
 
 SYMMETRIC = 0.97  # correlation with its symmetrised copy from which a map is symmetric
-FORMED = 0.95  # correlation after a turn from which it is reported: no asymmetric particle reaches it about any axis
-UNLIKE = 0.85  # correlation below which a map that no turn helps is reported as asymmetric; noisy maps are between
-GAIN = 0.5  # share of what is missing to 1 that a turn may leave
-ABOUT_Z = 0.05  # degrees of alt below which a turn is reported as one about z
+FORMED = 0.95  # correlation that a turn must reach to be reported: no asymmetric particle does about any axis
+UNLIKE = 0.85  # correlation below which a map that no turn helps is reported as asymmetric; noisy maps lie above
+GAIN = 0.5  # a turn must at least halve what the correlation lacks to 1
+ABOUT_Z = 0.05  # degrees of EMAN2's alt below which a turn is reported as one about z
 
 
 @dataclass(frozen=True)
 class SymmetryCheck:
-    """How starting maps are looked at: lengths in Å; `turn`: maps are turned, else it is only noted, by `note`."""
+    """How the symmetry of starting maps is checked; `radius` and `resolution` in Å.
+
+    With `turn` maps are turned into place; else it is only said, by `note`, that this would help.
+    """
 
     grid: Grid
     radius: float
@@ -35,32 +38,30 @@ class SymmetryCheck:
         return copies_agree(volume, self.grid, symmetry, self.radius, self.resolution)
 
 
-def aligned(
+def align_to_symmetry(
     maps: list[np.ndarray], names: Sequence[str], symmetries: Sequence[str], check: SymmetryCheck
 ) -> list[np.ndarray]:
-    """On rank 0. The maps (z, y, x), turned where that brings their axes to those of their symmetry and `check`
-    says so.
+    """On rank 0. The maps (z, y, x), with `check.turn` turned so that their axes are those of their symmetry.
 
-    Each map is judged by itself, but a turn that helps one is tried first for others of its symmetry: maps of one frame
-    stay in one.
+    Each map is judged by itself, but a turn that helps one map is tried first on the others of its symmetry, so that
+    maps in one frame stay in one frame.
     """
     turns: dict[str, list[Move]] = {}
     out = list(maps)
     for m, (volume, name, symmetry) in enumerate(zip(maps, names, symmetries)):
-        found = find_turn(volume, symmetry, check, turns.setdefault(symmetry, []))
-        if found is None:
+        turn = find_turn(volume, symmetry, check, turns.setdefault(symmetry, []))
+        if turn is None:
             continue
-        if check.turn and helps(found):
-            out[m] = found.move(volume, order=3)
-        note_symmetry(found, name, symmetry, check)
+        if check.turn and makes_symmetric(turn):
+            out[m] = turn.move(volume, order=3)
+        note_symmetry(turn, name, symmetry, check)
     return out
 
 
 def find_turn(volume: np.ndarray, symmetry: str, check: SymmetryCheck, known: list[Move]) -> Turn | None:
-    """The turn for a map that does not agree with its symmetrised copy, one of `known` or a new one; None where it
-    does.
+    """The best turn for a map (z, y, x), one of `known` or a new one; None where the map is symmetric as it is.
 
-    A new turn that helps is added to `known`.
+    A new turn that makes the map symmetric is added to `known`, in place.
     """
     if len(operations(symmetry)) == 1 or not volume.any():
         return None
@@ -68,39 +69,39 @@ def find_turn(volume: np.ndarray, symmetry: str, check: SymmetryCheck, known: li
     if before >= SYMMETRIC:
         return None
     for move in known:
-        found = Turn(before, check.agreement(move(volume, order=3), symmetry), move)
-        if found.after >= SYMMETRIC:
-            return found
-    found = best_turn(volume, check.grid, symmetry, check.radius, check.resolution)
-    known += [found.move] if helps(found) else []
-    return found
+        turn = Turn(before, check.agreement(move(volume, order=3), symmetry), move)
+        if turn.after >= SYMMETRIC:
+            return turn
+    turn = best_turn(volume, check.grid, symmetry, check.radius, check.resolution)
+    known += [turn.move] if makes_symmetric(turn) else []
+    return turn
 
 
-def helps(found: Turn) -> bool:
-    """Whether a turn makes a map symmetric."""
-    return found.after >= FORMED and 1 - found.after <= GAIN * (1 - found.before)
+def makes_symmetric(turn: Turn) -> bool:
+    """Whether a turn makes its map symmetric."""
+    return turn.after >= FORMED and 1 - turn.after <= GAIN * (1 - turn.before)
 
 
-def note_symmetry(found: Turn, name: str, symmetry: str, check: SymmetryCheck) -> None:
-    """Say what was found of a map that disagrees with its symmetrised copy."""
-    if helps(found) and check.turn:
+def note_symmetry(turn: Turn, name: str, symmetry: str, check: SymmetryCheck) -> None:
+    """Say by `check.note` what is wrong with a map that disagrees with its symmetrised copy."""
+    if makes_symmetric(turn) and check.turn:
         check.note(
-            f"{name}: turned by {words(found.move, check.grid)}: it agrees with its own {symmetry} copy by "
-            f"{found.after:.2f} now, before by {found.before:.2f}"
+            f"{name}: turned by {describe_move(turn.move, check.grid)}: it agrees with its own {symmetry} copy by "
+            f"{turn.after:.2f} now, before by {turn.before:.2f}"
         )
-    elif helps(found):
+    elif makes_symmetric(turn):
         check.note(
-            f"warning: {name} agrees with its own {symmetry} copy by only {found.before:.2f}: a turn of "
-            f"{words(found.move, check.grid)} brings it to {found.after:.2f}: --align-sym turns it"
+            f"warning: {name} agrees with its own {symmetry} copy by only {turn.before:.2f}: a turn of "
+            f"{describe_move(turn.move, check.grid)} brings it to {turn.after:.2f}: --align-sym turns it"
         )
-    elif found.before < UNLIKE:
+    elif turn.before < UNLIKE:
         check.note(
-            f"warning: {name} has no clear {symmetry} symmetry (agreement with its own copy {found.before:.2f}, "
-            f"{found.after:.2f} at best): its symmetric average will be refined; --sym c1 lets it be what it is"
+            f"warning: {name} has no clear {symmetry} symmetry (agreement with its own copy {turn.before:.2f}, "
+            f"{turn.after:.2f} at best): its symmetric average will be refined; --sym c1 lets it be what it is"
         )
 
 
-def words(move: Move, grid: Grid) -> str:
+def describe_move(move: Move, grid: Grid) -> str:
     """A move as EMAN2's angles, and its shift if there is one."""
     az, alt, phi = (float(angle) for angle in eman_from_rotation(move.rotation))
     if alt < ABOUT_Z:

@@ -1,4 +1,4 @@
-"""Before the first assignment: how strong each map is in the particles, and whether both have one sign of contrast."""
+"""Particles matched to each map by itself: how strong it is in them, and which sign of contrast fits."""
 
 from __future__ import annotations
 
@@ -6,53 +6,38 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpirefine.maths.geometry.directions import projection_directions
-from mpirefine.maths.likelihood.central_slices import slices
-from mpirefine.maths.likelihood.model import ring_means
 from mpirefine.maths.likelihood.references import of_map
-from mpirefine.steps.likelihood.search.candidates import find
-from mpirefine.steps.likelihood.search.spectra import full_points
+from mpirefine.steps.likelihood.estimates.map_power import ring_powers
+from mpirefine.steps.likelihood.search.candidates import find_candidates
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context
 
-POWER_STEP = 30.0  # degrees between the views that a map's power is averaged over
-
 
 @dataclass(frozen=True)
-class Answers:
-    """What sampled particles of all ranks say of each map by itself: log-evidence, cross and power (n, m).
+class SingleMapMatches:
+    """Sampled particles (n) of all ranks matched to each map by itself; some (n') also with inverted contrast."""
 
-    They are as in `maths.likelihood.contrast.relative_scales`. Some particles were also matched with their contrast
-    turned: `gain` (n', m) is the log-likelihood that this loses, and `group` (n',) the kind of their noise group.
-    """
-
-    evidence: np.ndarray
-    cross: np.ndarray
-    power: np.ndarray
-    gain: np.ndarray
-    group: np.ndarray
-
-
-def ring_powers(volumes: np.ndarray, ctx: Context) -> np.ndarray:
-    """(m, k) mean ring power of projections of each map (m, z, y, x)."""
-    points, views = full_points(ctx), projection_directions("c1", POWER_STEP)
-    return np.stack([ring_means(np.mean(np.abs(slices(v, views, points)) ** 2, axis=0), ctx.grid) for v in volumes])
+    evidence: np.ndarray  # (n, m) log-evidence, as in maths.likelihood.contrast.relative_scales
+    cross: np.ndarray  # (n, m) likewise
+    power: np.ndarray  # (n, m) likewise
+    gain: np.ndarray  # (n', m) log-evidence minus that of the inverted particle
+    group: np.ndarray  # (n',) kind of each particle's noise group
 
 
 def with_equal_power(volumes: np.ndarray, ctx: Context) -> np.ndarray:
-    """On rank 0. Maps (m, z, y, x) scaled to equal power on the rings in use, whatever grey scale they came with."""
+    """On rank 0. Maps (m, z, y, x) scaled to equal power on the rings in use."""
     rings = np.arange(ctx.limits.target + 1)
     power = ring_powers(volumes, ctx)[:, : len(rings)] @ rings
     return (volumes / np.sqrt(np.where(power > 0, power, 1))[:, None, None, None]).astype(np.float32)
 
 
 def match_one_map(
-    state: LikelihoodState, ctx: Context, model: int, factor: float, rows: np.ndarray, both: np.ndarray
+    state: LikelihoodState, ctx: Context, model: int, factor: float, rows: np.ndarray, sign_rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Collective. Own `rows` in one projected map alone, made `factor` times as strong.
+    """Collective. Match own `rows` (n,) to one projected map alone, made `factor` times as strong.
 
-    Returns log-evidence, cross and power (n, 3), and the log-likelihood (n',) that some of the rows, `both`, lose when
-    their contrast is turned.
+    Returns log-evidence, cross and power (n, 3), and for some of the rows, `sign_rows` (n',), the log-evidence minus
+    that of the inverted particle.
     """
     alone = replace(ctx, symmetries=ctx.symmetries[model : model + 1], settings=replace(ctx.settings, temperature=1.0))
     references = of_map(state.projected, model)
@@ -64,30 +49,30 @@ def match_one_map(
         orientations=references.fine.orientations,
         noise=replace(state.noise, scale=factor * state.noise.scale),
     )
-    views = np.log(len(own.orientations))
-    found = find(own, alone, rows)
-    turned = find(own, alone, both, images=lambda part: -ctx.particles.images(part))
-    straight = found.model_evidence[:, 0]
-    return np.column_stack([straight - views, found.match]), straight[np.isin(rows, both)] - turned.model_evidence[:, 0]
+    views = np.log(len(own.orientations))  # the prior of each view
+    upright = find_candidates(own, alone, rows)
+    inverted = find_candidates(own, alone, sign_rows, images=lambda part: -ctx.particles.images(part))
+    evidence = upright.model_evidence[:, 0]
+    gain = evidence[np.isin(rows, sign_rows)] - inverted.model_evidence[:, 0]
+    return np.column_stack([evidence - views, upright.match]), gain
 
 
-def ask(
-    state: LikelihoodState, ctx: Context, factors: np.ndarray, rows: np.ndarray, both: np.ndarray, kind: np.ndarray
-) -> Answers:
-    """Collective. Match own `rows` to every map by itself, times `factors` (m,); some of them, `both`, with either
-    sign.
+def match_each_map(
+    state: LikelihoodState, ctx: Context, factors: np.ndarray, rows: np.ndarray, sign_rows: np.ndarray, kind: np.ndarray
+) -> SingleMapMatches:
+    """Collective. Match own `rows` to each map by itself, times `factors` (m,); `sign_rows` of them with both signs.
 
-    `kind` (g,) is what each noise group counts as. Answers of all ranks, in order of rank.
+    `kind` (g,) numbers the kinds that noise groups belong to. Returns the matches of all ranks, in order of rank.
     """
-    parts = [match_one_map(state, ctx, m, float(factors[m]), rows, both) for m in range(ctx.models)]
-    answers, gain, group = (
+    parts = [match_one_map(state, ctx, m, float(factors[m]), rows, sign_rows) for m in range(ctx.models)]
+    matches, gain, group = (
         np.concatenate(ctx.team.allgather(part))
         for part in (
             np.stack([part[0] for part in parts], 1),
             np.stack([part[1] for part in parts], 1),
-            kind[ctx.particles.table.group[both]],
+            kind[ctx.particles.table.group[sign_rows]],
         )
     )
     known = np.isfinite(gain).all(axis=1)
-    evidence, cross, power = np.moveaxis(answers[np.isfinite(answers).all(axis=(1, 2))], 2, 0)
-    return Answers(evidence, cross, power, gain[known], group[known])
+    evidence, cross, power = np.moveaxis(matches[np.isfinite(matches).all(axis=(1, 2))], 2, 0)
+    return SingleMapMatches(evidence, cross, power, gain[known], group[known])

@@ -1,8 +1,8 @@
-"""How far each particle is believed: less, or not at all, where its likelihood is far below that of its noise group.
+"""Trust in each particle: its weight is less, or 0, where its likelihood is far below that of its noise group.
 
-A hot pixel, an edge of carbon or a crystal of ice makes an image that no map explains. Its whole log-likelihood, image
-power included, shows that: ½ Σ |X|²/σ² has a known spread where the noise model holds, and the group's own spread is
-taken where that is wider.
+A hot pixel, an edge of carbon or an ice crystal makes an image that no map explains. That shows in the whole
+log-likelihood, image power included: ½ Σ |X|²/σ² has a known standard deviation where the noise model holds. Where
+the noise group's own spread is wider, that is used.
 """
 
 from __future__ import annotations
@@ -16,45 +16,49 @@ from mpirefine.maths.likelihood.model import noise_power
 from mpirefine.steps.likelihood.search.spectra import pixels_of_rings
 from mpirefine.steps.state import Context
 
-# deviations below the median of its noise group at which a particle begins to count less, and counts no more
+# standard deviations below the median of its noise group at which a particle begins to count less, and counts no more
 DOUBTFUL, HOPELESS = 4.0, 8.0
-MEDIAN_SAMPLE = 20_000  # particles whose median power stands for all
+MEDIAN_SAMPLE = 20_000  # particles that the median power is taken from, about
 SMALL_GROUP = 25  # particles; smaller groups are compared with all particles
-MAD_TO_SIGMA = 1.4826
+MAD_TO_SIGMA = 1.4826  # standard deviation of a normal distribution / median absolute deviation
 
 
 def image_power(ctx: Context) -> tuple[np.ndarray, np.ndarray]:
-    """(p, k) power per Fourier pixel of own images on rings 0 .. nx // 2, and the number of pixels (k,) of each ring.
+    """Power (p, k) per Fourier pixel of own images on rings 0 .. nx // 2, and the number of pixels (k,) of each ring.
 
-    The noise of images that were multiplied by their CTF is divided by its mean square, as if they were not.
+    For images that were multiplied by their CTF the power is divided by the mean of CTF², as if they were not. The
+    number of pixels is as in `pixels_of_rings`.
     """
     table = ctx.particles.table
     share = noise_power(table.ctf, len(table), np.arange(ctx.grid.nx // 2 + 1), ctx.grid)
     return ctx.particles.power / share, pixels_of_rings(ctx, ctx.grid.nx // 2 - 1)
 
 
-def deviations(ctx: Context, likelihood: np.ndarray, pixels: float) -> np.ndarray:
-    """Collective. (p,) robust standard deviations by which each own log-likelihood exceeds the median of its noise
-    group.
+def deviations_from_group(ctx: Context, likelihood: np.ndarray, pixels: float) -> np.ndarray:
+    """Collective. By how many standard deviations (p,) own log-likelihoods exceed the median of their noise group.
 
-    `pixels` is the number of Fourier pixels that the likelihoods (p,) sum over; particles set aside have 0.
+    The standard deviation is a robust one. `pixels` is the number of Fourier pixels that the log-likelihoods (p,) sum
+    over. Particles that are set aside have 0.
     """
     group, known = ctx.particles.table.group, ~ctx.particles.set_aside
     every, groups, used = (
         reduce.gather_rows(ctx.team, np.ascontiguousarray(values), ctx.partition)
         for values in (likelihood, group, known)
     )
-    centre = None
+    centres = None
     if every is not None and groups is not None and used is not None:
-        centre = group_centres(every, groups, used, len(ctx.particles.table.group_names), float(np.sqrt(pixels / 2)))
-    median, spread = reduce.bcast_array(ctx.team, centre)
+        centres = group_centres(every, groups, used, len(ctx.particles.table.group_names), float(np.sqrt(pixels / 2)))
+    median, spread = reduce.bcast_array(ctx.team, centres)
     return np.where(known, (likelihood - median[group]) / spread[group], 0)
 
 
 def group_centres(
     likelihood: np.ndarray, group: np.ndarray, known: np.ndarray, groups: int, least: float
 ) -> np.ndarray:
-    """(2, g) median and robust standard deviation (at least `least`) of each group; a small group has those of all."""
+    """Median and robust standard deviation (2, g) of each group, the latter at least `least`; small groups: of all.
+
+    `likelihood`, `group` and `known` (p,) are those of the particles of all ranks; those not `known` are left out.
+    """
 
     def centre(values: np.ndarray) -> tuple[float, float]:
         median = float(np.median(values)) if len(values) else 0.0
@@ -68,23 +72,22 @@ def group_centres(
     return np.array([centre(part) if len(part) >= SMALL_GROUP else every for part in parts]).T.copy()
 
 
-def weight_of(deviation: np.ndarray) -> np.ndarray:
-    """(p,) float32: 1 for particles like the others, falling to 0 between DOUBTFUL and HOPELESS deviations below
-    them.
-    """
+def trust_weight(deviation: np.ndarray) -> np.ndarray:
+    """Trust (p,) float32: 1, falling to 0 between DOUBTFUL and HOPELESS standard deviations below the median."""
     return np.clip((HOPELESS + deviation) / (HOPELESS - DOUBTFUL), 0, 1).astype(np.float32)
 
 
 def weights_by_power(ctx: Context) -> np.ndarray:
-    """Collective. (p,) weights before any noise is known: the power of the median image is taken for the noise."""
+    """Collective. Trust (p,) before any noise is known: the median power of images takes the place of the noise."""
     power, pixels = image_power(ctx)
     usual = np.maximum(_median_power(ctx, power.astype(np.float32)), 1e-300)
-    return weight_of(deviations(ctx, -0.5 * power @ (pixels / usual), pixels.sum()))
+    return trust_weight(deviations_from_group(ctx, -0.5 * power @ (pixels / usual), pixels.sum()))
 
 
 def _median_power(ctx: Context, power: np.ndarray) -> np.ndarray:
-    """Collective. (k,) median over particles of each ring; of a sample drawn by the images' names where they are
-    many.
+    """Collective. Median (k,) over particles of their `power` (p, k), from a sample where there are many particles.
+
+    The sample is drawn by the images' names.
     """
     rows = np.flatnonzero(uniform(ctx.particles.table.key, SAMPLE) < MEDIAN_SAMPLE / max(ctx.partition.n, 1))
     counts = np.cumsum([0, *ctx.team.allgather(len(rows))])

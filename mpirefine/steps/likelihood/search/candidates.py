@@ -1,4 +1,4 @@
-"""Candidates of own particles, by the search that the settings ask for."""
+"""Candidates (best projections) of own particles, by the search that the settings ask for."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mpirefine.steps.likelihood.search.particle_side import CHUNK
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context
 
-# seconds that a thread waits for the interpreter after a product: with 2 threads 1.65 x faster instead of 1.27 x
+# how long a thread holds the interpreter's lock: 2 threads are 1.65 x faster than 1; 1.27 x with Python's default, 5 ms
 SWITCH_SECONDS = 5e-5
-GLOBAL_ITERATIONS = 3  # of searches over all views before --local, since maps and views change much at first
+GLOBAL_ITERATIONS = 3  # iterations that search all views before --local counts: at first maps and views change much
 
 
-def match(
+def match_views(
     state: LikelihoodState,
     ctx: Context,
     rows: np.ndarray,
@@ -32,12 +32,12 @@ def match(
     keep_scores: np.ndarray | None = None,
     kind: type[Matcher] = Matcher,
 ) -> Candidates:
-    """Candidates of the given own rows, in that order, whose pixels `images` gives.
+    """Candidates of own `rows` (n,), in that order; `images` gives their pixels.
 
-    Minus the log-likelihoods of all coarse projections go to `keep_scores` (rows, r), which is filled. Threads take one
-    chunk after the other: what is computed for a chunk does not depend on their number.
+    `keep_scores` (n, r) is filled with minus the log-likelihoods of all coarse projections. Threads take one chunk of
+    particles after the other; what is computed for a chunk does not depend on their number.
     """
-    found = Candidates.empty(len(rows), ctx.settings.sep, ctx.models)
+    candidates = Candidates.empty(len(rows), ctx.settings.sep, ctx.models)
     starts, lock = iter(range(0, len(rows), CHUNK)), threading.Lock()
     matchers = [kind(state, ctx) for _ in range(ctx.settings.threads)]
     with ctx.progress(len(rows), f"iteration {state.iteration}: matching") as bar:
@@ -47,7 +47,7 @@ def match(
                 part = slice(start, min(start + CHUNK, len(rows)))
                 with lock:  # stacks are read by one thread at a time
                     pixels = images(rows[part])
-                scores = matcher.chunk(rows[part], pixels, part, found)
+                scores = matcher.match_chunk(rows[part], pixels, part, candidates)
                 if keep_scores is not None:
                     keep_scores[part] = -scores
                 with lock:
@@ -56,39 +56,39 @@ def match(
         if len(matchers) == 1:
             work(matchers[0])
         else:
-            share(work, matchers, starts)
-    found.reference[ctx.particles.set_aside[rows]] = -1
+            run_in_threads(work, matchers, starts)
+    candidates.reference[ctx.particles.set_aside[rows]] = -1
     ctx.clock.count(sum(matcher.flop for matcher in matchers))
-    return found
+    return candidates
 
 
-def share(work: Callable[[Matcher], None], matchers: list[Matcher], starts: Iterator[int]) -> None:
-    """Run `work` in a thread for each matcher; after an error or a signal none of them takes another chunk of
-    `starts`.
-    """
-    patience = sys.getswitchinterval()
+def run_in_threads(work: Callable[[Matcher], None], matchers: list[Matcher], starts: Iterator[int]) -> None:
+    """Run `work` in a thread for each matcher; after an error or a signal no thread takes another chunk of `starts`."""
+    switch_interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     with ThreadPoolExecutor(len(matchers)) as pool:
         try:
-            for done in as_completed([pool.submit(work, matcher) for matcher in matchers]):
-                done.result()
+            for future in as_completed([pool.submit(work, matcher) for matcher in matchers]):
+                future.result()
         finally:
             deque(starts, maxlen=0)
-            sys.setswitchinterval(patience)
+            sys.setswitchinterval(switch_interval)
 
 
-def find(
+def find_candidates(
     state: LikelihoodState,
     ctx: Context,
     rows: np.ndarray,
     images: Images | None = None,
     keep_scores: np.ndarray | None = None,
 ) -> Candidates:
-    """Collective. Candidates of own rows by the search that the settings ask for: all views, those near the last ones,
-    or the poses of the particle file. `images` gives other pixels than the particles' own; `keep_scores` as in `match`.
+    """Collective. Candidates of own `rows` by the search that the settings ask for.
+
+    That is over all views, over those near the last ones, or at the poses of the particle file. `images` gives other
+    pixels than the particles' own; `keep_scores` as in `match_views`, which fills it.
     """
     images = images or ctx.particles.images
     if ctx.settings.fixed_poses:
         return at_given_poses(state, ctx, rows, images)
     kind = LocalMatcher if ctx.settings.local and state.iteration > GLOBAL_ITERATIONS else Matcher
-    return match(state, ctx, rows, images, keep_scores=keep_scores, kind=kind)
+    return match_views(state, ctx, rows, images, keep_scores=keep_scores, kind=kind)

@@ -1,4 +1,4 @@
-"""The fine level of the search for one particle at a time, and what its best poses are worth between grid points."""
+"""The fine level of the search, one particle at a time, and the refinement of its best poses."""
 
 from __future__ import annotations
 
@@ -23,34 +23,33 @@ from mpirefine.maths.likelihood.references import PreparedLevel
 from mpirefine.maths.likelihood.search_plan import Sampling
 from mpirefine.steps.state import Context
 
-BLOCK_VALUES = 1 << 18  # complex values of a block: 2 MB, the cache share of a core
-EVIDENCE_WINDOW = 15.0  # log-likelihood below the best beyond which a projection weighs less than 1e-6
-REFINED_PLACES, REFINED_LOSS = (
-    32,
-    10.0,
-)  # projections that are refined: at most, and how much less likely than the best they may be
+BLOCK_VALUES = 1 << 18  # complex values of a block: 2 MB, a core's share of the cache
+EVIDENCE_WINDOW = 15.0  # log-likelihood below the best at which poses are left out of the evidence: weights below 1e-6
+REFINED_PLACES = 32  # projections that are refined, at most ...
+REFINED_LOSS = 10.0  # ... and not those whose log-likelihood is lower by this than the best one's
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One particle on one grid: samples (k, T/2) with the weights of the score, norm terms of all projections (r,), and
-    what is uneven in them.
+class ParticleSamples:
+    """A particle on the polar grid of a level, as the score needs it."""
+
+    samples: np.ndarray  # (k, T/2) complex64, with the weights of the score
+    norm: np.ndarray  # (r,) norm term of the likelihood for each projection, averaged over in-plane angles
+    uneven: np.ndarray | None  # (2 orders, k) how norm terms depend on the in-plane angle; None: they do not
+
+
+def make_correlator(ctx: Context, grid: PolarGrid, angles: int, columns: int) -> Correlator:
+    """A correlator on `grid` with `angles` in-plane angles, for blocks of about BLOCK_VALUES complex values.
+
+    A block holds at least one reference against all `columns`, which are particles at shifts.
     """
-
-    samples: np.ndarray
-    norm: np.ndarray
-    uneven: np.ndarray | None
-
-
-def correlator(ctx: Context, grid: PolarGrid, angles: int, columns: int) -> Correlator:
-    """For blocks of at most BLOCK_VALUES values, but at least one reference against `columns` particles at a shift."""
     return Correlator(replace(grid, n_angles=angles), ctx.plan.radius, max(BLOCK_VALUES // angles, columns))
 
 
 class FineSearch:
-    """Scores the projections that survived the coarse level, then the best of these with shorter steps of in-plane
-    angle
-    and shift.
+    """Scores the projections that survived the coarse level, then the best of them with shorter steps.
+
+    Those are the steps of in-plane angle and shift.
     """
 
     def __init__(self, ctx: Context, references: PreparedLevel, level: Level, plan: Sampling, temperature: float):
@@ -58,8 +57,8 @@ class FineSearch:
         self.sep, self.models = ctx.settings.sep, ctx.models
         self.refined_level = Level.make(level.grid, shift_disc(ctx.plan.maxshift, plan.refined_step))
         self.step, self.refined_step = plan.fine_step, plan.refined_step
-        self.correlator = correlator(ctx, level.grid, plan.fine_angles, len(level.shifts))
-        self.refined = correlator(ctx, level.grid, plan.refined_angles, len(self.refined_level.shifts))
+        self.correlator = make_correlator(ctx, level.grid, plan.fine_angles, len(level.shifts))
+        self.refined = make_correlator(ctx, level.grid, plan.refined_angles, len(self.refined_level.shifts))
 
     @property
     def flop(self) -> float:
@@ -67,34 +66,45 @@ class FineSearch:
         return self.correlator.flop + self.refined.flop
 
     def _peaks(
-        self, one: Sample, rows: np.ndarray, level: Level, window: np.ndarray, correlator: Correlator, means: bool
+        self,
+        particle: ParticleSamples,
+        rows: np.ndarray,
+        level: Level,
+        window: np.ndarray,
+        correlator: Correlator,
+        means: bool,
     ) -> Peaks:
-        """The references `rows` at the shifts `window` (indices), densely, at as many angles as the correlator has."""
+        """Scores of the references `rows` at the shifts `window` (indices), at all angles of the correlator.
+
+        With `means` the peaks hold the means that `Candidates.match` is made from.
+        """
         angles, matrices = correlator.grid.n_angles, self.references.matrices[rows]
         columns = np.empty((angles, level.grid.n_rings, len(window)), np.complex64)
-        particle_matrices(one.samples, np.ascontiguousarray(level.ramp[:, :, window]), columns)
+        particle_matrices(particle.samples, np.ascontiguousarray(level.ramp[:, :, window]), columns)
         matrices = with_more_angles(matrices, angles) if angles > matrices.shape[1] else matrices
         return fine_peaks(
             columns,
-            one.norm[rows],
+            particle.norm[rows],
             matrices,
             correlator,
             window=EVIDENCE_WINDOW,
             temperature=self.temperature,
-            norm=None if one.uneven is None else (one.uneven, self.references.uneven[rows]),
+            norm=None if particle.uneven is None else (particle.uneven, self.references.uneven[rows]),
             means=means,
         )
 
-    def search(self, one: Sample, rows: np.ndarray, window: np.ndarray, found: Candidates, place: int) -> None:
-        """Write one particle's candidates and evidence of every map into row `place` of `found`.
+    def search(
+        self, particle: ParticleSamples, rows: np.ndarray, window: np.ndarray, candidates: Candidates, place: int
+    ) -> None:
+        """Write a particle's candidates and its evidence of each map into row `place` of `candidates`.
 
-        `rows` are the references and `window` (indices of the level's shifts) the shifts that are scored.
+        `rows` are the references, and `window` the shifts (indices into those of the level), that are scored.
         """
-        peaks = self._peaks(one, rows, self.level, window, self.correlator, False)
-        shift = between(peaks, self.level.shifts[window], self.step)
-        found.match[place] = self._refine(one, peaks, rows, shift)
+        peaks = self._peaks(particle, rows, self.level, window, self.correlator, False)
+        shift = interpolate_shifts(peaks, self.level.shifts[window], self.step)
+        candidates.match[place] = self._refine(particle, peaks, rows, shift)
         model = self.references.orientations.model[rows]
-        found.model_evidence[place] = [log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)]
+        candidates.model_evidence[place] = [log_sum_exp(peaks.evidence[model == m], 0) for m in range(self.models)]
         top = np.argsort(-peaks.evidence, kind="stable")[: self.sep]
         top = top[np.isfinite(peaks.evidence[top])]
         best = dict(
@@ -106,10 +116,12 @@ class FineSearch:
             shift=shift[top],
         )
         for name, values in best.items():
-            getattr(found, name)[place, : len(values)] = values
+            getattr(candidates, name)[place, : len(values)] = values
 
-    def _refine(self, one: Sample, peaks: Peaks, rows: np.ndarray, shift: np.ndarray) -> tuple[float, float]:
-        """Score the most likely projections with steps half as long, round their best shifts.
+    def _refine(
+        self, particle: ParticleSamples, peaks: Peaks, rows: np.ndarray, shift: np.ndarray
+    ) -> tuple[float, float]:
+        """Score the most likely projections again with half the step of angle and shift, round their best shifts.
 
         `peaks` and `shift` (n, 2) are changed in place. Returns the two numbers of `Candidates.match`.
         """
@@ -117,23 +129,23 @@ class FineSearch:
         top = top[peaks.value[top] > peaks.value[top[0]] - REFINED_LOSS * self.temperature]
         centres = np.unique(np.rint(shift[top] / self.refined_step), axis=0) * self.refined_step
         around = shift_window(self.refined_level, centres, self.refined_step)
-        finer = self._peaks(one, rows[top], self.refined_level, around, self.refined, True)
-        share, norm = np.exp(finer.cold - log_sum_exp(finer.cold, 0)), one.norm[rows[top]].astype(np.float64)
+        finer = self._peaks(particle, rows[top], self.refined_level, around, self.refined, True)
+        share, norm = np.exp(finer.cold - log_sum_exp(finer.cold, 0)), particle.norm[rows[top]].astype(np.float64)
         known = np.isfinite(finer.evidence)
         top, kept = top[known], np.flatnonzero(known)
-        volume = 2 * np.log(self.step / self.refined_step)  # log of how many refined shifts a fine one stands for
+        volume = 2 * np.log(self.step / self.refined_step)  # log of the number of refined shifts per fine shift
         for name in ("value", "angle", "mirror"):
             getattr(peaks, name)[top] = getattr(finer, name)[kept]
         evidence = finer.evidence[kept] - volume
-        # at a temperature above 1 the posterior fills the whole window of shifts, of which the refined ones are a part:
+        # at a temperature above 1 the posterior fills the whole window of shifts, of which refined shifts cover a part:
         # the larger evidence is kept
         peaks.evidence[top] = evidence if self.temperature == 1 else np.maximum(evidence, peaks.evidence[top])
-        shift[top] = between(finer, self.refined_level.shifts[around], self.refined_step)[kept]
+        shift[top] = interpolate_shifts(finer, self.refined_level.shifts[around], self.refined_step)[kept]
         return share @ (finer.mean + norm), share @ (2 * norm)
 
 
-def between(peaks: Peaks, shifts: np.ndarray, step: float) -> np.ndarray:
-    """(n, 2) best shifts of the projections, interpolated between grid points where both neighbours were searched."""
+def interpolate_shifts(peaks: Peaks, shifts: np.ndarray, step: float) -> np.ndarray:
+    """Best shift (n, 2) of each projection in pixels, between grid points where both neighbours were searched."""
     near, row = neighbours(shifts, step)[peaks.shift], np.arange(len(peaks.value))
     curve = peaks.profile[row[:, None], near, peaks.mirror[:, None]]
     centre = peaks.profile[row, peaks.shift, peaks.mirror]

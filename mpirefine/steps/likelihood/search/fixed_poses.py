@@ -1,4 +1,4 @@
-"""Particles at the poses of their file: only the map is chosen."""
+"""--fixed-poses: particles are scored at the poses of their file, and only the map is chosen."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from itertools import product
 import numpy as np
 
 from mpirefine.data.poses import Candidates
-from mpirefine.distribution import reduce
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.likelihood.central_slices import slices
 from mpirefine.maths.likelihood.model import ctf_filter, ring_means, transfer
 from mpirefine.maths.likelihood.posterior import log_sum_exp
 from mpirefine.steps.likelihood.search.spectra import centred_spectrum, chunk_of, full_points, pixels_of_rings
+from mpirefine.steps.shared.maps import broadcast_map
 from mpirefine.steps.state import Context, State, amplitude
 
 Images = Callable[[np.ndarray], np.ndarray]  # own rows (n,) to pixels (n, y, x)
 
 
 def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images) -> Candidates:
-    """Collective. One candidate for every map: the log-likelihood at the pose of the file, to be averaged into the
-    projection next to it. `images` gives the pixels of own `rows`.
+    """Collective. A candidate for each map, with its log-likelihood at the pose of the particle file.
+
+    The particle is averaged into the map's projection nearest to that pose. `images` gives the pixels of own `rows`.
     """
     poses, maps = ctx.particles.given_poses.take(rows), ctx.models
     temperature = ctx.temperature(state.iteration)
-    live = [m for m in range(maps) if m not in state.dropped]
+    live = state.live
     match = np.stack(
         [
             _likelihood_terms(state, ctx, rows, m, images) if m in live else np.zeros((len(rows), 2))
@@ -35,15 +36,15 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images)
         1,
     )
     value = np.where(np.isin(np.arange(maps), live), match[..., 0] - 0.5 * match[..., 1], -np.inf)
-    found = Candidates.empty(len(rows), maps, maps)
+    candidates = Candidates.empty(len(rows), maps, maps)
     for m in live:
-        found.reference[:, m], found.angle[:, m], found.mirror[:, m] = nearest(
+        candidates.reference[:, m], candidates.angle[:, m], candidates.mirror[:, m] = nearest_projections(
             state, m, ctx.symmetries[m], poses.rotation
         )
-    found.reference[ctx.particles.set_aside[rows]] = -1
+    candidates.reference[ctx.particles.set_aside[rows]] = -1
     chance = np.exp(value - log_sum_exp(value, 1)[:, None])
     return replace(
-        found,
+        candidates,
         score=(-value).astype(np.float32),
         evidence=value / temperature,
         shift=np.repeat(poses.shift[:, None], maps, axis=1).astype(np.float32),
@@ -53,15 +54,15 @@ def at_given_poses(state: State, ctx: Context, rows: np.ndarray, images: Images)
 
 
 def _likelihood_terms(state: State, ctx: Context, rows: np.ndarray, model: int, images: Images) -> np.ndarray:
-    """Collective. (n, 2) Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² of own rows and one map at the poses of the file."""
+    """Collective. Σ Re(X (αcP)*)/σ² and Σ |αcP|²/σ² (n, 2) of own `rows` and one map at the poses of the file."""
     table, poses = ctx.particles.table, ctx.particles.given_poses
     points, out = full_points(ctx), np.zeros((len(rows), 2))
-    volume = reduce.bcast_array(ctx.team, state.root_volumes[model] if ctx.team.is_root else None)
+    volume = broadcast_map(state, ctx, model)
     pixels = pixels_of_rings(ctx, state.last_rings[model])
     for start in range(0, len(rows), chunk_of(ctx)):
         span = slice(start, start + chunk_of(ctx))
         own = rows[span]
-        ctf = table.ctf.take(own) if table.ctf is not None else None
+        ctf = ctx.particles.ctf(own)
         scale = amplitude(state, ctx, own)[:, None, None]
         projection = scale * slices(volume, poses.rotation[own], points, ctx.settings.threads)
         curve = transfer(ctf, ctx.grid)
@@ -72,13 +73,19 @@ def _likelihood_terms(state: State, ctx: Context, rows: np.ndarray, model: int, 
     return out
 
 
-def nearest(state: State, model: int, symmetry: str, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row of the map's projection with the view nearest to each rotation (n, 3, 3) or one of its copies, in-plane angle
-    and mirror from there.
+def nearest_projections(
+    state: State, model: int, symmetry: str, rotation: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each rotation (n, 3, 3), the map's projection nearest in view to it or to one of its symmetry copies.
+
+    Returns rows of the list of projections (n,), in-plane angles (n,) in radians from the projection, and mirrors (n,).
     """
     part, copies = state.orientations.of_model(model), operations(symmetry)
     own = state.orientations.rotation[part]
-    best, found = np.full(len(rotation), -1.0), [np.zeros(len(rotation), kind) for kind in (np.int32, np.float32, bool)]
+    best, chosen = (
+        np.full(len(rotation), -1.0),
+        [np.zeros(len(rotation), kind) for kind in (np.int32, np.float32, bool)],
+    )
     for copy, opposite in product(copies, (False, True)):
         turned = rotation @ copy
         cosine = turned[:, 2] @ own[:, 2].T * (-1 if opposite else 1)
@@ -88,6 +95,6 @@ def nearest(state: State, model: int, symmetry: str, rotation: np.ndarray) -> tu
         angle = np.arctan2(away[:, 0, 1] - away[:, 1, 0], away[:, 0, 0] + away[:, 1, 1])
         better = cosine.max(axis=1) > best
         best = np.maximum(best, cosine.max(axis=1))
-        for old, new in zip(found, (part.start + row, angle, np.full(len(rotation), opposite))):
+        for old, new in zip(chosen, (part.start + row, angle, np.full(len(rotation), opposite))):
             old[better] = new[better]
-    return found[0], found[1], found[2]
+    return chosen[0], chosen[1], chosen[2]

@@ -1,4 +1,4 @@
-"""Central slices of every map on both grids of directions, prepared for matching, once per node."""
+"""Projections of every map on the coarse and the fine grid of directions, prepared for scores, once per node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.data.poses import Orientations
-from mpirefine.distribution import reduce
 from mpirefine.distribution.window import Window
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.geometry.directions import nearest_cells, projection_directions
@@ -15,15 +14,16 @@ from mpirefine.maths.likelihood.central_slices import POINTS_PER_CALL, polar_sli
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, norm_matrices, reference_matrices
 from mpirefine.maths.likelihood.references import PreparedLevel, References
 from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.shared.maps import broadcast_map
 from mpirefine.steps.shared.projections import spans_of_rank, views_of_maps
 from mpirefine.steps.state import Context
 from mpirefine.steps.workspace import Workspace
 
 
 def grid_of_directions(ctx: Context, delta: float, iteration: int, dropped: tuple[int, ...] = ()) -> Orientations:
-    """Orientations of all maps in one list, every `delta` degrees over the asymmetric unit.
+    """Orientations of all maps in one list, every `delta` degrees over the asymmetric unit; none of `dropped` maps.
 
-    The grid is turned at random by seed and iteration alone, so that all maps are compared on the same views.
+    The grid is turned at random, but equally for all maps: the rotation depends on seed and iteration only.
     """
 
     def views(symmetry: str) -> np.ndarray:
@@ -33,8 +33,8 @@ def grid_of_directions(ctx: Context, delta: float, iteration: int, dropped: tupl
     return views_of_maps(ctx.symmetries, dropped, views)
 
 
-def cells(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...]) -> tuple[np.ndarray, ...]:
-    """For each coarse projection, the fine projections of its map that lie nearest to it; possibly none."""
+def children_of_coarse(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...]) -> tuple[np.ndarray, ...]:
+    """For each coarse projection, the fine projections of its map that it is the nearest coarse one of; maybe none."""
     children = []
     for m, symmetry in enumerate(symmetries):
         f, c = fine.of_model(m), coarse.of_model(m)
@@ -49,7 +49,7 @@ def cells(fine: Orientations, coarse: Orientations, symmetries: tuple[str, ...])
 
 @dataclass(frozen=True)
 class LevelWindows:
-    """Windows of one level that are being filled, as in PreparedLevel."""
+    """Shared windows of a level while they are filled; fields as in PreparedLevel."""
 
     orientations: Orientations
     grid: PolarGrid
@@ -61,7 +61,7 @@ class LevelWindows:
     def make(
         cls, ctx: Context, work: Workspace, orientations: Orientations, grid: PolarGrid, shape: tuple[int, int]
     ) -> LevelWindows:
-        """Collective. `shape` is the number of in-plane angles and that of orders of uneven norm terms."""
+        """Collective. Open the windows; `shape` is the number of in-plane angles and that of orders of norm terms."""
         (angles, orders), count, rings = shape, len(orientations), grid.n_rings
         shapes = (count, angles, rings), (count, rings), (count, orders, rings)
         return cls(orientations, grid, *(work.window(ctx.team, shape) for shape in shapes))
@@ -77,7 +77,7 @@ class LevelWindows:
 
 
 def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> LikelihoodState:
-    """Collective. The state with maps (rank 0) as references on both levels, in windows that `work` frees."""
+    """Collective. The state with projections of the maps of rank 0 on both levels, in windows that `work` frees."""
     levels = ctx.plan.sampling(state.finest)
     deltas = levels.fine_delta, levels.coarse_delta
     fine, coarse = (
@@ -89,16 +89,16 @@ def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> Likel
         LevelWindows.make(ctx, work, fine, levels.fine_grid, (levels.fine_angles, orders)),
     ]
     for m in range(ctx.models):
-        volume = reduce.bcast_array(ctx.team, state.root_volumes[m] if ctx.team.is_root else None)
+        volume = broadcast_map(state, ctx, m)
         for level in windows:
-            fill(ctx, volume, state.last_rings[m], m, level)
+            project_into_windows(ctx, volume, state.last_rings[m], m, level)
     ready = [level.sealed() for level in windows]
-    references = References(ready[0], ready[1], cells(fine, coarse, ctx.symmetries))
+    references = References(ready[0], ready[1], children_of_coarse(fine, coarse, ctx.symmetries))
     return replace(state, orientations=fine, levels_sampled=levels, references=references)
 
 
-def fill(ctx: Context, volume: np.ndarray, rings: int, model: int, level: LevelWindows) -> None:
-    """Project a map (z, y, x) on this rank's share of the node's rows; 0 beyond `rings`, its own limit of matching."""
+def project_into_windows(ctx: Context, volume: np.ndarray, rings: int, model: int, level: LevelWindows) -> None:
+    """Project a map (z, y, x) into this rank's share of the node's windows; 0 beyond `rings`, the map's outermost."""
     batch = max(1, POINTS_PER_CALL // int(np.prod(level.grid.half_shape)))
     matrices, power, uneven = level.matrices.writable, level.power.writable, level.uneven.writable
     for span in spans_of_rank(ctx.team, level.orientations, model, batch):

@@ -1,4 +1,4 @@
-"""Simulated particles with the poses, contrast transfer and noise of real ones: what a test is calibrated with."""
+"""Simulated particles with the poses, CTF and noise of real ones, by which the held-out test is calibrated."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mpirefine.steps.likelihood.search.spectra import chunk_of, full_points
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context, amplitude
 
-# of the fine step of directions: how far simulated views lie from grid points (standard deviation on each axis)
+# standard deviation on each axis of simulated views around grid points, as a share of the fine step of directions
 JITTER = 0.25
 
 
 @dataclass(frozen=True)
-class ImaginedImages:
-    """Pixels (n, y, x) of some own rows; `place` (p,) is where each row is in them."""
+class SimulatedImages:
+    """Simulated images (n, y, x) of some own rows; `place` (p,) is each row's index in them."""
 
     place: np.ndarray
     pixels: np.ndarray
@@ -30,7 +30,7 @@ class ImaginedImages:
         return self.pixels[self.place[rows]]
 
 
-def imagine(
+def simulate_own_particles(
     state: LikelihoodState,
     ctx: Context,
     pair: tuple[int, int],
@@ -38,14 +38,15 @@ def imagine(
     shown: np.ndarray,
     rows: np.ndarray,
     poses: HardPoses,
-) -> ImaginedImages:
-    """Collective. Own `rows` as they would look if they showed structure number `shown` (n,) near `poses` (n).
+) -> SimulatedImages:
+    """Collective. Images of own `rows` (n,) as if each showed structure number `shown` (n,) near its pose of `poses`.
 
-    `structures` (s, z, y, x) are on rank 0. Noise is drawn by the names of the images and by `pair`.
+    `structures` (s, z, y, x) are on rank 0. Noise is drawn by the names of the images, by `pair`, and by whether one
+    structure (number 0) or two (1 and 2) are shown.
     """
     nx, count = ctx.grid.nx, ctx.team.bcast(len(structures) if structures is not None else None)
-    pixels, where = np.empty((len(rows), nx, nx), np.float32), np.zeros(len(ctx.particles.table), np.int64)
-    where[rows] = np.arange(len(rows))
+    pixels, place = np.empty((len(rows), nx, nx), np.float32), np.zeros(len(ctx.particles.table), np.int64)
+    place[rows] = np.arange(len(rows))
     key = ctx.particles.table.key
     for number in range(count):
         volume = reduce.bcast_array(ctx.team, structures[number] if structures is not None else None)
@@ -54,11 +55,11 @@ def imagine(
             own = of_structure[start : start + chunk_of(ctx)]
             seeds = [[ctx.settings.seed, *pair, min(number, 1), int(key[row])] for row in rows[own]]
             draws = [np.random.default_rng(seed) for seed in seeds]
-            pixels[own] = simulated_images(state, ctx, volume, rows[own], poses.take(own), draws)
-    return ImaginedImages(where, pixels)
+            pixels[own] = simulate_chunk(state, ctx, volume, rows[own], poses.take(own), draws)
+    return SimulatedImages(place, pixels)
 
 
-def simulated_images(
+def simulate_chunk(
     state: LikelihoodState,
     ctx: Context,
     volume: np.ndarray,
@@ -66,7 +67,7 @@ def simulated_images(
     poses: HardPoses,
     draws: list[np.random.Generator],
 ) -> np.ndarray:
-    """(n, y, x) images of a map (z, y, x) with the contrast transfer and noise of own `rows`.
+    """Images (n, y, x) of a map (z, y, x) with the CTF and noise of own `rows`, by one generator each (`draws`).
 
     Views and shifts are drawn near `poses`, since true ones lie between grid points; with --fixed-poses they are kept.
     """
@@ -80,11 +81,11 @@ def simulated_images(
         turn = np.stack([draw.normal(0, np.radians(JITTER * state.sampling.fine_delta), 3) for draw in draws])
         rotation = Rotation.from_rotvec(turn).as_matrix() @ rotation
         shift = shift + np.stack([draw.uniform(-0.5, 0.5, 2) for draw in draws]) * state.sampling.refined_step
-    place = shift + nx // 2
-    phase = (-2 * np.pi / nx) * (points[..., 0] * place[:, :1, None] + points[..., 1] * place[:, 1:, None])
+    origin = shift + nx // 2
+    phase = (-2 * np.pi / nx) * (points[..., 0] * origin[:, :1, None] + points[..., 1] * origin[:, 1:, None])
     projection = slices(volume, rotation, points, ctx.settings.threads)
     spectrum = amplitude(state, ctx, rows)[:, None, None] * projection * np.exp(1j * phase)
-    ctf = table.ctf.take(rows) if table.ctf is not None else None
+    ctf = ctx.particles.ctf(rows)
     curve = transfer(ctf, ctx.grid)
     spectrum *= curve
     spectrum += fft.rfft2(white) * np.sqrt(on_shells(state.noise.sigma2[table.group[rows]], ctx.grid)) / nx
