@@ -33,8 +33,9 @@ def refine_halves(options: Options, team: Team) -> None:
 
     With --check only the input is read. ParameterError for options that need several maps or runs.
     """
-    if "," in options.models or options.nmodels or options.runs > 1:
-        raise ParameterError("eotest refines one map: give one in --models, without --nmodels and --runs")
+    with team.together("checking the options"):
+        if "," in options.models or options.nmodels or options.runs > 1:
+            raise ParameterError("eotest refines one map: give one in --models, without --nmodels and --runs")
     if options.check:
         run.start(options, team)
         return

@@ -72,7 +72,8 @@ def resume(folder: Path, team: Team, changes: Mapping[str, Any]) -> None:
         options = replace(Options.from_json(run_file.header["options"]), **changes)
         run_file.inputs.check(thorough=True)
         options = replace(options, radius=float(run_file.header["radius"]))
-        validate(options)
+        with team.together("checking the options"):
+            validate(options)
         if team.is_root:
             logs.log_to(folder)
         session = open_session(options, team, Options.from_json(run_file.header["asked"]))

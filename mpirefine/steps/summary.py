@@ -22,12 +22,20 @@ class Motion:
 
 @dataclass(frozen=True)
 class Coarse:
-    """Coarse matching of seeds made from one map, as decided at the end of an iteration."""
+    """Coarse matching of seeds made from one map, as decided at the end of an iteration.
 
-    continues: bool  # the next iteration is matched on coarse rings too
+    Stages: "fine" (all rings in use), "coarse" (this iteration and the next), "last" (this iteration, the next is fine).
+    """
+
+    stage: Literal["fine", "coarse", "last"] = "fine"
     trial: Literal["none", "begins", "kept", "undone"] = "none"  # of a merge and split of maps
     freed: int = -1  # map that is given up when a trial begins ...
     split: int = -1  # ... and the one that is split into it and itself
+
+    @property
+    def continues(self) -> bool:
+        """Whether the next iteration is matched on coarse rings."""
+        return self.stage == "coarse"
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Summary:
     same: tuple[tuple[int, int], ...] = ()  # pairs of maps that agree within their noise
     dropped: tuple[int, ...] = ()  # maps that take no part from the next iteration on
     motion: Motion | None = None  # None in the first iteration
-    coarse: Coarse | None = None  # None where all rings are in use
+    coarse: Coarse = Coarse()
     stopped: str = ""  # why the refinement ends here
 
     def to_json(self) -> dict[str, JsonValue]:

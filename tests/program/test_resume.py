@@ -399,7 +399,7 @@ def test_an_open_trial_can_be_undone_after_a_resume(team, shared_tmp, fewer, mon
     run = shared_tmp / "run"
     start(options(fewer, path=run, iter=2, held_out=0), team)
     session = open_session(options(fewer, path=run, iter=2), team, options(fewer, path=run))
-    monkeypatch.setattr(checkpoint.Phase, "of", lambda history: checkpoint.Phase(tuple(history), 1, 1))
+    monkeypatch.setattr(checkpoint.Phase, "of", lambda history: checkpoint.Phase(tuple(history), 1, 1, 1))
     state = checkpoint.read(RunFile.open(run, team), 2, session.state, session.context)
     if team.is_root:
         with h5py.File(run / "iterations" / "01.h5") as file:

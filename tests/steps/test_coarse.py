@@ -13,13 +13,13 @@ from mpirefine.steps.summary import Coarse, Motion, Summary
 from tests.steps.small import context, simulate
 
 
-def moved(share, likelihood=10.0, coarse=None):
+def moved(share, likelihood=10.0, coarse=Coarse()):
     """An iteration after which that share of the particles had changed map."""
     return Summary(motion=Motion(share, 0.0, 0.0), likelihood=likelihood, coarse=coarse)
 
 
-def history(*moves, coarse=None):
-    goes_on = Coarse(continues=True)
+def history(*moves, coarse=Coarse()):
+    goes_on = Coarse("coarse")
     return [Summary(), *(moved(share, coarse=goes_on) for share in moves[:-1]), moved(moves[-1], coarse=coarse)]
 
 
@@ -33,23 +33,27 @@ def test_particles_have_settled_when_few_move():
 
 def test_coarse_matching_goes_on_while_particles_are_hot_or_move():
     quiet, moving = history(0.4, 0.2, 0.01), history(0.4, 0.3, 0.2)
-    assert decide_next_phase(quiet, 4, 2.0, 30) == Coarse(continues=True) == decide_next_phase(moving, 4, 1.0, 30)
-    assert decide_next_phase(quiet, 4, 1.0, 30) == Coarse(continues=True, trial="begins")
-    assert decide_next_phase(quiet, 2, 1.0, 30) == Coarse(continues=False)  # two maps: nothing to merge
-    assert decide_next_phase(quiet, 4, 1.0, 10) == Coarse(continues=False)  # no time for a trial
-    assert decide_next_phase(quiet, 4, 3.0, 5) == Coarse(continues=False)  # the end of the run is left for finer rings
+    assert decide_next_phase(quiet, 4, 2.0, 30) == Coarse("coarse") == decide_next_phase(moving, 4, 1.0, 30)
+    assert decide_next_phase(quiet, 4, 1.0, 30) == Coarse("coarse", trial="begins")
+    assert decide_next_phase(quiet, 2, 1.0, 30) == Coarse("last")  # two maps: nothing to merge
+    assert decide_next_phase(quiet, 4, 1.0, 10) == Coarse("last")  # no time for a trial
+    assert decide_next_phase(quiet, 4, 3.0, 5) == Coarse("last")  # the end of the run is left for finer rings
 
 
 @pytest.mark.parametrize("likelihood, judgement", [(11.0, "kept"), (9.0, "undone")])
 def test_a_trial_is_judged_by_the_likelihood(likelihood, judgement):
-    goes_on = Coarse(continues=True)
-    before = history(0.4, 0.2, 0.01, coarse=Coarse(continues=True, trial="begins"))
-    assert Phase.of(before).begun == 4
+    goes_on = Coarse("coarse")
+    before = history(0.4, 0.2, 0.01, coarse=Coarse("coarse", trial="begins"))
+    assert Phase.of(before).begun == Phase.of(before).restorable == 4
     after = [moved(0.3, likelihood, goes_on) for _ in range(TRIAL)]
     assert decide_next_phase(before + after[:-1], 4, 1.0, 40) == goes_on
-    assert decide_next_phase(before + after, 4, 1.0, 40) == Coarse(continues=judgement == "kept", trial=judgement)
-    judged = before + after[:-1] + [replace(after[-1], coarse=Coarse(continues=True, trial="kept"))]
-    assert Phase.of(judged) == Phase((), None, 1)  # particles settle again before the next trial
+    assert decide_next_phase(before + after, 4, 1.0, 40) == Coarse(
+        "coarse" if judgement == "kept" else "last", trial=judgement
+    )
+    undone = [*before, *after[:-1], replace(after[-1], coarse=Coarse("last", trial="undone"))]
+    assert (Phase.of(undone).begun, Phase.of(undone).restorable) == (None, 4)
+    judged = before + after[:-1] + [replace(after[-1], coarse=Coarse("coarse", trial="kept"))]
+    assert Phase.of(judged) == Phase((), None, 1, None)  # particles settle again before the next trial
     assert decide_next_phase(judged + history(0.4, 0.01)[1:], 4, 1.0, 40).trial == "begins"
     assert decide_next_phase(judged + history(0.4, 0.01)[1:], 4, 1.0, 20).trial == "none"
 
@@ -67,7 +71,7 @@ def test_the_maps_most_alike_become_one_and_the_largest_becomes_two(team):
         fine = apply_radial(fine, lambda r: 40.0 * (r > 7))
         other = replace(state, volumes=np.stack([state.volumes[0], state.volumes[1] + fine, *state.volumes[2:]]))
         assert choose_maps(compared(other), range(4), 5) == (0, 3)
-    trial = replace(state, history=(Summary(coarse=Coarse(True, "begins", freed, split)),))
+    trial = replace(state, history=(Summary(coarse=Coarse("coarse", "begins", freed, split)),))
     exchanged = Exchange().run(trial, ctx)
     if team.is_root:
         volumes = exchanged.volumes
@@ -75,13 +79,13 @@ def test_the_maps_most_alike_become_one_and_the_largest_becomes_two(team):
         np.testing.assert_allclose((volumes[0] + volumes[3]) / 2, state.volumes[3] * ctx.mask_of(0), atol=1e-5)
         assert np.abs(volumes[0] - volumes[3]).std() > 0.1 * state.volumes[3].std()
         np.testing.assert_array_equal(exchanged.before_trial, state.volumes)
-    undone = Exchange().run(replace(exchanged, history=(Summary(coarse=Coarse(False, "undone")),)), ctx)
-    kept = Exchange().run(replace(exchanged, history=(Summary(coarse=Coarse(True, "kept")),)), ctx)
+    undone = Exchange().run(replace(exchanged, history=(Summary(coarse=Coarse("last", "undone")),)), ctx)
+    kept = Exchange().run(replace(exchanged, history=(Summary(coarse=Coarse("coarse", "kept")),)), ctx)
     assert undone.before_trial is None and kept.before_trial is None
     if team.is_root:
         np.testing.assert_array_equal(undone.volumes, state.volumes)
         np.testing.assert_array_equal(kept.volumes, exchanged.volumes)
-    assert Exchange().run(replace(state, history=(Summary(coarse=Coarse(True)),)), ctx).volumes is state.volumes
+    assert Exchange().run(replace(state, history=(Summary(coarse=Coarse("coarse")),)), ctx).volumes is state.volumes
 
 
 def compared(state):

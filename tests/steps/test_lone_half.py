@@ -65,7 +65,7 @@ def test_nothing_separates_is_said_in_words():
     )
     assert (
         "--invert" in nothing_separates(summary)[0]
-        and "later iterations with finer rings" in nothing_separates(replace(summary, coarse=Coarse(True)))[0]
+        and "later iterations with finer rings" in nothing_separates(replace(summary, coarse=Coarse("coarse")))[0]
     )
     assert nothing_separates(replace(summary, maps_per_particle=2.5)) == []
     assert nothing_separates(Summary(soft=(1.0,))) == []

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
 
 def main(args: argparse.Namespace, team: Team) -> int:
     """Collective. ParameterError for options that need several maps or runs."""
-    options = Options.typed(vars(args))
-    validate(options)
+    with team.together("checking the options"):  # so that rank 0 alone prints what is wrong
+        options = Options.typed(vars(args))
+        validate(options)
     refine_halves(options, team)
     return 0

@@ -18,8 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
 
 def main(args: argparse.Namespace, team: Team) -> int:
     """Collective. InputError or ParameterError with every problem of files and options."""
-    options = Options.typed(vars(args))
-    validate(options)
+    with team.together("checking the options"):  # so that rank 0 alone prints what is wrong
+        options = Options.typed(vars(args))
+        validate(options)
     if options.runs > 1 and not options.check:
         repeat(options, team)
     else:

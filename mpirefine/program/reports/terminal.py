@@ -68,7 +68,7 @@ def nothing_separates(summary: Summary) -> list[str]:
         return []
     why = (
         "later iterations with finer rings may change that"
-        if summary.coarse is not None and summary.coarse.continues
+        if summary.coarse.continues
         else "check that the maps belong to these particles, differ, and have the same sign of contrast (--invert)"
     )
     return [
@@ -151,15 +151,15 @@ def lines_of_decisions(summary: Summary) -> list[str]:
     """Lines about merges and splits, the change to finer rings, and the end."""
     lines = []
     coarse = summary.coarse
-    if coarse is not None and coarse.trial == "begins":
+    if coarse.trial == "begins":
         lines.append(
             f"trial: map {coarse.split + 1} is split in two and replaces map {coarse.freed + 1}, the smaller of the "
             "two most similar maps"
         )
-    elif coarse is not None and coarse.trial == "kept":
+    elif coarse.trial == "kept":
         lines.append("trial: the likelihood has risen, the split is kept")
-    elif coarse is not None and coarse.trial == "undone":
+    elif coarse.trial == "undone":
         lines.append("trial: the likelihood has fallen, the maps from before are restored")
-    if coarse is not None and not coarse.continues:
+    if coarse.stage == "last":
         lines.append("the maps have separated on coarse features: matching uses finer rings from now on")
     return [*lines, *(["stopping: " + summary.stopped] if summary.stopped else [])]

@@ -144,11 +144,11 @@ def read_history(run: RunFile, iteration: int, text: str) -> tuple[Summary, ...]
 
 
 def read_maps_before_trial(run: RunFile, iteration: int, history: Sequence[Summary]) -> np.ndarray | None:
-    """On rank 0. The maps (mzyx) to restore if the split that is on trial after `iteration` fails; None without one.
+    """On rank 0. The maps (mzyx) that a trial which fails, or failed in `iteration`, has to restore; None without one.
 
     None with a warning when they cannot be read: the split is then kept.
     """
-    begun = Phase.of(history).begun
+    begun = Phase.of(history).restorable
     if begun is None or begun >= iteration:
         return None
     try:

@@ -41,9 +41,9 @@ class Converge:
         if is_coarse(state, ctx):
             summary = replace(summary, coarse=coarse_matching(state, ctx))
         rings = state.last_rings
-        if summary.coarse is not None and summary.coarse.continues:
+        if summary.coarse.continues:
             rings = tuple(min(r, ctx.limits.first) for r in rings)
-        finely_matched = [h for h in (*state.history, summary) if h.coarse is None]
+        finely_matched = [h for h in (*state.history, summary) if h.coarse.stage == "fine"]
         reason = ctx.team.agree(why_to_stop(finely_matched, ctx.settings.patience), "whether to stop")
         summary = replace(summary, stopped=reason)
         history = (*state.history, summary)

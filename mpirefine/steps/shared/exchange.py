@@ -22,9 +22,7 @@ class Exchange:
 
     def run(self, state: AnyState, ctx: Context) -> AnyState:
         """Collective."""
-        coarse = state.history[-1].coarse if state.history else None
-        if coarse is None:
-            return state
+        coarse = state.history[-1].coarse if state.history else Coarse()
         with ctx.team.together("exchanging maps"):
             if ctx.team.is_root and coarse.trial == "begins":
                 state = replace(state, volumes=split_map(state, ctx, coarse), before_trial=state.volumes)

@@ -29,26 +29,29 @@ class Phase:
     """Where coarse matching stands.
 
     `since` are the summaries since the last trial was judged, `begun` is the iteration after which the open trial began
-    (None: no trial is open), `trials` counts those so far.
+    (None: no trial is open), `trials` counts those so far. `restorable` is the iteration whose maps may still have to
+    be restored: that of the open trial, or of the one that the last iteration decided to undo.
     """
 
     since: tuple[Summary, ...]
     begun: int | None
     trials: int
+    restorable: int | None
 
     @classmethod
     def of(cls, history: Sequence[Summary]) -> Phase:
         """After the iterations of `history`."""
-        trials = [summary.coarse.trial if summary.coarse else "none" for summary in history]
+        trials = [summary.coarse.trial for summary in history]
         begun = [i for i, trial in enumerate(trials) if trial == "begins"]
         judged = [i for i, trial in enumerate(trials) if trial in ("kept", "undone")]
         still_open = begun[-1] + 1 if len(begun) > len(judged) else None
-        return cls(tuple(history[judged[-1] + 1 if judged else 0 :]), still_open, len(begun))
+        restorable = begun[-1] + 1 if begun and trials[-1] == "undone" else still_open
+        return cls(tuple(history[judged[-1] + 1 if judged else 0 :]), still_open, len(begun), restorable)
 
 
 def is_coarse(state: State, ctx: Context) -> bool:
     """Whether this iteration is matched on coarse rings: every iteration before it decided to continue so."""
-    return bool(ctx.limits.first) and all(h.coarse is not None and h.coarse.continues for h in state.history)
+    return bool(ctx.limits.first) and all(h.coarse.continues for h in state.history)
 
 
 def is_settled(history: Sequence[Summary]) -> bool:
@@ -69,15 +72,15 @@ def decide_next_phase(history: Sequence[Summary], models: int, temperature: floa
     last_chance = number >= iterations - left
     if phase.begun is not None:
         if number < phase.begun + TRIAL and not last_chance:
-            return Coarse(continues=True)
+            return Coarse("coarse")
         kept = history[-1].likelihood > history[phase.begun - 1].likelihood
-        return Coarse(continues=kept and not last_chance, trial="kept" if kept else "undone")
+        return Coarse("coarse" if kept and not last_chance else "last", trial="kept" if kept else "undone")
     if last_chance:
-        return Coarse(continues=False)
+        return Coarse("last")
     if temperature > COOL or not is_settled(phase.since):
-        return Coarse(continues=True)
+        return Coarse("coarse")
     trial = 2 < models and phase.trials < models - 1 and number + TRIAL + left <= iterations
-    return Coarse(continues=trial, trial="begins" if trial else "none")
+    return Coarse("coarse", trial="begins") if trial else Coarse("last")
 
 
 def choose_maps(state: State, live: Sequence[int], rings: int) -> tuple[int, int]:
