@@ -1,4 +1,4 @@
-"""`python -m mpirefine`: threads are set before numpy loads, and however one rank ends in error, all end."""
+"""`python -m mpirefine`: set the number of threads before numpy loads, and end all ranks when one fails."""
 
 from __future__ import annotations
 
@@ -16,66 +16,68 @@ from mpirefine.errors import RefineError
 from mpirefine.program.launcher import launched_rank
 
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-PATIENCE = 1.0  # seconds other ranks leave rank 0 to speak before their exit makes the launcher kill it
+PATIENCE = 1.0  # seconds that other ranks wait while rank 0 prints: the launcher kills all ranks when one exits
 
 
 def set_threads(argv: list[str]) -> None:
-    """One BLAS thread (the program's own threads call it at once) and --threads for OpenMP: libraries read these
-    variables when they load.
+    """Set one BLAS thread, and --threads for OpenMP, in the environment.
+
+    Libraries read these variables when they load. BLAS has one thread because the program's own threads call it.
     """
-    asked = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--threads"] + [
+    values = [argv[i + 1] for i, word in enumerate(argv[:-1]) if word == "--threads"] + [
         w[10:] for w in argv if w.startswith("--threads=")
     ]
     for name in BLAS_VARIABLES:
         os.environ.setdefault(name, "1")
-    if asked and asked[-1].isdigit():
-        os.environ["OMP_NUM_THREADS"] = asked[-1]
+    if values and values[-1].isdigit():
+        os.environ["OMP_NUM_THREADS"] = values[-1]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def tell(error: BaseException) -> None:
-    """One line per problem on the terminal."""
+def print_error(error: BaseException) -> None:
+    """Print one line per problem on the terminal."""
     for line in str(error).splitlines():
         sys.stderr.write(f"mpirefine: error: {line}\n")
     sys.stderr.flush()
 
 
 def end_in_error(error: BaseException, status: int) -> int:
-    """Tell an error once and end every rank. Errors that all ranks raised together are told by rank 0, others by the
-    rank that failed.
+    """Print an error once, end every rank, and return the exit status.
+
+    Rank 0 prints an error that all ranks raised together, the failing rank any other.
     """
     mpi = sys.modules.get("mpi4py.MPI")
     if mpi is None:
         if launched_rank() == 0:
-            tell(error)
+            print_error(error)
         else:
             time.sleep(PATIENCE)
         return status
     world = mpi.COMM_WORLD
     if getattr(error, "on_all_ranks", False):
         if world.Get_rank() == 0:
-            tell(error)
+            print_error(error)
         if getattr(error, "at_once", False):
             end_at_once(world, status)
         world.Barrier()
         return status
-    tell(error)
+    print_error(error)
     world.Abort(status)
     return status
 
 
 def end_at_once(world: Any, status: int) -> None:
-    """All ranks, without closing anything."""
+    """End all ranks without closing files."""
     logging.shutdown()
     sys.stdout.flush()
     if world.Get_size() == 1:
-        os._exit(status)  # Abort would add lines of its own
+        os._exit(status)  # Abort would print lines of its own
     if world.Get_rank() == 0:
         world.Abort(status)
 
 
-def crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An error nobody expected: the traceback with the rank, and the end of all ranks."""
+def report_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of an unexpected error, each line with the rank, and end all ranks."""
     mpi = sys.modules.get("mpi4py.MPI")
     rank = mpi.COMM_WORLD.Get_rank() if mpi else launched_rank()
     text = "".join(traceback.format_exception(kind, error, trace))
@@ -86,9 +88,11 @@ def crash(kind: type[BaseException], error: BaseException, trace: TracebackType 
 
 
 def run(argv: list[str]) -> int:
-    """The exit status of a command line; does not return when another rank must be ended."""
+    """Run a command line and return its exit status; does not return when MPI has to end other ranks."""
     set_threads(argv)
-    threading.excepthook = lambda hook: crash(hook.exc_type, hook.exc_value or hook.exc_type(), hook.exc_traceback)
+    threading.excepthook = lambda hook: report_crash(
+        hook.exc_type, hook.exc_value or hook.exc_type(), hook.exc_traceback
+    )
     try:
         # numpy loads here, after the threads are set
         return importlib.import_module("mpirefine.program.cli").main(argv)
@@ -101,12 +105,12 @@ def run(argv: list[str]) -> int:
             sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(error.code if isinstance(error.code, int) else 1)
         raise
     except BaseException:
-        crash(*sys.exc_info())
+        report_crash(*sys.exc_info())
         return 1
 
 
 def main() -> None:
-    """Entry point of the console script and of `python -m mpirefine`."""
+    """Run the command line of this process: entry point of the console script and of `python -m mpirefine`."""
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""All registries of components by kind, and the reading of files that components name."""
+"""The registries of named components by kind, and the files that components name."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ TEXT = (".txt", ".dat", ".csv")  # suffixes of files with curves
 
 
 def registry(kind: str) -> Registry:
-    """The registry of a kind of components; its modules are imported only now. Raises ParameterError with the nearest
-    spelling.
+    """The registry of a kind of components, whose modules are imported now.
+
+    ParameterError with the nearest spelling for an unknown kind.
     """
     if kind not in KINDS:
         raise ParameterError(f"unknown kind of components '{kind}': {nearest(kind, list(KINDS))}")
@@ -35,8 +36,9 @@ def registry(kind: str) -> Registry:
 
 
 def load(name: str) -> np.ndarray:
-    """The array that a parameter names: a curve (n, 2) from a text file, else the first image or map of a file. Raises
-    InputError when the file cannot be read, FormatError when it is no table of numbers.
+    """Read the file that a parameter names: a curve (n, 2) from text, else the first image (yx) or map (zyx).
+
+    InputError when the file cannot be read, FormatError when a text file is no table of numbers.
     """
     if Path(name).suffix.lower() not in TEXT:
         with open_images(name) as file:
@@ -48,19 +50,21 @@ def load(name: str) -> np.ndarray:
     except ValueError as error:
         raise FormatError(f"{name}: not a table of numbers ({error})") from None
     if curve.shape[1] < 2 or not np.isfinite(curve).all():
-        raise FormatError(f"{name}: a curve needs two columns of numbers, it has {curve.shape[1]}")
+        raise FormatError(f"{name}: a curve needs two columns of finite numbers: the file has {curve.shape[1]}")
     return curve
 
 
 def build(kind: str, text: str) -> Component:
-    """The component that `text` asks for, with the files it names read. Raises ParameterError, InputError or
-    FormatError.
+    """Build the component of `text`, name:key=value, and read the files it names.
+
+    ParameterError for unknown names or values, InputError or FormatError for files.
     """
     return registry(kind).build(text, load)
 
 
 def build_optional(kind: str, text: str | None) -> Component | None:
-    """As `build`, but None for None, an empty text and the word none. Raises ParameterError, InputError or
-    FormatError.
+    """As `build`, but None for None, an empty text and the word none.
+
+    ParameterError for unknown names or values, InputError or FormatError for files.
     """
     return registry(kind).build_optional(text, load)

@@ -1,4 +1,4 @@
-"""How an option is declared: a dataclass field that carries its help, unit, limits and level."""
+"""How an option is declared: a dataclass field with its help text, unit, limits and level."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ def opt(
     bare: str | None = None,
     classes: bool = False,
 ) -> Any:
-    """A field of Options. `level` 0 is shown by --help, 1 by --help-all only; `least` and `most` are the smallest and
-    largest value allowed.
+    """Declare an option as a dataclass field with a help `text`.
 
-    `short` is a one-letter spelling; `bare` what the option means without a value; `classes` marks what asks for
-    EMAN2's way: scores by a
-    comparator, and class averages.
+    --help shows `level` 0 only, --help-all also level 1. `least` and `most` are the smallest and the largest allowed
+    value, `short` is a one-letter spelling, and `bare` is the value of the option when it is given without one.
+    `classes` marks an option that selects EMAN2's way: scores by a comparator, and class averages.
     """
     return field(
         default=default,

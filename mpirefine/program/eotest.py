@@ -1,4 +1,4 @@
-"""Two refinements of one map with half of the particles each, as e2eotest makes them."""
+"""Even-odd test, as e2eotest does it: refine one map twice, with half of the particles each."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ HALVES = ("even", "odd")
 
 
 def refine_halves(options: Options, team: Team) -> None:
-    """Collective. Both refinements, one after the other, and the FSC of their maps.
+    """Collective. Run both refinements, one after the other, and compute the FSC of their maps.
 
-    ParameterError for options that need several maps or runs; with --check only the input is read.
+    With --check only the input is read. ParameterError for options that need several maps or runs.
     """
     if "," in options.models or options.nmodels or options.runs > 1:
         raise ParameterError("eotest refines one map: give one in --models, without --nmodels and --runs")
@@ -49,7 +49,7 @@ def refine_halves(options: Options, team: Team) -> None:
 
 @dataclass(frozen=True)
 class Sources:
-    """On rank 0. The folder of both refinements, the particle file, and that of filtered twins, if any."""
+    """On rank 0. The folder of both refinements, the particle file, and the file of filtered particles of --usefilt."""
 
     folder: Path
     particles: ParticleInput
@@ -57,18 +57,19 @@ class Sources:
 
 
 def read_sources(options: Options) -> Sources:
-    """On rank 0. InputError for files or a folder that cannot be used."""
+    """On rank 0. Read the particle files and make the folder; InputError when one of them cannot be used."""
     particles = read_particles(options.input, options.apix, ctf=not options.no_ctf)
     twins = read_particles(options.usefilt, options.apix, ctf=False) if options.usefilt else None
-    folder = run_folder.make_with_sets(run_folder.of_many(options.path))
+    folder = run_folder.make_with_sets(run_folder.choose_parent(options.path))
     return Sources(folder, particles, twins)
 
 
 def split_particles(options: Options, team: Team) -> Path:
-    """Collective. The folder, with the particles of each half in its sets, and their filtered twins.
+    """Collective. Write the particles of each half, and their filtered twins, into sets/ and return the folder.
 
-    Copies of an image are in one half. Halves are those of the particle file where they are sound, else drawn apart
-    from those that a refinement draws.
+    All copies of an image go to the same half. The half-sets of the particle file are used when every rank finds them
+    valid; otherwise halves are drawn independently of those that a refinement draws. InputError when a file cannot be
+    read.
     """
     with team.together("reading the particles"):
         sources = read_sources(options) if team.is_root else None
@@ -77,8 +78,8 @@ def split_particles(options: Options, team: Team) -> Path:
     particles = read_own(team, sources.particles if sources else None, partition, box, keep_pixels=False)
     settle_half_sets(team, particles, partition, options.seed)
     table = particles.table
-    own = all(team.allgather(table.subset is not None and np.array_equal(table.subset, table.half)))
-    half = reduce.gather_rows(team, table.half if own else halves(table.key, EVEN_ODD), partition)
+    from_file = all(team.allgather(table.subset is not None and np.array_equal(table.subset, table.half)))
+    half = reduce.gather_rows(team, table.half if from_file else halves(table.key, EVEN_ODD), partition)
     with team.together("writing the halves"):
         if sources is not None:
             for path, source in ((options.input, sources.particles), (options.usefilt, sources.twins)):
@@ -89,13 +90,13 @@ def split_particles(options: Options, team: Team) -> Path:
 
 
 def half_path(folder: Path, name: str, source: str) -> str:
-    """The particles of one half of a file."""
+    """The file in sets/ for the particles of `source` that are in one half."""
     suffix = STAR if Path(source).suffix.lower() == STAR else LISTS["lst"]
     return str(folder / "sets" / f"{Path(source).stem}_{name}{suffix}")
 
 
 def compare_halves(folder: Path, suffix: str) -> float:
-    """On rank 0. Write fsc_eotest.txt; the resolution at 0.143, in Å."""
+    """On rank 0. Write fsc_eotest.txt, and return the resolution in Å at FSC 0.143."""
     last = [max((folder / name).glob(f"threed_[0-9][0-9]_01{suffix}")) for name in HALVES]
     (first, apix), (second, _) = (read_volumes(path) for path in last)
     grid, curve = Grid(len(first[0]), apix), fsc(first[0], second[0])
@@ -106,11 +107,11 @@ def compare_halves(folder: Path, suffix: str) -> float:
             fmt="%10.6f",
             header="1/A even-odd",
         )
-    found = resolution_at(curve, 0.143, grid)
+    resolution = resolution_at(curve, 0.143, grid)
     log.info(
         "even against odd particles: FSC 0.5 at %.2f Å, 0.143 at %.2f Å: %s",
         resolution_at(curve, 0.5, grid),
-        found,
+        resolution,
         folder / "fsc_eotest.txt",
     )
-    return found
+    return resolution

@@ -1,4 +1,4 @@
-"""What is said and where: rank 0 on the terminal and in run.log, other ranks only warnings, with their number."""
+"""Logging: rank 0 writes to the terminal and run.log; other ranks only warn, with their number."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from typing import Any
 from mpirefine.program.launcher import launched_rank
 
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
-PLAIN_SECONDS = 15.0  # between lines of progress where there is no terminal
+PLAIN_SECONDS = 15.0  # between lines of progress when the output is no terminal
 _state: dict[str, Any] = {"root": False, "verbose": 0}
 
 
 def set_up(rank: int, size: int, verbose: int) -> None:
-    """Set up logging of a run: called once on every rank. What is said before the folder is known is kept for
-    `into`.
-    """
+    """Set up logging, once on every rank. Rank 0 keeps its messages until `log_to` gives the folder."""
     root = logging.getLogger("mpirefine")
     for handler in list(root.handlers):  # of an earlier run in this process
         handler.close()
         root.removeHandler(handler)
     root.propagate = False
-    logging.raiseExceptions = False  # a full disk under run.log is told where results are written, not by a traceback
+    logging.raiseExceptions = False  # no traceback when the disk of run.log is full: writing the results reports it
     root.setLevel(LEVELS[min(verbose, 2)] if rank == 0 else logging.WARNING)
     terminal = logging.StreamHandler(sys.stdout if rank == 0 else sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s" if rank == 0 else f"[rank {rank} of {size}] %(message)s"))
@@ -37,8 +35,8 @@ def set_up(rank: int, size: int, verbose: int) -> None:
     _state.update(root=rank == 0, verbose=verbose)
 
 
-def into(folder: Path) -> None:
-    """On rank 0. What was said and will be said goes to run.log too."""
+def log_to(folder: Path) -> None:
+    """On rank 0. Write earlier and later messages to run.log in a folder too."""
     root = logging.getLogger("mpirefine")
     file = logging.FileHandler(folder / "run.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
@@ -50,7 +48,7 @@ def into(folder: Path) -> None:
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """One message of a command, outside of a run: by the first rank."""
+    """Print a message of a command on the first rank, without the log of a run."""
     if launched_rank() > 0:
         return
     stream = sys.stderr if error else sys.stdout
@@ -59,41 +57,41 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns: text left, the rest right."""
+    """A table with aligned columns, all to the right."""
     width = [max(len(str(row[i])) for row in (headers, *rows)) for i in range(len(headers))]
     lines = ["  " + "  ".join(str(cell).rjust(w) for cell, w in zip(row, width)) for row in (headers, *rows)]
     return "\n".join(lines)
 
 
 class _Plain:
-    """Progress without a terminal: a line now and then."""
+    """Progress when the output is no terminal: a line every PLAIN_SECONDS."""
 
     def __init__(self, total: int, label: str):
         self.total, self.label, self.done = total, label, 0
-        self.began = self.said = time.monotonic()
+        self.began = self.last_line = time.monotonic()
 
     def update(self, count: int) -> None:
-        """`count` more are done."""
+        """Add `count` finished items."""
         self.done += count
         now = time.monotonic()
-        if now - self.said > PLAIN_SECONDS and self.done < self.total:
-            self.said = now
+        if now - self.last_line > PLAIN_SECONDS and self.done < self.total:
+            self.last_line = now
             left = (now - self.began) * (self.total - self.done) / max(self.done, 1)
             say(f"  {self.label}: {100 * self.done // self.total} %, about {left:.0f} s left", error=True)
 
 
-class _Nothing:
-    """Progress of other ranks."""
+class _Silent:
+    """Progress of other ranks: nothing is shown."""
 
     def update(self, count: int) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
 
 @contextmanager
 def progress(total: int, label: str) -> Iterator[Any]:
-    """A bar with the time left on rank 0's terminal; its own share stands for all."""
+    """Show the progress of rank 0's share of the work, with the time left, on its terminal."""
     if not _state["root"] or _state["verbose"] < 1 or total == 0:
-        yield _Nothing()
+        yield _Silent()
     elif sys.stderr.isatty():
         from tqdm import tqdm
 

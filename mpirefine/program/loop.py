@@ -1,4 +1,4 @@
-"""The refinement: the same steps, iteration after iteration."""
+"""The loop of a refinement: run the steps of each iteration, store its results, report them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mpirefine.storage.run.runfile import RunFile
 
 @dataclass(frozen=True)
 class Loop(Generic[AnyState]):
-    """What iterations need beside their state; `report` is called with the state of every whole one."""
+    """What all iterations share; `report` is called with the state after each iteration that is stored."""
 
     method: Method[AnyState]
     context: Context
@@ -30,8 +30,8 @@ class Loop(Generic[AnyState]):
     def refine(self, state: AnyState) -> AnyState:
         """Collective. Iterate until --iter or convergence.
 
-        An iteration is in the run file when it is whole, and only then reported. InputError when an input file is no
-        longer what it was; StorageFailure when the disk is full.
+        An iteration enters the run file as a whole, and is reported after that. InputError when an input file has
+        changed; StorageFailure when the disk is full.
         """
         while state.iteration < self.context.settings.iterations and not state.converged:
             state = self._iteration(replace(state, iteration=state.iteration + 1, curves={}, summary=Summary()))
@@ -39,10 +39,11 @@ class Loop(Generic[AnyState]):
         return state
 
     def _iteration(self, state: AnyState) -> AnyState:
-        """Collective. One iteration, from its projections to the disk."""
+        """Collective. Run the steps of one iteration and store its results."""
         ctx, clock, run = self.context, self.clock, self.run_file
         run.inputs.check()
-        run.ensure_space(self._bytes(state), f"iteration {state.iteration}")  # as many projections as in the last one
+        # the estimate takes the number of projections from the last iteration
+        run.ensure_space(self._bytes(state), f"iteration {state.iteration}")
         with (
             clock.iteration(state.iteration),
             run.write_iteration(state.iteration, clock) as writer,
@@ -59,11 +60,11 @@ class Loop(Generic[AnyState]):
         return state
 
     def _bytes(self, state: AnyState) -> int:
-        """On the disk, of an iteration."""
+        """Bytes that an iteration needs on the disk."""
         return iteration_bytes(state, self.context, self.method.stack_bytes(state, self.context))
 
     def _store(self, stacks: Sequence[ImageStack], state: AnyState, writer: IterationWriter) -> None:
-        """Collective. Stacks that rank 0 has go into the folder of the run."""
+        """Collective. Write the image stacks that rank 0 holds into the folder of the run."""
         writer.ensure_space(self._bytes(state))
         with self.context.team.together("writing projections and class averages"):
             for stack in stacks:

@@ -1,4 +1,4 @@
-"""A refinement from beginning to end: started in a folder of its own, or taken up again. The only driver."""
+"""The driver of a refinement from beginning to end: start it in a new folder, or resume it."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ log = logging.getLogger(__name__)
 
 
 def start(options: Options, team: Team) -> None:
-    """Collective. A new refinement in a folder of its own; with --check it ends before anything is written.
+    """Collective. Run a new refinement in its own folder; with --check it ends before anything is written.
 
-    InputError or ParameterError with every complaint, StorageFailure when the disk is full.
+    InputError or ParameterError with every problem, StorageFailure or RankFailure when the disk is full.
     """
     began = time.monotonic()
     logs.set_up(team.rank, team.size, options.verbose)
     log.info("mpirefine %s on %d ranks", mpirefine.__version__, team.size)
     session = open_session(options, team)
-    state = piloted(session)
+    state = run_pilot(session)
     if options.check:
-        log.info("everything was found and read; nothing was done (--check)")
+        log.info("the input is complete and readable; --check ends here")
         return
     resolved, ctx = session.resolved.options, session.context
     inputs = fingerprint.record_fingerprints(team, team.from_root(input_files, resolved, session.inputs))
@@ -60,11 +60,11 @@ def start(options: Options, team: Team) -> None:
         Driver(session, run_file, began).from_the_start(state)
 
 
-def take_up(folder: Path, team: Team, changes: Mapping[str, Any]) -> None:
-    """Collective. Go on from the last whole iteration of a run, or its start, on any number of ranks.
+def resume(folder: Path, team: Team, changes: Mapping[str, Any]) -> None:
+    """Collective. Continue a run from its last complete iteration, or from its start, on any number of ranks.
 
-    `changes` are options that may differ from the first start. InputError when there is no run, or when its inputs are
-    no longer what they were.
+    `changes` are options with new values. InputError when the folder holds no run, or when an input file has changed;
+    StorageFailure or RankFailure when the disk is full.
     """
     began = time.monotonic()
     logs.set_up(team.rank, team.size, int(changes.get("verbose", 1)))
@@ -74,11 +74,11 @@ def take_up(folder: Path, team: Team, changes: Mapping[str, Any]) -> None:
         options = replace(options, radius=float(run_file.header["radius"]))
         validate(options)
         if team.is_root:
-            logs.into(folder)
+            logs.log_to(folder)
         session = open_session(options, team, Options.from_json(run_file.header["asked"]))
-        state = last_whole(session, run_file)
+        state = read_last(session, run_file)
         log.info(
-            "mpirefine on %d ranks takes up %s after iteration %d of %d",
+            "mpirefine on %d ranks resumes %s after iteration %d of %d",
             team.size,
             folder,
             state.iteration,
@@ -86,16 +86,16 @@ def take_up(folder: Path, team: Team, changes: Mapping[str, Any]) -> None:
         )
         driver = Driver(session, run_file, began)
         if not state.iteration:
-            driver.from_the_start(piloted(session))
+            driver.from_the_start(run_pilot(session))
         else:
-            session.clock.take_up(folder / "timing.json", state.iteration)
+            session.clock.resume(folder / "timing.json", state.iteration)
             if state.iteration >= session.context.settings.iterations or state.converged:
-                log.info("nothing is left to do: writing the results again")
-            driver.to_the_end(state, owed=True)
+                log.info("all iterations are done: writing the results again")
+            driver.to_the_end(state, report_first=True)
 
 
-def piloted(session: Session) -> State:
-    """Collective. The state that the first iteration begins with.
+def run_pilot(session: Session) -> State:
+    """Collective. Match a few particles to find scales and noise; the state for the first iteration.
 
     InputError when particles and maps have opposite contrast.
     """
@@ -104,52 +104,52 @@ def piloted(session: Session) -> State:
 
 
 def make_folder(options: Options) -> Path:
-    """On rank 0. The folder of the run, with its log begun and the options in EMAN2's file for them.
+    """On rank 0. Make the folder of the run, begin its log, and write the options into the file that EMAN2 uses.
 
     InputError when it cannot be made.
     """
     folder = run_folder.create(options.path)
-    logs.into(folder)
+    logs.log_to(folder)
     write_text(folder / "0_refine_parms.json", json.dumps(asdict(options), indent=0, sort_keys=True))
     log.info("results in %s", folder)
     return folder
 
 
-def last_whole(session: Session, run_file: RunFile) -> State:
-    """Collective. The state after the last iteration that is whole, or that of the start.
+def read_last(session: Session, run_file: RunFile) -> State:
+    """Collective. Read the state after the last complete iteration; without one, the state of the session.
 
-    Damaged iterations are named and set aside.
+    Damaged iterations are logged and renamed.
     """
     for iteration in reversed(run_file.iterations()):
         try:
             return checkpoint.read(run_file, iteration, session.state, session.context)
         except FormatError as damage:
             kept = run_file.set_aside(iteration).name
-            log.warning("warning: %s: it is kept as %s, and the one before is taken", damage, kept)
+            log.warning("warning: %s: renamed to %s, continuing from the iteration before", damage, kept)
     return session.state
 
 
 @dataclass(frozen=True)
 class Driver:
-    """A session with its run file; `began` is when the command did, by the monotonic clock."""
+    """Runs the iterations of a session and writes its results; `began` is the start of the command (time.monotonic)."""
 
     session: Session
     run_file: RunFile
     began: float
 
     def from_the_start(self, state: State) -> None:
-        """Collective. From the starting maps, as the pilot left them, to the end."""
+        """Collective. Write the starting maps, as the pilot scaled them, and run to the end."""
         ctx = self.session.context
         with ctx.team.together("writing the starting maps"):
             if ctx.team.is_root:
                 outputs.write_maps(self.run_file.folder, state, self.session.resolved, ctx.grid)
         self.to_the_end(state)
 
-    def to_the_end(self, state: State, *, owed: bool = False) -> None:
-        """Collective. From `state` to what the user takes away; with `owed`, its own report was not written yet."""
+    def to_the_end(self, state: State, *, report_first: bool = False) -> None:
+        """Collective. Iterate from `state` and write the results; with `report_first`, report `state` itself first."""
         session, folder, ctx = self.session, self.run_file.folder, self.session.context
         reports = Reports(session, folder, self.began)
-        if owed:
+        if report_first:
             reports.after_iteration(state)
         loop = Loop(session.method, ctx, session.clock, self.run_file, reports.after_iteration)
         state = loop.refine(state)
@@ -165,19 +165,19 @@ class Driver:
         sizes = outputs.write_particles(folder, session.inputs, session.resolved.options, state, ctx)
         session.clock.write(folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
         reports.at_the_end(state, conclusion.differences)
-        self._say_results(state, sizes)
+        self._log_results(state, sizes)
 
-    def _say_results(self, state: State, sizes: tuple[int, ...]) -> None:
-        """Collective. The last lines of the log."""
+    def _log_results(self, state: State, sizes: tuple[int, ...]) -> None:
+        """Collective. Write the last lines of the log."""
         ctx, folder = self.session.context, self.run_file.folder
         of_maps = ", ".join(f"{size} of map {m}" for m, size in enumerate(sizes, 1))
         log.info("%d particles: %s; %d set aside", ctx.partition.n, of_maps, ctx.partition.n - sum(sizes))
-        there = ctx.team.from_root(outputs.what_is_there, folder, state.iteration)
-        log.info("done in %.0f s: %s in %s", time.monotonic() - self.began, there, folder)
+        results = ctx.team.from_root(outputs.list_results, folder, state.iteration)
+        log.info("done in %.0f s: %s in %s", time.monotonic() - self.began, results, folder)
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides numbers."""
+    """Versions of the packages that influence the results."""
     return {
         "mpirefine": mpirefine.__version__,
         "numpy": np.__version__,

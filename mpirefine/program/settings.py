@@ -1,4 +1,4 @@
-"""From options to what the steps read of them."""
+"""Settings of the steps, from the options of the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mpirefine.steps.settings import Automask, OnEmpty, Settings
 
 
 def settings_of(options: Options, mass: tuple[float, ...] | None = None) -> Settings:
-    """Of resolved options; `mass` of each map in kDa. ParameterError for what --automask3d does not take."""
+    """Settings from resolved options and the `mass` of each map in kDa; ParameterError for a wrong --automask3d."""
     assert options.iter is not None and options.sep is not None and options.temperature is not None
     return Settings(
         iterations=options.iter,
@@ -35,11 +35,11 @@ def settings_of(options: Options, mass: tuple[float, ...] | None = None) -> Sett
 
 
 def parse_automask(setting: str) -> Automask:
-    """EMAN2's five numbers of --automask3d; ParameterError when they are not."""
+    """Parse EMAN2's five numbers of --automask3d; ParameterError for anything else."""
     try:
         threshold, radius, nshells, nshellsgauss, nmaxseed = setting.split(",")
         return Automask(float(threshold), int(radius), int(nshells), int(nshellsgauss), int(nmaxseed))
     except ValueError:
         raise ParameterError(
-            f"--automask3d takes five numbers threshold,radius,nshells,nshellsgauss,nmaxseed, not '{setting}'"
+            f"--automask3d {setting}: give five numbers: threshold,radius,nshells,nshellsgauss,nmaxseed"
         ) from None

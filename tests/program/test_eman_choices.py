@@ -87,10 +87,10 @@ def test_the_first_search(given, first):
     "given, told",
     [
         (dict(simcmp="frq"), "--simcmp: unknown comparator 'frq': did you mean frc"),
-        (dict(simalign="none"), "--simalign none: this one is needed"),
+        (dict(simalign="none"), "--simalign none: a component is required"),
         (dict(simcmp="frc:snrwieght=1"), "--simcmp: frc has no parameter 'snrwieght'"),
         (dict(simmask="none.hdf"), "none.hdf: cannot be read"),
-        (dict(m3dsetsf=True), "--m3dsetsf: no strucfac.txt"),
+        (dict(m3dsetsf=True), "--m3dsetsf: strucfac.txt is missing"),
         (dict(recon="wiener_fourier", classaverager="mean"), "--recon wiener_fourier: needs the SNR of class averages"),
         (dict(orientgen="saff:delta=9", breaksym=True), "--breaksym: --orientgen saff gives no copies"),
         (dict(orientgen="eman:delta=0"), "--orientgen"),
@@ -137,7 +137,7 @@ def test_the_structure_factor_of_the_project(tmp_path, monkeypatch):
     [
         (dict(preset="eman2-2011"), "--iter is missing"),
         (dict(classkeep=1.5), "--classkeep 1.5: a share"),
-        (dict(m3dkeep=0.0), "--m3dkeep 0.0: a share"),
+        (dict(m3dkeep=0.0), "--m3dkeep 0: a share"),
         (dict(speed=9), "--speed 9: must be 7 or less"),
     ],
 )

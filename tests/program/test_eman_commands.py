@@ -207,7 +207,7 @@ WRONG = [
     ("classify map_0.hdf o.hdf", "map_0.hdf: 1 images of shape"),
     ("classify c.hdf o.hdf --sep=2", "--sep 2: must be 1 to 1"),
     ("classaverage --input=p.hdf --classmx=few.hdf --ref=p.hdf", "few.hdf: 39 rows for 40"),
-    ("classaverage --input=p.hdf --classmx=c.hdf --ref=two.hdf", "c.hdf: class 3, but two.hdf holds 2"),
+    ("classaverage --input=p.hdf --classmx=c.hdf --ref=two.hdf", "c.hdf: class 3 (from 0), but two.hdf holds 2"),
     ("classaverage --input=p.hdf --classmx=half.hdf --ref=p.hdf", "half.hdf: class 3.5 is no whole number"),
     (
         "classaverage --input=p.hdf --classmx=c.hdf --ref=p.hdf --averager=ctf.auto",
@@ -225,7 +225,7 @@ WRONG = [
     ("proc p.hdf o.hdf --first=3 --last=40", "p.hdf holds images 0 to 39"),
     ("proc p.hdf o.hdf --process=filter.lowpass.gaus:cutoff_abs=1", "did you mean filter.lowpass.gauss"),
     ("proc p.hdf o.hdf --clip=-2", "--clip -2"),
-    ("fsc map_0.hdf small.hdf", "small.hdf: 1 maps of 20 voxels, but one of 32"),
+    ("fsc map_0.hdf small.hdf", "small.hdf: 1 maps of 20 voxels: give a single map of 32"),
     ("fsc map_0.hdf p.hdf", "p.hdf: 32 x 32 voxels"),
     ("eotest --input=p.hdf --models=map_0.hdf,map_1.hdf", "eotest refines one map"),
     ("make3d --input=x --inptu=x", "unknown option --inptu: did you mean --input"),

@@ -12,7 +12,7 @@ from mpirefine.data.emanctf import EmanCTF
 from mpirefine.maths.eman2.ctf import from_params, phase_flip
 from mpirefine.program.cli import Parser
 from mpirefine.program.options import Options, add_to
-from mpirefine.program.run import start, take_up
+from mpirefine.program.run import resume, start
 from mpirefine.program.validation import validate
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import open_images, write_images
@@ -141,7 +141,7 @@ def check_files(run, wanted):
         and (planes[6] == 1).all()
     )
     page = (run / "report.html").read_text()
-    assert page.count("data:image/png") == 3 and "hesitates" not in page
+    assert page.count("data:image/png") == 3 and "is spread over" not in page
     told = json.loads((run / "0_refine_parms.json").read_text())
     assert told["input"] == wanted.input and told["orientgen"].startswith("eman:delta=30")
 
@@ -152,7 +152,7 @@ def test_a_run_is_taken_up_again(team, shared_tmp):
     line = LINES["of 2011, automask3d and mass"].format(set=folder)
     start(options(line, path=str(shared_tmp / "whole")), team)
     start(options(line, path=str(shared_tmp / "half"), iter=1), team)
-    take_up(shared_tmp / "half", team, {"iter": 2, "verbose": 0})
+    resume(shared_tmp / "half", team, {"iter": 2, "verbose": 0})
     for m in (1, 2):
         maps = []
         for run in ("whole", "half"):

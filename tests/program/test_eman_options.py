@@ -84,7 +84,7 @@ def test_defaults_of_2011_that_need_more_than_a_value():
 def test_short_spellings():
     options = parse("-c", "-v", "2", "-P", "thread:4", "--input", "p.lst", "--models", "a.hdf")
     assert options.check and options.verbose == 2 and options.parallel == "thread:4"
-    assert options.idle == ("--parallel does nothing: mpirun decides how many ranks work",)
+    assert options.idle == ("--parallel does nothing: mpirun sets the number of ranks",)
     assert options.by_classes == ()
 
 
@@ -110,7 +110,7 @@ def test_one_map_and_how_its_seeds_are_made():
 @pytest.mark.parametrize(
     "words, told",
     [
-        (["--model", "a", "--randphase", "--mapfragment"], "choose one"),
+        (["--model", "a", "--randphase", "--mapfragment"], "give only one"),
         (["--model", "a", "--models", "b,c"], "leave one of them out"),
         (["--preset", "eman2", "--model", "a"], "one of --mapfragment, --randphase, --randclassify"),
         (["--models", "a", "--randphase"], "with --model"),

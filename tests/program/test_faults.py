@@ -129,7 +129,7 @@ def test_map_that_is_not_finite(broken):
     volume, apix = read_volume(broken / "seed_1.mrc")
     volume[3, 4, 5] = np.nan
     write_volume(broken / "seed_1.mrc", volume, apix)
-    told(command(*basic(broken)), "seed_1.mrc: 1 voxels are not finite")
+    told(command(*basic(broken)), "seed_1.mrc: 1 voxels are NaN or infinite")
 
 
 def test_particles_that_cannot_be_used_are_set_aside_with_the_reason(broken, tmp_path):

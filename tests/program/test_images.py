@@ -176,7 +176,7 @@ def test_dark_particles_are_refused_and_turned_when_asked(changed, known):
     labels = read_star(run / "particles.star")["particles"].floats("rlnClassNumber").astype(int) - 1
     np.testing.assert_array_equal(labels, known[0])
     done = command(*basic(changed, invert="nobody", check=True))
-    assert done.returncode == 2 and "--invert nobody: is no optics group (there are opticsGroup1)" in done.stderr
+    assert done.returncode == 2 and "--invert nobody: unknown: give an optics group (opticsGroup1)" in done.stderr
 
 
 def test_dark_maps_are_refused_too(changed):

@@ -18,7 +18,7 @@ from mpirefine.program import repeated_runs
 from mpirefine.program.cli import Parser
 from mpirefine.program.options import Options, add_to
 from mpirefine.program.results import run_folder
-from mpirefine.program.run import start, take_up
+from mpirefine.program.run import resume, start
 from mpirefine.storage.mrc import write_volume
 from mpirefine.storage.star import read_star
 from tests.program.small import PARTICLES, basic, make_set
@@ -103,7 +103,7 @@ def test_taken_up_again_is_as_if_never_interrupted(team, shared_tmp, small_set, 
     if team.is_root:
         (run / "iterations" / "02.h5.tmp").write_bytes(b"half an iteration")
     team.barrier()
-    take_up(run, team, {"iter": 2, "verbose": 0})
+    resume(run, team, {"iter": 2, "verbose": 0})
     if team.is_root:
         check_same(run)
         timing = json.loads((run / "timing.json").read_text())
@@ -119,7 +119,7 @@ def test_taken_up_on_another_number_of_ranks(team, shared_tmp, small_set, check_
     start(options(small_set, path=run, patience=0, iter=1), team)
     fewer = team.first(team.size - 1)
     if fewer is not None:
-        take_up(run, fewer, {"iter": 2, "verbose": 0})
+        resume(run, fewer, {"iter": 2, "verbose": 0})
         fewer.close()
         fewer.comm.Free()
     team.barrier()
@@ -136,7 +136,7 @@ def test_a_start_that_was_interrupted_is_taken_up(team, shared_tmp, small_set, c
         (run / "iterations").mkdir()
         (run / "particles.star").unlink()
     team.barrier()
-    take_up(run, team, {"verbose": 0})
+    resume(run, team, {"verbose": 0})
     if team.is_root:
         check_same(run)
 
@@ -150,7 +150,7 @@ def test_another_particle_file_is_not_taken_up(team, shared_tmp, small_set):
         star.write_text(star.read_text().replace("000003@", "000004@"))
     team.barrier()
     with pytest.raises(InputError, match="not the file"):
-        take_up(run, team, {"iter": 2, "verbose": 0})
+        resume(run, team, {"iter": 2, "verbose": 0})
 
 
 @pytest.mark.ranks(1, 2)
@@ -361,4 +361,4 @@ def test_repeated_runs_and_what_they_agree_on(team, shared_tmp, small_set):
         assert len(table(runs / "sets" / "consensus_m01.star")) == told["consensus"][0]
         assert len(json.loads((runs / "run_01" / "timing.json").read_text())["iterations"]) == 2  # the pilot, and one
         with pytest.raises(InputError, match="holds a single run"):
-            run_folder.of_many(str(runs / "run_01"))
+            run_folder.choose_parent(str(runs / "run_01"))

@@ -19,7 +19,7 @@ from mpirefine.program.cli import Parser
 from mpirefine.program.options import Options, add_to
 from mpirefine.program.performance.timing import Clock
 from mpirefine.program.results import checkpoint, run_folder
-from mpirefine.program.run import last_whole, start, take_up
+from mpirefine.program.run import read_last, resume, start
 from mpirefine.program.start.setup import open_session
 from mpirefine.storage.run import checksum, space
 from mpirefine.storage.run.runfile import RunFile
@@ -119,10 +119,10 @@ def test_a_kill_at_any_moment_of_the_output_is_made_good(team, shared_tmp, few, 
         renamed.clear()
         monkeypatch.setattr(os, "replace", killing)
         with pytest.raises(Killed):
-            take_up(folder, team, {"verbose": 0})
+            resume(folder, team, {"verbose": 0})
         monkeypatch.setattr(os, "replace", replace)
         assert set(results(folder)) < set(expected)
-        take_up(folder, team, {"verbose": 0})
+        resume(folder, team, {"verbose": 0})
         assert results(folder) == expected
         assert (folder / "report.html").exists() and (folder / "timing.json").exists()
 
@@ -168,7 +168,7 @@ def test_class_averages_are_taken_up_with_the_headers_of_their_maps(team, shared
             if name.startswith(("threed_01", "fsc")):
                 (run / name).unlink()
     team.barrier()
-    take_up(run, team, {"verbose": 0})
+    resume(run, team, {"verbose": 0})
     if team.is_root:
         assert set(results(run)) == set(expected)
         with h5py.File(run / "threed_01_01.hdf") as file:
@@ -184,11 +184,11 @@ def test_a_damaged_iteration_is_named_and_the_one_before_is_taken(team, shared_t
         expected = results(run)
         flip(run / "iterations" / "02.h5", 8 * 300_000 + 3)
     team.barrier()
-    take_up(run, team, {"verbose": 0})
+    resume(run, team, {"verbose": 0})
     if team.is_root:
         assert (
             "02.h5: damaged: its checksum is not that of its content" in said.text
-            and "the one before is taken" in said.text
+            and "continuing from the iteration before" in said.text
         )
         assert "after iteration 1 of 2" in said.text and (run / "iterations" / "02.h5.damaged").exists()
         again = results(run)
@@ -198,7 +198,7 @@ def test_a_damaged_iteration_is_named_and_the_one_before_is_taken(team, shared_t
     team.barrier()
     session = open_session(options(fewer, path=run), team, options(fewer, path=run))
     run_file = RunFile.open(run, team)
-    assert last_whole(session, run_file).iteration == 0 and run_file.iterations() == []
+    assert read_last(session, run_file).iteration == 0 and run_file.iterations() == []
 
 
 def put(name, value, place=0):
@@ -226,7 +226,7 @@ DAMAGE = [
     (lambda file: file.__delitem__("trust"), r"trust is missing"),
     (
         lambda file: (file.__delitem__("grey"), file.create_dataset("grey", data=np.ones(7))),
-        r"grey has shape \(7,\), .* it must be \(48,\)",
+        r"grey has shape \(7,\) instead of \(48,\)",
     ),
     (lambda file: file.attrs.__setitem__("history", "[]"), "history"),
 ]
@@ -261,7 +261,7 @@ def test_an_input_that_changed_is_not_taken_up(team, shared_tmp, fewer):
             (fewer / name).write_bytes(changed)
         team.barrier()
         with pytest.raises(InputError, match=f"{name} is not the file with which .*run was started: restore it"):
-            take_up(run, team, {"iter": 2, "verbose": 0})
+            resume(run, team, {"iter": 2, "verbose": 0})
         team.barrier()
         if team.is_root:
             (fewer / name).write_bytes(content)  # the same content at another time is fine
@@ -270,12 +270,12 @@ def test_an_input_that_changed_is_not_taken_up(team, shared_tmp, fewer):
         (fewer / "seed_0.mrc").rename(fewer / "away.mrc")
     team.barrier()
     with pytest.raises(InputError, match="seed_0.mrc cannot be read"):
-        take_up(run, team, {"verbose": 0})
+        resume(run, team, {"verbose": 0})
     team.barrier()
     if team.is_root:
         (fewer / "away.mrc").rename(fewer / "seed_0.mrc")
     team.barrier()
-    take_up(run, team, {"verbose": 0})
+    resume(run, team, {"verbose": 0})
 
 
 @pytest.mark.ranks(1, 2)
@@ -316,7 +316,7 @@ def test_too_little_space_is_said_before_anything_is_written(team, shared_tmp, f
     free[:] = [10**9]
     if choices:
         return
-    take_up(run, team, {"verbose": 0})
+    resume(run, team, {"verbose": 0})
     assert (run / "iterations" / "01.h5").exists()
 
 
@@ -349,10 +349,10 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path, names, fine):
 def test_a_folder_of_runs_may_hold_runs_only(tmp_path):
     (tmp_path / "run_01").mkdir()
     (tmp_path / "runs.json").write_text("{}")
-    assert run_folder.of_many(str(tmp_path)) == tmp_path
+    assert run_folder.choose_parent(str(tmp_path)) == tmp_path
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(InputError, match="holds thesis.tex"):
-        run_folder.of_many(str(tmp_path))
+        run_folder.choose_parent(str(tmp_path))
 
 
 @pytest.mark.ranks(1, 2, 3, 4)
@@ -376,8 +376,8 @@ def test_class_averages_in_the_run_file_are_the_same_for_any_number_of_ranks(
 def test_the_record_of_times_may_be_gone(team, tmp_path):
     clock = Clock(team)
     (tmp_path / "timing.json").write_text('{"iterations": [')
-    clock.take_up(tmp_path / "timing.json", 3)
-    clock.take_up(tmp_path / "nothing.json", 3)
+    clock.resume(tmp_path / "timing.json", 3)
+    clock.resume(tmp_path / "nothing.json", 3)
     assert clock.iterations == []
 
 
@@ -388,7 +388,7 @@ def test_maps_are_read_by_rank_0_alone(team, shared_tmp, fewer, monkeypatch):
     start(options(fewer, path=run, iter=1, held_out=0), team)
     array = RunFile.read_array
     monkeypatch.setattr(RunFile, "read_array", lambda self, at, name: read.append(name) or array(self, at, name))
-    take_up(run, team, {"verbose": 0})
+    resume(run, team, {"verbose": 0})
     large = [name for name in read if name.startswith(("volumes/", "curves/"))]
     assert bool(large) == team.is_root and "orientations/model" in read
 

@@ -13,7 +13,7 @@ from mpirefine.program.eman2.support import read_projections
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options
 from mpirefine.program.start.inputs import read_inputs
-from mpirefine.program.start.sanity import uncorrected
+from mpirefine.program.start.sanity import describe_uncorrected
 from mpirefine.storage import mrc
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.eman2.hdf_writer import write_hdf
@@ -49,9 +49,9 @@ def test_fields_that_do_not_fit_are_told_with_all_other_complaints(small):
     for name in ("seed_0.mrc", "seed_1.mrc"):
         mrc.write_volume(name, np.ones((32, 32, 32)), 8.0)
     found = complaints(apix=0.1, radius=300.0, mask="seed_0.mrc")
-    assert len(found) == 4 and "0.1 Å per pixel, from --apix: particles have 0.2 to 20 Å" in found[0]
+    assert len(found) == 4 and "0.1 Å per pixel, from --apix: must be 0.2 to 20 Å" in found[0]
     assert all(
-        f"{name}: a field of 256 Å (32 voxels of 8 Å), but the particles' is 3.2 Å (32 px of 0.1 Å, from --apix)"
+        f"{name}: its edge is 256 Å (32 voxels of 8 Å), that of the particle images 3.2 Å (32 px of 0.1 Å, from --apix)"
         in line
         for name, line in zip(("seed_0.mrc", "seed_1.mrc"), found[1:])
     )
@@ -69,7 +69,7 @@ def test_which_fields_fit(small, pixel, fits):
     else:
         (line,) = complaints()
         assert (
-            f"seed_1.mrc: a field of {32 * pixel:.4g} Å" in line
+            f"seed_1.mrc: its edge is {32 * pixel:.4g} Å" in line
             and "from column _rlnImagePixelSize" in line
             and "--apix" in line
         )
@@ -91,7 +91,7 @@ def test_pixel_sizes_of_headers(small, pixel):
     mrc.write_stack("particles.mrcs", np.ones((12, 32, 32)), pixel)
     lst.write_lst("all.lst", [lst.Entry(i, "particles.mrcs") for i in range(12)])
     line = complaints(input="all.lst", no_ctf=True, models="seed_0.mrc")[0]
-    assert "all.lst" in line and "from the headers: particles have 0.2 to 20 Å" in line
+    assert "all.lst" in line and "from the headers: must be 0.2 to 20 Å" in line
 
 
 def test_lists_without_ctf_must_say_so(small):
@@ -116,7 +116,7 @@ def test_headers_of_projections(small, key, value):
         [{"xform.projection": np.eye(3, 4)}, {"xform.projection": np.eye(3, 4), key: value}],
         2.0,
     )
-    with pytest.raises(InputError, match=f"p.hdf: image 1 .from 0., header {key}: .* is not what is kept there"):
+    with pytest.raises(InputError, match=f"p.hdf: image 1 .from 0., header {key}: invalid value "):
         read_projections("p.hdf")
 
 
@@ -124,7 +124,7 @@ def test_headers_of_class_averages(small):
     write_hdf("c.hdf", [np.ones((16, 16))], [{"xform.projection": np.eye(3, 4), "ptcl_repr": "many"}], 2.0)
     told(
         command("make3d", "--input", "c.hdf", "--output", "m.hdf", cwd=small),
-        "c.hdf: image 0 .from 0., header ptcl_repr: many",
+        "c.hdf: image 0 .from 0., header ptcl_repr: invalid value many",
     )
 
 
@@ -142,16 +142,19 @@ def lens(**changes):
 
 
 def test_lens_errors_in_words():
-    assert uncorrected(None, 8.0, 100.0) == () and uncorrected(lens(odd=((0.0, 0.0), ())), 8.0, 100.0) == ()
-    (line,) = uncorrected(lens(tilt=np.array([[0.1, 0], [1.5, 2]]), even=((0, 0, 0.001), ())), 8.0, 100.0)
+    assert (
+        describe_uncorrected(None, 8.0, 100.0) == ()
+        and describe_uncorrected(lens(odd=((0.0, 0.0), ())), 8.0, 100.0) == ()
+    )
+    (line,) = describe_uncorrected(lens(tilt=np.array([[0.1, 0], [1.5, 2]]), even=((0, 0, 0.001), ())), 8.0, 100.0)
     assert line == (
         "not corrected at 8.0 Å: beam tilt of 2.5 mrad (optics group b), phases are wrong by up to 18°; "
-        "even aberrations (_rlnEvenZernike) (optics group a), phases are wrong by up to 0.056°, which does not matter"
+        "even aberrations (_rlnEvenZernike) (optics group a), phases are wrong by up to 0.056°, which is harmless"
     )
-    (line,) = uncorrected(lens(magnification=np.array([np.eye(2), np.diag([1.0, 1.02])])), 8.0, 100.0)
+    (line,) = describe_uncorrected(lens(magnification=np.array([np.eye(2), np.diag([1.0, 1.02])])), 8.0, 100.0)
     assert "anisotropic magnification of 2 % (optics group b), phases are wrong by up to 90°" in line
-    (line,) = uncorrected(lens(tilt=np.ones((2, 2)), cs=np.full(2, np.nan)), 8.0, 100.0)
-    assert "of unknown effect without _rlnVoltage and _rlnSphericalAberration" in line
+    (line,) = describe_uncorrected(lens(tilt=np.ones((2, 2)), cs=np.full(2, np.nan)), 8.0, 100.0)
+    assert "phase error unknown without _rlnVoltage and _rlnSphericalAberration" in line
 
 
 def test_lens_errors_are_said_once_in_the_log(small):

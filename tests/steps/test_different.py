@@ -19,7 +19,7 @@ from mpirefine.maths.likelihood.held_out_test import (
     strata,
     supported,
 )
-from mpirefine.program.reports.terminal import difference_table, verdict
+from mpirefine.program.reports.terminal import decide_difference, difference_table
 from mpirefine.steps.likelihood.average import Average
 from mpirefine.steps.likelihood.classify import Classify
 from mpirefine.steps.likelihood.held_out_test import compare_maps
@@ -82,7 +82,7 @@ def test_two_states_that_few_particles_cannot_tell(team):
     ctx, state = context(team, truth, made, held_out=0.25)
     (found,) = compare_maps(iterate(ctx, state, 1), ctx)
     assert found.p > 0.05 and found.power < 0.8 and found.fewer >= 30
-    assert verdict(found, 1).startswith(f"cannot tell from {found.particles} held-out particles (power ")
+    assert decide_difference(found, 1).startswith(f"cannot tell from {found.particles} held-out particles (power ")
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_what_sets_random_halves_of_one_structure_apart_is_no_second_state(team,
     made, odd, truth = planted(kind, 400 if kind == "defocus" else 240)
     ctx, state = context(team, np.concatenate([truth, truth]), dict(made, label=0 * made["label"]), held_out=0.25)
     (found,) = compare_maps(of_halves(ctx, state, odd), ctx)
-    assert found.p > SIGNIFICANT and verdict(found, 1) != "different states", found
+    assert found.p > SIGNIFICANT and decide_difference(found, 1) != "different states", found
 
 
 def planted(kind, n):

@@ -60,10 +60,12 @@ def test_a_map_with_lone_halves_has_no_resolution_but_keeps_its_rings(team):
 
 def test_nothing_separates_is_said_in_words():
     summary = Summary(soft=(0.3, 0.4, 0.3, 0.0), maps_per_particle=2.99)
-    assert "nothing separates the maps: nearly every particle hesitates between all 3" in nothing_separates(summary)[0]
+    assert (
+        "nothing separates the maps: nearly every particle is undecided between all 3" in nothing_separates(summary)[0]
+    )
     assert (
         "--invert" in nothing_separates(summary)[0]
-        and "finer iterations" in nothing_separates(replace(summary, coarse=Coarse(True)))[0]
+        and "later iterations with finer rings" in nothing_separates(replace(summary, coarse=Coarse(True)))[0]
     )
     assert nothing_separates(replace(summary, maps_per_particle=2.5)) == []
     assert nothing_separates(Summary(soft=(1.0,))) == []

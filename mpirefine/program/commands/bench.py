@@ -1,5 +1,6 @@
-"""Measure this machine: peak rates, the speed of matching against them, and the seconds of each step's unit of work.
-Prints JSON.
+"""Measure this machine: peak rates, the speed of matching, and the seconds per unit of work of each step.
+
+Prints JSON, which 'plan --machine' reads.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from mpirefine.program.performance.history import append_history
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
-    """Where the profile goes, and threads."""
-    parser.add_argument("--out", type=Path, help="write the JSON here too, for 'plan --machine'")
-    parser.add_argument("--history", type=Path, help="add a line with date, commit, processor and figures to this file")
+    """Declare output files and threads."""
+    parser.add_argument("--out", type=Path, help="also write the JSON to this file, for 'plan --machine'")
+    parser.add_argument(
+        "--history", type=Path, help="append a line with date, commit, processor and results to this file"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads per rank (default 1)")
 
 
 def main(args: argparse.Namespace, team: Team) -> int:
-    """Collective."""
+    """Collective. ParameterError when a node has too few cores for --threads."""
     check_threads(team, args.threads)
     logs.set_up(team.rank, team.size, 0)
     machine, rates = measure(team, args.threads)

@@ -1,6 +1,6 @@
-"""Two refinements of one map, each with half of the particles, and the FSC of what they give: what e2eotest does.
+"""Refine a map twice, each time with half of the particles, and compute the FSC of both results, as e2eotest does.
 
-They have nothing in common but the start. Takes the options of a refinement; --path is the folder of both.
+The refinements share only the starting map. Takes the options of a refinement; --path is the folder of both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mpirefine.program.validation import validate
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
-    """Every option of a refinement."""
+    """Declare every option of a refinement."""
     add_to(parser, full=full)
 
 

@@ -1,6 +1,4 @@
-"""List the named components: processors, cmps, aligners, averagers, reconstructors, projectors, orientgens,
-symmetries.
-"""
+"""List the named components of a kind, such as processors, cmps or symmetries, with their parameters."""
 
 from __future__ import annotations
 
@@ -12,26 +10,26 @@ from mpirefine.registry import Registry
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
-    """What to list."""
-    parser.add_argument("kind", nargs="?", help=f"one of {', '.join(KINDS)}; none: how many there are of each")
-    parser.add_argument("name", nargs="?", help="one component, in full")
-    parser.add_argument("-v", "--verbose", action="store_true", help="with parameters, units and formulas")
+    """Declare the kind and the name to list."""
+    parser.add_argument("kind", nargs="?", help=f"one of {', '.join(KINDS)}; without it: the number of each kind")
+    parser.add_argument("name", nargs="?", help="a component, shown in full")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show parameters, units and formulas")
 
 
 def main(args: argparse.Namespace) -> int:
-    """No MPI."""
+    """Print the list. ParameterError for an unknown kind or name."""
     if args.kind is None:
-        lines = [f"  {kind:14s} {len(list(registry(kind))):3d} of them" for kind in KINDS]
+        lines = [f"  {kind:14s} {len(list(registry(kind))):3d} components" for kind in KINDS]
         logs.say(
             "components by name, written name:key=value:key=value; list them with 'help KIND [-v]' or 'help KIND "
             "NAME':\n" + "\n".join(lines)
         )
         return 0
-    found = registry(args.kind)
+    components = registry(args.kind)
     if args.name is not None:
-        alone = Registry(found.kind)
-        alone.register(args.name)(found.function(args.name))
+        alone = Registry(components.kind)
+        alone.register(args.name)(components.function(args.name))
         logs.say(alone.describe(verbose=True))
         return 0
-    logs.say(found.describe(verbose=args.verbose))
+    logs.say(components.describe(verbose=args.verbose))
     return 0

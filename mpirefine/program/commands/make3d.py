@@ -1,5 +1,6 @@
-"""Reconstruct a map from class averages: what e2make3d does; averages that disagree with the map are left out after the
-first pass.
+"""Reconstruct a map from class averages, as e2make3d does.
+
+Averages that disagree with the map of the first pass are left out of the later ones.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ from mpirefine.program.eman2.make3d import make_map_of_averages
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
-    """Files and reconstruction."""
+    """Declare files and components of the reconstruction."""
     add = parser.add_argument
     add("--input", required=True, help="class averages (.hdf) with their views in the headers")
-    add("--output", default="threed.hdf", help="map that is written (default threed.hdf)")
+    add("--output", default="threed.hdf", help="output map (default threed.hdf)")
     add("--sym", default="c1", help="symmetry (default c1)")
     add("--iter", type=int, default=2, help="passes; 1: nothing is left out (default 2)")
     add(
         "--keep",
         type=float,
         default=1.0,
-        help="share of the averages that is kept, or with --keepsig how many sigma (default 1)",
+        help="share of the averages that is kept; with --keepsig standard deviations (default 1)",
     )
     add("--keepsig", action="store_true", help="--keep counts standard deviations")
     add("--recon", default="fourier", help="see 'help reconstructors' (default fourier)")
-    add("--pad", type=int, default=0, help="box in which the map is made (default: the images')")
-    add("--outsize", type=int, help="box of the map (default: the images')")
+    add("--pad", type=int, default=0, help="box of the reconstruction, px (default: that of the images)")
+    add("--outsize", type=int, help="box of the output map, px (default: that of the images)")
     add(
         "--preprocess",
         default="normalize.edgemean",
@@ -35,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     add("--postprocess", help="processor of the map (default: none)")
     add("--setsf", help="structure factor file: two columns, 1/Å and intensity")
     add("--input_model", type=int, help="only averages with this model_id (from 1)")
-    add("--no_wt", action="store_true", help="all averages count alike, however many particles they hold")
-    add("--apix", type=float, help="Å per pixel, instead of what the averages say")
+    add("--no_wt", action="store_true", help="give all averages the same weight, instead of their number of particles")
+    add("--apix", type=float, help="Å per pixel, instead of the value in the file of averages")
 
 
 def main(args: argparse.Namespace, team: Team) -> int:
-    """Collective."""
+    """Collective. InputError or ParameterError for files or options that cannot be used."""
     make_map_of_averages(args, team)
     return 0

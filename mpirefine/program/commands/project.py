@@ -1,5 +1,6 @@
-"""Project maps over their asymmetric units: what e2project3d does. All projections of all maps in one stack, with their
-views and maps.
+"""Project maps over their asymmetric units, as e2project3d does.
+
+Writes the projections of all maps to one stack, with view and map in each header.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from mpirefine.program.eman2.project import project_maps_to_stack
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
-    """Maps, views, projector."""
+    """Declare files and components."""
     parser.add_argument("maps", nargs="+", help="maps (MRC or HDF), all of one box")
     parser.add_argument(
-        "--outfile", "--output", default="projections.hdf", help="stack that is written (default projections.hdf)"
+        "--outfile", "--output", default="projections.hdf", help="output stack (default projections.hdf)"
     )
     parser.add_argument(
         "--orientgen",
@@ -23,16 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     )
     parser.add_argument("--sym", default="c1", help="symmetry, one for all maps or one each (default c1)")
     parser.add_argument("--projector", default="standard", help="projector, see 'help projectors' (default standard)")
-    parser.add_argument("--postprocess", help="processor of each projection, like normalize.circlemean (default: none)")
+    parser.add_argument(
+        "--postprocess", help="processor of each projection, such as normalize.circlemean (default: none)"
+    )
     parser.add_argument(
         "--prethreshold",
         action="store_true",
-        help="zero what is below half the sigma of the map's nonzero voxels, before",
+        help="before projecting, zero voxels below half the standard deviation of the map's nonzero voxels",
     )
-    parser.add_argument("--apix", type=float, help="Å per voxel, instead of what the first map says")
+    parser.add_argument("--apix", type=float, help="Å per voxel, instead of the value in the first map")
 
 
 def main(args: argparse.Namespace, team: Team) -> int:
-    """Collective."""
+    """Collective. InputError or ParameterError for files or options that cannot be used."""
     project_maps_to_stack(args, team)
     return 0

@@ -12,12 +12,12 @@ from mpirefine.program.validation import validate
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
-    """Every option of a refinement."""
+    """Declare every option of a refinement."""
     add_to(parser, full=full)
 
 
 def main(args: argparse.Namespace, team: Team) -> int:
-    """Collective."""
+    """Collective. InputError or ParameterError with every problem of files and options."""
     options = Options.typed(vars(args))
     validate(options)
     if options.runs > 1 and not options.check:

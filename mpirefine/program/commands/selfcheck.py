@@ -1,6 +1,4 @@
-"""Say what this installation and this job found: MPI, parallel HDF5, FFTW, BLAS and threads, nodes and shared
-memory.
-"""
+"""Show what this installation and this job use: MPI, parallel HDF5, FFTW, BLAS, threads, nodes, shared memory."""
 
 from __future__ import annotations
 
@@ -14,11 +12,11 @@ from mpirefine.program.performance.installation import library_rows, mpi_rows, p
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
-    """No options."""
+    """Declare no options."""
 
 
 def main(args: argparse.Namespace, team: Team) -> int:
-    """Collective."""
+    """Collective. Print the table on rank 0."""
     nodes = Counter(team.allgather(platform.node()))
     if team.is_root:
         rows = [*python_rows(), *mpi_rows(team.size, nodes), *library_rows()]

@@ -1,5 +1,6 @@
-"""Score every particle against every reference: what e2simmx and e2simmx2stage do. The poses take the particle onto the
-reference.
+"""Score every particle against every reference, as e2simmx and e2simmx2stage do.
+
+The poses move the particle onto the reference.
 """
 
 from __future__ import annotations
@@ -12,32 +13,32 @@ from mpirefine.program.eman2.simmx import make_similarity_matrix
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
-    """Files, components, samplings."""
+    """Declare files, components and the two searches."""
     parser.add_argument("references", help="stack of projections")
     parser.add_argument("particles", help="particle file: STAR, list, or stack")
-    parser.add_argument(
-        "output", help="matrix that is written (.hdf): a column for each reference, a row for each particle"
-    )
+    parser.add_argument("output", help="output matrix (.hdf): a column for each reference, a row for each particle")
     parser.add_argument("--saveali", action="store_true", help="also write dx, dy, dalpha, mirror and scale")
     support.add_matching(parser)
-    parser.add_argument("--mask", help="0/1 image, multiplied in before the score")
+    parser.add_argument("--mask", help="image of 0 and 1 that both are multiplied by before the score")
     parser.add_argument(
-        "--prefilt", action="store_true", help="match each reference's power spectrum to the particle's first"
+        "--prefilt", action="store_true", help="first match each reference's power spectrum to the particle's"
     )
-    parser.add_argument("--shrink", type=float, default=1.0, help="factor by which both are shrunk (default 1)")
+    parser.add_argument(
+        "--shrink", type=float, default=1.0, help="factor by which particles and references are shrunk (default 1)"
+    )
     parser.add_argument(
         "--twostage",
         type=float,
         default=0.0,
-        help="search all references at this shrink factor first; 0: no such search",
+        help="first search all references at this shrink factor; 0: no first search (default 0)",
     )
     parser.add_argument(
-        "--kept", type=int, default=32, help="references of a particle that the first search leaves (default 32)"
+        "--kept", type=int, default=32, help="references of a particle that the first search passes on (default 32)"
     )
-    parser.add_argument("--apix", type=float, help="Å per pixel, instead of what the particles say")
+    parser.add_argument("--apix", type=float, help="Å per pixel, instead of the value in the particle file")
 
 
 def main(args: argparse.Namespace, team: Team) -> int:
-    """Collective."""
+    """Collective. InputError or ParameterError for files or options that cannot be used."""
     make_similarity_matrix(args, team)
     return 0

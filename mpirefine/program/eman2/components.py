@@ -1,4 +1,4 @@
-"""EMAN2's way, from options to what its steps need: every component built once, on rank 0."""
+"""Build the components that EMAN2's way uses, once and on rank 0, from the options that name them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from mpirefine.maths.eman2.class_averaging import Rounds
 from mpirefine.maths.eman2.similarity import CCC, Comparison, Search
 from mpirefine.program.catalogue import build, build_optional, load
 from mpirefine.program.eman2 import presets
-from mpirefine.program.eman2.trial_calls import complaints
+from mpirefine.program.eman2.trial_calls import find_component_problems
 from mpirefine.program.options import Options, flag_of
 from mpirefine.program.start.defaults import Resolved
 from mpirefine.registry import Component
 from mpirefine.steps.eman2.choices import Choices, MapMaking, Views
 
-KEPT_LEAST, KEPT_PER_SEP = 32, 4  # projections that the first search leaves to the full alignment
-COMPONENTS = {
+# projections of a particle that the first search passes to the full alignment: at least, and per --sep
+KEPT_LEAST, KEPT_PER_SEP = 32, 4
+COMPONENTS = {  # option: kind of its component
     "projector": "projectors",
     "orientgen": "orientgens",
     "simcmp": "cmps",
@@ -41,33 +42,30 @@ COMPONENTS = {
     "m3dpreprocess": "processors",
     "m3dpostprocess": "processors",
 }
-
 REQUIRED = ("projector", "orientgen", "simcmp", "simalign", "classalign", "classcmp", "recon")
 
 
 def choose_components(
     resolved: Resolved, grid: Grid, ctf: CTFParams | None, typed: Options
 ) -> tuple[Resolved, Choices]:
-    """On rank 0. The choices and components of scores by comparators and class averages, which some option asks for.
+    """On rank 0. Choose automatic values and build the components of EMAN2's way.
 
-    `ctf` are the particles' parameters, `typed` the options before anything was chosen. InputError with every
-    complaint.
+    `ctf` are the particles' CTF parameters, `typed` the options as the user gave them. InputError with every problem.
     """
-    asked = "--preset" if typed.preset else ", ".join(flag_of(name) for name in typed.by_classes)
+    causes = "--preset" if typed.preset else ", ".join(flag_of(name) for name in typed.by_classes)
     options, reasons = presets.choose(resolved.options, grid, ctf is not None)
     why = (
         "particles are scored by comparators and averaged in classes, as e2refinemulti does "
-        f"({asked}); the split is not tested"
+        f"({causes}); whether maps differ is not tested"
     )
     notes = [why, *reasons]
     if ctf is not None and ctf.premultiplied is not None:
         notes.append(
-            "images multiplied by their CTF are taken as images with flipped phases: the likelihood does better with "
-            "them"
+            "images multiplied by their CTF are treated as phase-flipped images: the likelihood uses them better"
         )
     notes += [
         *typed.useless,
-        *(f"{flag_of(name)} does nothing: it steers the likelihood" for name in typed.not_by_classes),
+        *(f"{flag_of(name)} does nothing: it belongs to the likelihood" for name in typed.not_by_classes),
     ]
     return replace(resolved, options=options, reasons=(*resolved.reasons, *notes)), make_choices(
         options, grid, ctf is not None
@@ -76,7 +74,7 @@ def choose_components(
 
 @dataclass(frozen=True)
 class Built:
-    """Components by the name of their option; None for `none`."""
+    """Components by the name of their option; None for an option that is `none`."""
 
     components: Mapping[str, Component | None]
 
@@ -84,13 +82,13 @@ class Built:
         return self.components[name]
 
     def required(self, name: str) -> Component:
-        """One that cannot be none."""
+        """The component of an option that cannot be `none`."""
         component = self.components[name]
         assert component is not None, name
         return component
 
     def components_of(self, kind: str) -> Comparison:
-        """How images are brought together: `kind` is sim for scores, class for class averages."""
+        """The components that align and compare images: `kind` is sim for scores, class for class averages."""
         return Comparison(
             self.required(f"{kind}cmp"),
             self.required(f"{kind}align"),
@@ -101,7 +99,7 @@ class Built:
 
 
 def build_components(options: Options, grid: Grid, ctf: bool) -> Built:
-    """On rank 0. Every component that an option names; InputError with every complaint."""
+    """On rank 0. Build every component that an option names; InputError with every problem."""
     problems = Problems()
     built: dict[str, Component | None] = {}
     for name, kind in COMPONENTS.items():
@@ -109,27 +107,27 @@ def build_components(options: Options, grid: Grid, ctf: bool) -> Built:
             built[name] = build_optional(kind, getattr(options, name))
     for name in REQUIRED:
         if name in built and built[name] is None:
-            problems.add(f"{flag_of(name)} none: this one is needed")
+            problems.add(f"{flag_of(name)} none: a component is required here, leave the option out for the default")
     orientgen = built.get("orientgen")
     if options.breaksym and orientgen is not None and "copies" not in orientgen.traits:
-        problems.add(f"--breaksym: --orientgen {orientgen.name} gives no copies of views: use eman")
-    problems.add(*without_snr(built, ctf))
+        problems.add(f"--breaksym: --orientgen {orientgen.name} gives no copies of views: use --orientgen eman")
+    problems.add(*find_ctf_problems(built, ctf))
     if not problems:
         flags = {name: flag_of(name) for name in COMPONENTS}
-        problems.add(*complaints(built, flags, grid.nx, grid.apix, options.sym.split(",")[0], ctf))
+        problems.add(*find_component_problems(built, flags, grid.nx, grid.apix, options.sym.split(",")[0], ctf))
     problems.raise_if_any()
     return Built(built)
 
 
 def make_choices(options: Options, grid: Grid, ctf: bool) -> Choices:
-    """On rank 0. Everything that the steps need; InputError with every complaint."""
+    """On rank 0. The components and numbers that the steps of EMAN2's way need; InputError with every problem."""
     problems = Problems()
     built, mask, factor = None, None, None
     with problems.collect():
         built = build_components(options, grid, ctf)
     with problems.collect():
-        mask = None if options.simmask is None else image_mask(options.simmask, grid.nx)
-        factor = structure_factor() if options.m3dsetsf else None
+        mask = None if options.simmask is None else read_mask(options.simmask, grid.nx)
+        factor = read_structure_factor() if options.m3dsetsf else None
     problems.raise_if_any()
     assert built is not None
     assert options.shrinks1 is not None and options.shrink is not None and options.sep is not None
@@ -146,7 +144,7 @@ def make_choices(options: Options, grid: Grid, ctf: bool) -> Choices:
 
 
 def views_of(options: Options, built: Built) -> Views:
-    """How maps are projected."""
+    """The components that project maps."""
     return Views(
         built.required("projector"),
         built.required("orientgen"),
@@ -157,7 +155,7 @@ def views_of(options: Options, built: Built) -> Views:
 
 
 def rounds_of(options: Options, built: Built) -> Rounds:
-    """How classes are averaged."""
+    """The components and limits of class averaging."""
     assert options.classiter is not None and options.classkeep is not None
     return Rounds(
         built.components_of("class"),
@@ -173,7 +171,7 @@ def rounds_of(options: Options, built: Built) -> Rounds:
 
 
 def map_making_of(options: Options, built: Built, factor: np.ndarray | None) -> MapMaking:
-    """How maps are made of class averages; `factor` (n, 2) is the structure factor in 1/Å and intensity."""
+    """The components and limits of reconstruction; `factor` (n, 2) holds 1/Å and intensity of a structure factor."""
     assert options.pad is not None and options.m3diter is not None and options.m3dkeep is not None
     return MapMaking(
         built.required("recon"),
@@ -187,17 +185,15 @@ def map_making_of(options: Options, built: Built, factor: np.ndarray | None) -> 
     )
 
 
-def without_snr(built: Mapping[str, Component | None], ctf: bool) -> list[str]:
-    """Complaints of components that ask for what there is not: an SNR of particles without CTF, or of averages that
-    have none.
-    """
-    known = {name: one for name, one in built.items() if one is not None}
+def find_ctf_problems(built: Mapping[str, Component | None], ctf: bool) -> list[str]:
+    """Problems of components that need an SNR or a CTF which particles or class averages do not have."""
+    components = {name: component for name, component in built.items() if component is not None}
     problems = [
-        f"{flag_of(name)} {one.name}: weighting by SNR or CTF needs particles with a CTF"
-        for name, one in known.items()
-        if not ctf and any(one.parameters.get(key) for key in ("snrweight", "ctfweight"))
+        f"{flag_of(name)} {component.name}: weighting by SNR or CTF needs particles with a CTF"
+        for name, component in components.items()
+        if not ctf and any(component.parameters.get(key) for key in ("snrweight", "ctfweight"))
     ]
-    averager, recon = known.get("classaverager"), known.get("recon")
+    averager, recon = components.get("classaverager"), components.get("recon")
     if averager is not None and "corrects_ctf" in averager.traits and not ctf:
         problems.append(f"--classaverager {averager.name}: the particles have no CTF: use mean")
     if recon is not None and "needs_snr" in recon.traits and (averager is None or "gives_snr" not in averager.traits):
@@ -207,8 +203,8 @@ def without_snr(built: Mapping[str, Component | None], ctf: bool) -> list[str]:
     return problems
 
 
-def image_mask(name: str, nx: int) -> np.ndarray:
-    """--simmask; InputError when it does not fit the images."""
+def read_mask(name: str, nx: int) -> np.ndarray:
+    """Read --simmask (yx); InputError when it does not fit images of `nx` pixels."""
     mask = load(name)
     if mask.shape != (nx, nx):
         raise InputError(
@@ -217,8 +213,10 @@ def image_mask(name: str, nx: int) -> np.ndarray:
     return mask
 
 
-def structure_factor() -> np.ndarray:
-    """The project's curve (n, 2): 1/Å and intensity; InputError when there is none."""
+def read_structure_factor() -> np.ndarray:
+    """Read the structure factor (n, 2), 1/Å and intensity, of strucfac.txt in this folder; InputError without one."""
     if not Path(presets.STRUCTURE_FACTOR).exists():
-        raise InputError(f"--m3dsetsf: no {presets.STRUCTURE_FACTOR} in this folder: two columns, 1/Å and intensity")
+        raise InputError(
+            f"--m3dsetsf: {presets.STRUCTURE_FACTOR} is missing in this folder: give two columns, 1/Å and intensity"
+        )
     return load(presets.STRUCTURE_FACTOR)

@@ -1,7 +1,7 @@
-"""The options of EMAN2's e2refinemulti that the likelihood needs not: any of them, or --preset, asks for its way of
-scoring and averaging.
+"""The options of EMAN2's e2refinemulti, and their translation into the program's own options.
 
-The names are EMAN2's, of 2011 and of now; None stands for an automatic choice, which `classes.resolve` replaces.
+Those with `classes` select EMAN2's way: scores by comparators, and class averages. Names are EMAN2's, of 2011 and of
+today. None stands for an automatic value, which `presets.choose` fills in.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from mpirefine.program.declaration import opt
 
 @dataclass(frozen=True)
 class EmanOptions:
-    """See ../../docs/eman2.md for what is the same, better or different."""
+    """Options of EMAN2's way; docs/eman2.md says what is the same, better or different."""
 
     preset: str | None = opt(
         None,
-        "defaults of e2refinemulti, of now or of 2011, for what is left out",
+        "defaults of e2refinemulti, of today or of 2011, for options that are left out",
         choices=("eman2", "eman2-2011"),
         classes=True,
     )
@@ -34,14 +34,14 @@ class EmanOptions:
         None, "comparator that scores particles against projections, see 'help cmps'", classes=True
     )
     simalign: str | None = opt(None, "aligner of projections and particles, see 'help aligners'", classes=True)
-    simaligncmp: str | None = opt(None, "its comparator", classes=True)
-    simralign: str | None = opt(None, "aligner that refines it (refine), or none", classes=True)
-    simraligncmp: str | None = opt(None, "its comparator", classes=True)
+    simaligncmp: str | None = opt(None, "comparator of --simalign", classes=True)
+    simralign: str | None = opt(None, "aligner that refines the alignment (refine), or none", classes=True)
+    simraligncmp: str | None = opt(None, "comparator of --simralign", classes=True)
     simmask: str | None = opt(None, "mask (one image) for the score", classes=True)
     shrink: int | None = opt(None, "particles are shrunk by this factor before they are scored", least=0, classes=True)
     twostage: int | None = opt(
         None,
-        "first search at this shrink factor for the projections that are worth the full alignment; 0: all are",
+        "search all projections at this shrink factor first, and align the best ones in full; 0: align all in full",
         least=0,
         classes=True,
     )
@@ -50,10 +50,14 @@ class EmanOptions:
         False, "match each projection's power spectrum to the particle's before they are aligned", classes=True
     )
     usefilt: str | None = opt(
-        None, "filtered twin of --input, for scores and alignment; the particles of --input are averaged", classes=True
+        None,
+        "filtered particles of --input, for scores and alignment; the particles of --input are averaged",
+        classes=True,
     )
     treeclassify: bool = opt(
-        False, "search projections by a tree; the first search of all of them answers for it", classes=True
+        False,
+        "EMAN2's search by a tree of projections; here it turns on the first search, as --twostage does",
+        classes=True,
     )
     classiter: int | None = opt(
         None, "rounds of aligning and averaging a class; 0: to the projection only", least=0, classes=True
@@ -64,15 +68,15 @@ class EmanOptions:
         classes=True,
     )
     classkeepsig: bool = opt(False, "--classkeep counts standard deviations", classes=True)
-    classcmp: str | None = opt(None, "comparator that tells which particles to keep", classes=True)
+    classcmp: str | None = opt(None, "comparator that decides which particles to keep", classes=True)
     classalign: str | None = opt(None, "aligner of particles and class average", classes=True)
-    classaligncmp: str | None = opt(None, "its comparator", classes=True)
-    classralign: str | None = opt(None, "aligner that refines it, or none", classes=True)
-    classraligncmp: str | None = opt(None, "its comparator", classes=True)
+    classaligncmp: str | None = opt(None, "comparator of --classalign", classes=True)
+    classralign: str | None = opt(None, "aligner that refines the alignment, or none", classes=True)
+    classraligncmp: str | None = opt(None, "comparator of --classralign", classes=True)
     classaverager: str | None = opt(None, "averager of the class averages, see 'help averagers'", classes=True)
     classnormproc: str | None = opt(None, "processor of each particle before it is aligned, or none", classes=True)
     classrefsf: bool = opt(False, "give class averages the structure factor of their projection", classes=True)
-    classautomask: bool = opt(False, "mask the class average between rounds by its own density", classes=True)
+    classautomask: bool = opt(False, "mask the class average between rounds with its own density", classes=True)
     pad: int | None = opt(
         None, "box that class averages are padded to for the reconstruction; 0: none", unit="px", least=0, classes=True
     )
@@ -91,23 +95,26 @@ class EmanOptions:
     m3dpreprocess: str | None = opt(
         None, "processor of class averages before the reconstruction, or none", classes=True
     )
-    m3dpostprocess: str | None = opt(None, "processor of the maps after it, or none", classes=True)
+    m3dpostprocess: str | None = opt(None, "processor of the maps after the reconstruction, or none", classes=True)
     model: str | None = opt(None, "one starting map, of which --nmodels seeds are made (2)")
-    mapfragment: bool = opt(False, "seeds of --model: each lacks another part of the map; as --seeds-from fragments")
+    mapfragment: bool = opt(
+        False, "seeds of --model: each lacks a different part of the map; same as --seeds-from fragments"
+    )
     randphase: bool = opt(
-        False, "seeds of --model: random phases of the fine features; as --seeds-from phase-randomised"
+        False, "seeds of --model: random phases of the fine features; same as --seeds-from phase-randomised"
     )
     randclassify: bool = opt(
-        False, "seeds of --model: particles handed out at random in the first iteration; as --seeds-from random-subsets"
+        False,
+        "seeds of --model: particles assigned at random in the first iteration; same as --seeds-from random-subsets",
     )
-    speed: int | None = opt(None, "1 to 7: coarser steps of direction, faster (5)", least=1, most=7)
+    speed: int | None = opt(None, "1 to 7: a higher speed takes larger angular steps (5)", least=1, most=7)
     breaksym: bool = opt(False, "search all copies of a symmetric view, and reconstruct without symmetry")
-    parallel: str | None = opt(None, "accepted for EMAN2's sake: mpirun decides how many ranks work", short="-P")
-    nomirror: bool = opt(False, "accepted for EMAN2's sake: it never did anything")
-    nosingle: bool = opt(False, "accepted for EMAN2's sake: no refinement of single maps is started afterwards")
-    cmpdiff: bool = opt(False, "accepted for EMAN2's sake: steers its tree only")
-    treeincomplete: int = opt(0, "accepted for EMAN2's sake: steers its tree only")
-    ppid: int = opt(-1, "accepted for EMAN2's sake: the process of its window")
+    parallel: str | None = opt(None, "no effect, accepted for EMAN2: mpirun sets the number of ranks", short="-P")
+    nomirror: bool = opt(False, "no effect, accepted for EMAN2: it has none there either")
+    nosingle: bool = opt(False, "no effect, accepted for EMAN2: no refinement of single maps is started afterwards")
+    cmpdiff: bool = opt(False, "no effect, accepted for EMAN2: belongs to its tree of projections")
+    treeincomplete: int = opt(0, "no effect, accepted for EMAN2: belongs to its tree of projections")
+    ppid: int = opt(-1, "no effect, accepted for EMAN2: the process of its graphical window")
 
 
 NOW: dict[str, Any] = dict(
@@ -162,38 +169,38 @@ OF_2011: dict[str, Any] = dict(
 )
 SEEDS = {"mapfragment": "fragments", "randphase": "phase-randomised", "randclassify": "random-subsets"}
 PRESETS = {"eman2": NOW, "eman2-2011": OF_2011}
-# what is accepted and has nothing to do here, with what stands in its place
+# options that are accepted and have no effect, with the reason
 IDLE = {
-    "parallel": "mpirun decides how many ranks work",
-    "nomirror": "it never did anything in EMAN2 either",
+    "parallel": "mpirun sets the number of ranks",
+    "nomirror": "it has no effect in EMAN2 either",
     "nosingle": "no refinement of single maps is started afterwards",
     "cmpdiff": "there is no tree of projections: all are searched",
     "treeincomplete": "there is no tree of projections: all are searched",
-    "ppid": "there is no window that started this",
+    "ppid": "no graphical window started this run",
 }
 
 
-def translated(given: dict[str, Any]) -> dict[str, Any]:
-    """What was typed, over the preset's defaults, with EMAN2's second spellings of seeds, masses and automatic values
-    in the program's own words.
+def translate(given: dict[str, Any]) -> dict[str, Any]:
+    """Options as typed, over the defaults of the preset, with EMAN2's spellings replaced by the program's own.
 
-    Raises ParameterError for options that exclude each other.
+    This concerns --model, the options for seeds, a mass of 0, and -1 for automatic values. ParameterError for options
+    that exclude each other.
     """
     values = {**PRESETS.get(given.get("preset", ""), {}), **given}
     ways = [name for name in SEEDS if values.pop(name, False)]
     if len(ways) > 1 or ways and "seeds_from" in given:
         raise ParameterError(
-            f"--{ways[0]} and --{ways[1] if len(ways) > 1 else 'seeds-from'} say two ways to make seeds: choose one"
+            f"--{ways[0]} and --{ways[1] if len(ways) > 1 else 'seeds-from'} are two ways to make seeds: give only one"
         )
-    one = values.pop("model", None)
-    if one and given.get("models"):
-        raise ParameterError("--model names one map to make seeds of, --models maps that differ: leave one of them out")
-    if one:
+    single = values.pop("model", None)
+    if single and given.get("models"):
+        raise ParameterError("--model gives one map to make seeds of, --models maps that differ: leave one of them out")
+    if single:
         if given.get("preset") and not ways and "seeds_from" not in given:
             raise ParameterError(
                 "--model with EMAN2's defaults needs one of --mapfragment, --randphase, --randclassify"
             )
-        values.update(models=one, nmodels=values.get("nmodels", 2))
+        values.update(models=single, nmodels=values.get("nmodels", 2))
     elif ways and values.get("nmodels") is None:
         raise ParameterError(
             f"--{ways[0]} makes seeds of one map: give it with --model, and their number with --nmodels"

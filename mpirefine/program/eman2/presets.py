@@ -1,4 +1,4 @@
-"""EMAN2's automatic choices: every component and number that was left out, with its reason."""
+"""The automatic values of EMAN2's options: every component and number that was left out, with its reason."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from mpirefine.program.options import Options, flag_of
 STRUCTURE_FACTOR = "strucfac.txt"
 DEFAULT_SPEED = 5
 PADDING = 1.25
-LARGE_BOX = 256  # pixels, from which on the first search is at a quarter of the sampling, not at half
+LARGE_BOX = 256  # pixels, from which on the first search shrinks images by 4 instead of 2
 SMALL_PRIMES = (2, 3, 5, 7)
-TOLD = ("orientgen", "simcmp", "classaverager", "classiter", "pad")  # choices that the user is told of
+LOGGED = ("orientgen", "simcmp", "classaverager", "classiter", "pad")  # choices that are logged
 Value = str | int | float | bool
 
 
 def choose(options: Options, grid: Grid, ctf: bool) -> tuple[Options, tuple[str, ...]]:
-    """Options with everything that was left out, and the reasons; e2refinemulti's own rules with --preset eman2.
+    """Fill in options that were left out, and give the reasons; --preset eman2 uses e2refinemulti's own rules.
 
-    `ctf`: the particles carry one.
+    `ctf`: the particles have a CTF.
     """
-    auto = automatic(options, grid, ctf)
+    auto = choose_values(options, grid, ctf)
     changes: dict[str, Value] = {
         name: value
         for name, (value, _) in auto.items()
         if getattr(options, name) is None or name == "shrinks1" and not options.shrinks1
     }
     if changes.get("shrinks1") and options.twostage:
-        changes["shrinks1"] = options.twostage  # in 2011 the option was the factor itself
+        changes["shrinks1"] = options.twostage  # in 2011 --twostage was the shrink factor itself
     reasons = [
         f"{flag_of(name)} {value}" + (f": {auto[name][1]}" if auto[name][1] else "")
         for name, value in changes.items()
-        if name in TOLD
+        if name in LOGGED
     ]
     if options.preset == "eman2" and not options.m3dsetsf and Path(STRUCTURE_FACTOR).exists():
         changes["m3dsetsf"] = True
-        reasons.append(f"--m3dsetsf: there is a {STRUCTURE_FACTOR} in this folder")
+        reasons.append(f"--m3dsetsf: {STRUCTURE_FACTOR} was found in this folder")
     return replace(options, **changes, held_out=0.0, assign="hard"), tuple(reasons)  # type: ignore[arg-type]
 
 
-def automatic(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:
+def choose_values(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:
     """The automatic value of every option of EMAN2's way, and its reason."""
-    return {**of_views_and_scores(options, grid, ctf), **of_classes_and_maps(options, grid, ctf)}
+    return {**choose_for_scores(options, grid, ctf), **choose_for_maps(options, grid, ctf)}
 
 
-def of_views_and_scores(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:
-    """Projections and the similarity matrix."""
+def choose_for_scores(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:
+    """Automatic values for projections and scores."""
     eman, target = options.preset == "eman2", options.targetres or 12.0
     speed = options.speed or DEFAULT_SPEED
     step = angular_step(grid.nx, grid.apix, target, speed)
-    by_likelihood = "noise and strength of every ring are fitted: rings that hold only noise hardly count"
+    by_likelihood = "it fits noise and signal of each ring, so that rings of noise hardly count"
     return {
         "projector": ("standard", ""),
         "orientgen": (f"eman:delta={step:.5f}:inc_mirror=0:perturb=0", f"for speed {speed} and {target:g} Å"),
@@ -66,13 +66,13 @@ def of_views_and_scores(options: Options, grid: Grid, ctf: bool) -> dict[str, tu
         "simralign": ("refine", ""),
         "simraligncmp": ("frc:zeromask=1:snrweight=1" if eman and target < 7 and ctf else CCC, ""),
         "shrink": (0, ""),
-        "twostage": (1, "all projections are searched coarsely first"),
+        "twostage": (1, "all projections are first searched coarsely"),
         "shrinks1": (first_shrink(grid.nx), "by the box"),
     }
 
 
-def of_classes_and_maps(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:
-    """Class averages and reconstructions."""
+def choose_for_maps(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:
+    """Automatic values for class averages and reconstructions."""
     eman, target = options.preset == "eman2", options.targetres or 12.0
     plain = f"e2refinemulti's rule for {target:g} Å" if ctf else "no CTF"
     by_ctf = ctf and (target < 15 or not eman)
@@ -84,7 +84,7 @@ def of_classes_and_maps(options: Options, grid: Grid, ctf: bool) -> dict[str, tu
         "classaligncmp": (CCC, ""),
         "classralign": ("refine", ""),
         "classraligncmp": ("frc:snrweight=1:zeromask=1" if eman and ctf and target <= 15 else CCC, ""),
-        "classaverager": ("ctfw.auto", "the particles carry a CTF") if by_ctf else ("mean", plain),
+        "classaverager": ("ctfw.auto", "the particles have a CTF") if by_ctf else ("mean", plain),
         "classnormproc": ("normalize.edgemean", ""),
         "pad": (good_box(PADDING * grid.nx), f"{PADDING:g} times the box"),
         "recon": ("fourier", ""),
@@ -95,21 +95,22 @@ def of_classes_and_maps(options: Options, grid: Grid, ctf: bool) -> dict[str, tu
 
 
 def projections_per_particle(options: Options) -> int:
-    """e2refinemulti's automatic --sep, where a speed is given or its defaults are asked for; else 1."""
+    """e2refinemulti's automatic --sep with --speed or --preset eman2; otherwise 1."""
     speed = options.speed or DEFAULT_SPEED if options.preset == "eman2" else options.speed
     return max(1, 6 - speed) if speed else 1
 
 
 def angular_step(nx: int, apix: float, targetres: float, speed: int) -> float:
-    """EMAN2's automatic step in degrees: 89.99 / ceil(810 / ((speed + 3) √(4300 / B))), B the box, or 2 nx apix /
-    targetres where that is less.
+    """EMAN2's automatic angular step in degrees: 89.99 / ceil(810 / ((speed + 3) √(4300 / B))), as e2refinemulti.
+
+    B is 2 nx apix / targetres when targetres is above 4 apix, else nx; `apix` and `targetres` in Å.
     """
     wanted = 2 * nx * apix / targetres if targetres > 4 * apix else nx
     return 89.99 / np.ceil(810 / ((speed + 3) * np.sqrt(4300 / wanted)))
 
 
 def good_box(least: float) -> int:
-    """The smallest even number from `least` on without prime factors above 7."""
+    """The smallest even number, `least` or more, without prime factors above 7."""
     n = int(np.ceil(least / 2) * 2)
     while True:
         rest = n
@@ -122,17 +123,17 @@ def good_box(least: float) -> int:
 
 
 def eman_simcmp(target: float, ctf: bool) -> str:
-    """e2refinemulti's automatic comparator of the score."""
+    """e2refinemulti's automatic --simcmp for a `target` resolution in Å."""
     return f"frc:snrweight=1:maxres={max(7.0, target):g}" if ctf and target <= 18 else f"frc:maxres={target:g}"
 
 
 def first_shrink(nx: int) -> int:
-    """e2refinemulti's automatic factor of the first search."""
+    """e2refinemulti's automatic shrink factor of the first search, for a box of `nx` pixels."""
     return 4 if nx >= LARGE_BOX else 2
 
 
 def classiter(options: Options, grid: Grid, target: float) -> int:
-    """e2refinemulti's automatic rounds of class averaging: more where the target is coarse."""
+    """e2refinemulti's automatic --classiter: more rounds for a coarser `target` (Å)."""
     if options.orientgen is not None or target <= 4 * grid.apix:
         return 1
     return 3 if target > 12 else 2 if target > 8 else 1

@@ -1,4 +1,4 @@
-"""Projections of maps over their asymmetric units, as e2project3d makes them."""
+"""The command `project`: project maps over their asymmetric units, as e2project3d does."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from mpirefine.storage.images import check_writable
 
 
 def project_maps_to_stack(args: argparse.Namespace, team: Team) -> None:
-    """Collective. What the command of the same name does; InputError or ParameterError for what it cannot use."""
+    """Collective. Write projections to --outfile; InputError or ParameterError for files or options it cannot use."""
     logs.set_up(team.rank, team.size, 0)
     volumes, apix, symmetries, views = support.prepare_on_root(team, prepare_project, args)
     orientations = team.from_root(generate_views, views, symmetries)
     nx = volumes.shape[-1]
     with Window(team, (len(orientations), nx, nx), np.float32) as window:
-        made = project(team, window, orientations, volumes, views, apix)
+        projections = project(team, window, orientations, volumes, views, apix)
         support.write_from_root(
             team,
             args.outfile,
-            list(made.images) if team.is_root else None,
+            list(projections.images) if team.is_root else None,
             apix,
             projection_headers(orientations, args.maps),
         )
@@ -40,7 +40,10 @@ def project_maps_to_stack(args: argparse.Namespace, team: Team) -> None:
 
 
 def prepare_project(args: argparse.Namespace) -> tuple[np.ndarray, float, tuple[str, ...], Views]:
-    """On rank 0. Maps (m, z, y, x), Å per voxel, symmetries, and how to project; InputError for what cannot be used."""
+    """On rank 0. Maps (mzyx), Å per voxel, their symmetries, and the components that project them.
+
+    InputError or ParameterError for files or options that cannot be used.
+    """
     check_writable(args.outfile, headers=True)
     problems = Problems()
     maps, apix, names = read_maps(",".join(args.maps), problems)
@@ -51,7 +54,7 @@ def prepare_project(args: argparse.Namespace) -> tuple[np.ndarray, float, tuple[
     problems.raise_if_any()
     symmetries = tuple(name.lower() for name in defaults.per_model(args.sym, len(maps), "--sym"))
     for name in symmetries:
-        elements(name)  # a helix has views too
+        elements(name)  # refuses unknown symmetries, but not a helix: it has views too
     views = Views(
         build("projectors", args.projector),
         build("orientgens", args.orientgen),

@@ -1,4 +1,4 @@
-"""The similarity matrix of particles and projections, as e2simmx makes it."""
+"""The command `simmx`: score particles against projections, as e2simmx does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mpirefine.storage.images import check_writable
 
 
 def make_similarity_matrix(args: argparse.Namespace, team: Team) -> None:
-    """Collective. What the command of the same name does; InputError or ParameterError for what it cannot use."""
+    """Collective. Write the similarity matrix to the output; InputError or ParameterError for files or options."""
     logs.set_up(team.rank, team.size, 1)
     images, search = support.prepare_on_root(team, prepare_simmx, args)
     particles, partition = support.read_flipped(team, args.particles, args.apix, images.shape[-1])
@@ -26,19 +26,19 @@ def make_similarity_matrix(args: argparse.Namespace, team: Team) -> None:
     poses = [np.zeros((count, len(images)), np.float32) for _ in range(5 if args.saveali else 0)]
     references = ReferenceStack(images, search)
     with logs.progress(count, "scoring") as bar, team.together("scoring"):
-        for row, found in score_rows(particles, np.arange(count), references, images.shape[-1], bar.update):
-            one = found.alignment
-            score[row] = np.where(np.isfinite(found.score), found.score, FAILED)
-            for plane, values in zip(poses, (one.tx, one.ty, one.alpha, one.mirror, one.scale)):
+        for row, match in score_rows(particles, np.arange(count), references, images.shape[-1], bar.update):
+            pose = match.alignment
+            score[row] = np.where(np.isfinite(match.score), match.score, FAILED)
+            for plane, values in zip(poses, (pose.tx, pose.ty, pose.alpha, pose.mirror, pose.scale)):
                 plane[row] = values
-    planes = support.gathered(team, [score, *poses], partition)
+    planes = support.gather_columns(team, [score, *poses], partition)
     header = {"projection_file": args.references, "particle_file": args.particles}
     support.write_from_root(team, args.output, planes, 1.0, [header] * len(planes) if planes else None)
     logs.say(f"{partition.n} particles against {len(images)} references in {args.output}")
 
 
 def prepare_simmx(args: argparse.Namespace) -> tuple[np.ndarray, Search]:
-    """On rank 0. The references, and how to score; InputError or ParameterError for what cannot be used."""
+    """On rank 0. The references (ryx), and the components that score; InputError or ParameterError for the options."""
     check_writable(args.output, headers=True)
     for name in ("shrink", "kept"):
         support.check_positive(name, getattr(args, name))

@@ -1,6 +1,4 @@
-"""What the commands that stand for EMAN2's programs share: their options, their files, and the layouts of EMAN2's
-matrices.
-"""
+"""What the commands named after EMAN2's programs share: options, reading of particles, projections and matrices."""
 
 from __future__ import annotations
 
@@ -27,16 +25,16 @@ from mpirefine.storage.places import shortened
 
 
 def add_matching(parser: argparse.ArgumentParser) -> None:
-    """--cmp, --align, --aligncmp, --ralign, --raligncmp."""
+    """Declare --cmp, --align, --aligncmp, --ralign and --raligncmp."""
     parser.add_argument("--cmp", default=CCC, help="comparator of the score, see 'help cmps' (default ccc)")
     parser.add_argument("--align", default=FLIP, help=f"aligner, see 'help aligners' (default {FLIP})")
-    parser.add_argument("--aligncmp", default=CCC, help="its comparator (default ccc)")
-    parser.add_argument("--ralign", help="aligner that refines it, like refine (default: none)")
-    parser.add_argument("--raligncmp", default=CCC, help="its comparator (default ccc)")
+    parser.add_argument("--aligncmp", default=CCC, help="comparator of --align (default ccc)")
+    parser.add_argument("--ralign", help="aligner that refines the alignment, such as refine (default: none)")
+    parser.add_argument("--raligncmp", default=CCC, help="comparator of --ralign (default ccc)")
 
 
 def components_of(args: argparse.Namespace) -> Comparison:
-    """The components of these options."""
+    """Build the components that the options of `add_matching` name; ParameterError for unknown ones."""
     return Comparison(
         build("cmps", args.cmp),
         build("aligners", args.align),
@@ -49,14 +47,17 @@ def components_of(args: argparse.Namespace) -> Comparison:
 def read_flipped(
     team: Team, name: str, apix: float | None, box: int | None = None
 ) -> tuple[FlippedParticles, Partition]:
-    """Collective. The own part of a particle file; InputError when its images have another box than `box`."""
+    """Collective. The own particles of a file, phase-flipped when read, and how particles are divided over ranks.
+
+    InputError when the file cannot be read, or its images have another box than `box`.
+    """
     source = None
     with team.together("reading the particles"):
         if team.is_root:
             source = read_any(name, apix)
             if box and source.grid.nx != box:
                 raise InputError(
-                    f"{name}: images of {source.grid.nx} px, the references have {box}: bring them to one box first"
+                    f"{name}: images of {source.grid.nx} px, the references have {box}: bring both to the same box"
                 )
     grid, count = team.bcast((source.grid, len(source.table)) if source else None)
     partition = Partition.even(count, team.size)
@@ -64,66 +65,69 @@ def read_flipped(
 
 
 def prepare_on_root(team: Team, func: Callable[..., tuple], *args: Any) -> tuple:
-    """Collective. What rank 0 makes, on every rank: arrays travel as buffers of any size, the rest as small objects."""
-    made: tuple | None = None
+    """Collective. Call `func` on rank 0, and return its result, a tuple, on every rank; its errors too.
+
+    Arrays are broadcast as buffers of any size, everything else as small objects.
+    """
+    result: tuple | None = None
     with team.together(func.__name__):
         if team.is_root:
-            made = func(*args)
-    kinds = team.bcast([isinstance(one, np.ndarray) for one in made] if made is not None else None)
+            result = func(*args)
+    is_array = team.bcast([isinstance(item, np.ndarray) for item in result] if result is not None else None)
     return tuple(
-        reduce.bcast_array(team, made[i] if made else None) if array else team.bcast(made[i] if made else None)
-        for i, array in enumerate(kinds)
+        reduce.bcast_array(team, result[i] if result else None) if array else team.bcast(result[i] if result else None)
+        for i, array in enumerate(is_array)
     )
 
 
 def read_any(name: str, apix: float | None) -> ParticleInput:
-    """On rank 0. A particle file with CTF where it has one."""
+    """On rank 0. Read a particle file with or without CTF; InputError when it cannot be read."""
     return read_particles(name, apix, ctf_needed=False)
 
 
 def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:
-    """On rank 0. Images (r, y, x), their views and maps (model_id, from 1 in the file), and Å per pixel.
+    """On rank 0. Read projections (ryx), their views and maps (model_id, from 1 in the file), and Å per pixel.
 
-    InputError for a file of maps, or headers that cannot be used.
+    InputError for a file of maps, or invalid header values.
     """
     with open_images(name) as file:
         if len(file.shape) != 2:
-            raise InputError(f"{name}: holds maps, not projections: make them with 'project'")
+            raise InputError(f"{name}: holds maps: give projections, made with 'project'")
         images = file.read(range(file.count))
         matrices = [file.value(i, "xform.projection") for i in range(file.count)]
         models = [file.value(i, "model_id") for i in range(file.count)]
         apix = file.apix
     matrices = [
-        np.eye(3, 4) if m is None else checked(name, i, "xform.projection", m, matrix_of(m))
+        np.eye(3, 4) if m is None else check_header(name, i, "xform.projection", m, matrix_of(m))
         for i, m in enumerate(matrices)
     ]
     rotation = np.array(matrices, np.float64).reshape(-1, 3, 4)[:, :, :3]
     number = np.array(
-        [0 if m is None else checked(name, i, "model_id", m, number_of(m)) for i, m in enumerate(models)]
+        [0 if m is None else check_header(name, i, "model_id", m, number_of(m)) for i, m in enumerate(models)]
     ).astype(int)
     first = 1 if len(number) and number.min() > 0 else 0  # EMAN2 counted from 0 until 2013
     return images, Orientations(rotation, (number - first).astype(np.int32)), apix or 1.0
 
 
-def checked(name: str, index: int, key: str, value: Any, found: Any) -> Any:
-    """What was `found` in a header value; InputError when it is None, or a number that no 32-bit integer holds."""
-    if found is None or np.ndim(found) == 0 and not abs(found) < ENOUGH_FOR_INT:
-        raise InputError(f"{name}: image {index} (from 0), header {key}: {shortened(value)} is not what is kept there")
-    return found
+def check_header(name: str, index: int, key: str, value: Any, converted: Any) -> Any:
+    """Return the header value in its `converted` form; InputError when it is None or too large for a 32-bit integer."""
+    if converted is None or np.ndim(converted) == 0 and not abs(converted) < ENOUGH_FOR_INT:
+        raise InputError(f"{name}: image {index} (from 0), header {key}: invalid value {shortened(value)}")
+    return converted
 
 
 def read_matrix(name: str, least: int) -> np.ndarray:
-    """On rank 0. The planes (n, rows, columns) of a matrix file; InputError when there are fewer than `least`."""
+    """On rank 0. Read the planes (plane, row, column) of a matrix; InputError when there are fewer than `least`."""
     with open_images(name) as file:
         if file.count < least or len(file.shape) != 2:
             raise InputError(
-                f"{name}: {file.count} images of shape {file.shape}: this is no matrix with {least} planes"
+                f"{name}: {file.count} images of shape {file.shape}: give a matrix of at least {least} planes"
             )
         return file.read(range(file.count))
 
 
-def gathered(team: Team, columns: Sequence[np.ndarray], partition: Partition) -> list[np.ndarray] | None:
-    """Collective. Whole columns on rank 0 from the ranks' rows; None elsewhere."""
+def gather_columns(team: Team, columns: Sequence[np.ndarray], partition: Partition) -> list[np.ndarray] | None:
+    """Collective. Gather arrays from the ranks' own rows on rank 0; None on other ranks."""
     whole = [reduce.gather_rows(team, np.ascontiguousarray(column), partition) for column in columns]
     return [column for column in whole if column is not None] if team.is_root else None
 
@@ -135,21 +139,13 @@ def write_from_root(
     apix: float,
     headers: Sequence[dict[str, Any]] | None = None,
 ) -> None:
-    """Collective. Rank 0's images."""
+    """Collective. Write images that rank 0 holds; InputError or RankFailure on all ranks when that fails."""
     with team.together(f"writing {path}"):
         if team.is_root and images is not None:
             write_images(path, images, apix, headers)
 
 
 def check_positive(name: str, value: float) -> None:
-    """ParameterError when an option is not positive."""
+    """ParameterError when the value of option `name` is not positive."""
     if not value > 0:
         raise ParameterError(f"--{name} {value}: must be more than 0")
-
-
-def check_share(name: str, value: float, sigma: bool) -> None:
-    """ParameterError when an option that is a share, or with `sigma` counts standard deviations, is none."""
-    if not sigma and not 0 < value <= 1:
-        raise ParameterError(
-            f"--{name} {value:g}: a share is more than 0 and at most 1; with --{name}sig it counts sigma"
-        )

@@ -1,4 +1,4 @@
-"""Components called once on something small before any work, so that what they refuse is told at the start."""
+"""Call each component once on small random data before any work, so that its errors appear at the start."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mpirefine.maths.eman2.processors.catalogue import apply
 from mpirefine.registry import Component
 from mpirefine.steps.eman2.scores import with_flat_snr
 
-SMALL = 16  # voxels of a map
+SMALL = 16  # box of the map
 IMAGES = 3
-LEAST_VIEWS, MOST_VIEWS = 2, 200_000
+LEAST_VIEWS, MOST_VIEWS = 2, 200_000  # allowed numbers of views per map
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Small random inputs: images (n, y, x) with their CTFs, and a map (z, y, x)."""
+    """Small random inputs: images (pyx) with their CTFs, and a map (zyx)."""
 
     images: np.ndarray
     volume: np.ndarray
@@ -31,7 +31,7 @@ class Samples:
 
     @classmethod
     def make(cls, nx: int, apix: float, ctf: bool) -> Samples:
-        """Images of `nx` pixels of `apix` Å."""
+        """Make images of `nx` pixels of `apix` Å, with CTFs if `ctf`."""
         rng = np.random.default_rng(0)
         images = rng.standard_normal((IMAGES, nx, nx)).astype(np.float32)
         volume = rng.standard_normal((SMALL,) * 3).astype(np.float32)
@@ -39,51 +39,51 @@ class Samples:
         return cls(images, volume, ctfs, About(apix) if ctfs is None else About.of(ctfs, nx, apix), apix)
 
 
-def trial_calls(samples: Samples, ccc: Component | None, symmetry: str) -> dict[str, Callable[[Component], object]]:
-    """How the component of each option is called; `ccc` is the comparator that aligners are called with."""
+def list_calls(samples: Samples, ccc: Component | None, symmetry: str) -> dict[str, Callable[[Component], object]]:
+    """The call that tries the component of each option; `ccc` is the comparator that aligners get."""
     images, volume, about, apix = samples.images, samples.volume, samples.about, samples.apix
     compared = ("simcmp", "simaligncmp", "simraligncmp", "classcmp", "classaligncmp", "classraligncmp")
     aligned = ("simalign", "simralign", "classalign", "classralign")
     return {
-        **{name: lambda one: one(images, images[0], about) for name in compared},
-        **{name: lambda one: one(images, images[0], ccc, about) for name in aligned},
-        "classaverager": lambda one: one(images, samples.ctfs, apix),
-        **{name: lambda one: apply(one, images[0], apix) for name in ("classnormproc", "m3dpreprocess")},
-        "m3dpostprocess": lambda one: apply(one, volume, apix),
-        "projector": lambda one: one(volume, np.eye(3)[None], None, apix),
-        "recon": lambda one: one(SMALL, "c1"),
-        "orientgen": lambda one: check_views(one, symmetry),
+        **{name: lambda cmp: cmp(images, images[0], about) for name in compared},
+        **{name: lambda aligner: aligner(images, images[0], ccc, about) for name in aligned},
+        "classaverager": lambda averager: averager(images, samples.ctfs, apix),
+        **{name: lambda processor: apply(processor, images[0], apix) for name in ("classnormproc", "m3dpreprocess")},
+        "m3dpostprocess": lambda processor: apply(processor, volume, apix),
+        "projector": lambda projector: projector(volume, np.eye(3)[None], None, apix),
+        "recon": lambda reconstructor: reconstructor(SMALL, "c1"),
+        "orientgen": lambda generator: check_views(generator, symmetry),
     }
 
 
-def complaints(
+def find_component_problems(
     built: Mapping[str, Component | None], flags: Mapping[str, str], nx: int, apix: float, symmetry: str, ctf: bool
 ) -> list[str]:
-    """What components say when they are called on random images (nx pixels of `apix` Å) and small maps.
+    """Problems of the components when they are called on random images (`nx` pixels of `apix` Å) and small maps.
 
-    One line each, with the option's flag; `ctf`: images have one.
+    One line each, with the option's flag. `ctf`: the images have a CTF.
     """
-    ccc, found = built["simaligncmp"], []
-    for name, call in trial_calls(Samples.make(nx, apix, ctf), ccc, symmetry).items():
+    ccc, problems = built["simaligncmp"], []
+    for name, call in list_calls(Samples.make(nx, apix, ctf), ccc, symmetry).items():
         component = built.get(name)
         if component is None or ccc is None and "align" in name:
             continue
         try:
             call(component)
         except (InputError, ParameterError) as error:
-            found += [f"{flags[name]}: {line}" for line in str(error).splitlines()]
+            problems += [f"{flags[name]}: {line}" for line in str(error).splitlines()]
         except (ValueError, IndexError, ZeroDivisionError) as error:
-            found.append(f"{flags[name]} {component.name}: cannot work with these parameters ({error})")
-    return found
+            problems.append(f"{flags[name]} {component.name}: fails with these parameters ({error})")
+    return problems
 
 
 def check_views(generator: Component, symmetry: str) -> None:
-    """ParameterError when an orientation generator gives next to no views, or too many."""
+    """ParameterError when an orientation generator gives too few or too many views."""
     delta = generator.parameters.get("delta", 0.0)
     if delta and not 0.2 <= delta <= 90:
         raise ParameterError(f"a step of {delta:g} degrees: must be 0.2 to 90")
     views = len(generator(symmetry))
     if not LEAST_VIEWS <= views <= MOST_VIEWS:
         raise ParameterError(
-            f"gives {views} views of {symmetry}; allowed are {LEAST_VIEWS} to {MOST_VIEWS}: change delta or n"
+            f"gives {views} views of {symmetry}, must be {LEAST_VIEWS} to {MOST_VIEWS}: change delta or n"
         )

@@ -1,4 +1,4 @@
-"""Measures a machine: rates of a core, and the seconds that a unit of each step's work takes there."""
+"""Measure a machine: rates of a core, and the seconds that a unit of work of each step takes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MATCH_BOX, MATCH_RADIUS, MATCH_REFERENCES, MATCH_PARTICLES, SHIFT_RADIUS, SHIFT_
 
 
 def base_memory() -> float:
-    """MB of this process with every library of a run loaded and nothing else."""
+    """Memory of this process in MB with all libraries of a run loaded, before it holds any data."""
     for name in LIBRARIES:
         importlib.import_module(name)
     with open("/proc/self/statm", encoding="ascii") as file:
@@ -44,7 +44,7 @@ def base_memory() -> float:
 
 
 def fft_rate() -> float:
-    """GFLOP/s (5 N log2 N) of transforms of a block as the search lays them out."""
+    """GFLOP/s of the FFTs of the pose search, counted as 5 N log2 N, on a block of the search's layout."""
     import pyfftw
 
     block = pyfftw.empty_aligned((FFT_LENGTH, FFT_COLUMNS), np.complex64)
@@ -54,13 +54,13 @@ def fft_rate() -> float:
 
 
 def copy_rate() -> float:
-    """GB/s of reading and writing memory beyond the caches."""
+    """GB/s of copying arrays larger than the caches, counted as read plus written."""
     source, target = np.ones(COPY_BYTES // 8), np.zeros(COPY_BYTES // 8)
     return 2 * COPY_BYTES / best_seconds(lambda: np.copyto(target, source)) / 1e9
 
 
 def allreduce_rate(team: Team) -> float | None:
-    """Collective. GB/s of the array summed over all ranks; None for one rank."""
+    """Collective. Size of an array per second of its Allreduce, in GB/s; None for one rank."""
     if team.size == 1:
         return None
     values = np.zeros(REDUCE_BYTES // 8)
@@ -70,13 +70,15 @@ def allreduce_rate(team: Team) -> float | None:
 
 
 def best_seconds_fixed(work: Callable[[], object], repeats: int = 5) -> float:
-    """Shortest of a fixed number of runs: as many on every rank."""
+    """Collective if `work` is. Shortest of a fixed number of runs, so that all ranks run equally often."""
     return min(best_seconds(work, least=0.0, repeats=1) for _ in range(repeats))
 
 
 def time_matching(rings: int, angles: int, peak: float) -> dict[str, float]:
-    """Exhaustive matching of all shifts, in-plane angles and the mirror: a pose is a particle, projection, shift and
-    angle.
+    """Time exhaustive matching over all shifts, in-plane angles and the mirror.
+
+    A pose is a particle, projection, shift and in-plane angle; a pair is a (projection, shift) of a particle. `peak` is
+    the GFLOP/s of a matrix product, whose time per pair is the bound that matching is compared with.
     """
     grid = PolarGrid(MATCH_BOX, rings, angles)
     level = Level.make(grid, shift_disc(SHIFT_RADIUS, SHIFT_STEP))
@@ -87,26 +89,26 @@ def time_matching(rings: int, angles: int, peak: float) -> dict[str, float]:
     correlator = Correlator(grid, MATCH_RADIUS, max(BLOCK_VALUES // angles, count * shifts))
     norm = np.zeros((count, total), np.float32)
     seconds = best_seconds(lambda: coarse_peaks(samples, norm, references, level, correlator, 1), least=1.0)
-    pairs = total * count * shifts
+    tried = total * count * shifts
     bound = 4 * rings * angles / peak
     return {
         "rings": rings,
         "angles": angles,
         "shifts": shifts,
-        "ns_per_pose": round(seconds / pairs / angles * 1e9, 3),
-        "ns_per_pair": round(seconds / pairs * 1e9, 1),
-        "of_product_bound": round(seconds / pairs * 1e9 / bound, 2),
+        "ns_per_pose": round(seconds / tried / angles * 1e9, 3),
+        "ns_per_pair": round(seconds / tried * 1e9, 1),
+        "of_product_bound": round(seconds / tried * 1e9 / bound, 2),
     }
 
 
 def measure(team: Team, threads: int) -> tuple[Machine, list[dict[str, float]]]:
-    """Collective. The profile, and how fast exhaustive matching is at three sizes."""
+    """Collective. Measure the profile of the machine, and exhaustive matching at three sizes."""
     base = base_memory()
     peak = sgemm_rate()
     rates = [peak, fft_rate(), copy_rate(), base]
     match = [time_matching(rings, angles, peak) for rings, angles in ((28, 160), (21, 96), (15, 48))]
     means = np.mean(team.allgather(rates), axis=0)
-    time_an_iteration(team, threads)  # once to load and plan everything
+    time_an_iteration(team, threads)  # loads libraries and plans FFTs; not counted
     clock, job = time_an_iteration(team, threads)
     steps = clock.iterations[-1]["steps"]
     units = {name: steps[name]["max"] / amount for name, amount in job.work().items()}

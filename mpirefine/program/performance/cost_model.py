@@ -1,4 +1,4 @@
-"""How much a refinement has to do and to hold, from its sizes alone: no MPI, no data."""
+"""Work, messages and memory of a refinement by likelihood, estimated from its sizes without MPI or data."""
 
 from __future__ import annotations
 
@@ -22,25 +22,22 @@ from mpirefine.steps.likelihood.search.fine import BLOCK_VALUES
 from mpirefine.steps.likelihood.search.particle_side import CHUNK
 from mpirefine.steps.likelihood.slabs import INSERT_SAMPLES, SLAB_SHARE, padded_box
 
-SURVIVING_PAIRS = (
-    0.01  # share of all fine (projection, shift) pairs that are looked at: 0.3 % on clean data, 3 % on very noisy
-)
-SECOND_SHARE = (
-    0.25  # share of the coarse projections looked at with fine shifts, 9 each: 0.1 on clean data, 0.4 on very noisy
-)
-REFINED_PAIRS = 300  # (projection, refined shift) pairs of a particle: 150 on clean data, 3000 on very noisy
-PAIRS_PER_PARTICLE = 2.5  # projections a particle is averaged into
-TRANSFORM_WEIGHT = 3.0  # a flop of the FFT takes this many times as long as one of the product ...
-PEAK_WEIGHT = 10.0  # ... and reading a pair's T results once, this many flop each
-PARTICLE_FLOP = 1.2e8  # everything of a particle at 64 pixels that is not pairs, as flop of the product
-BYTES_PER_SAMPLE = 230  # temporaries of inserting one sample
+# A pair is a (projection, shift) of a particle, with all in-plane angles and the mirror.
+SURVIVING_PAIRS = 0.01  # share of all fine pairs that are compared: 0.3 % on clean data, 3 % on very noisy data
+SECOND_SHARE = 0.25  # share of coarse projections compared again at 9 fine shifts: 0.1 clean, 0.4 very noisy
+REFINED_PAIRS = 300  # pairs of a particle with refined shifts: 150 on clean data, 3000 on very noisy data
+PAIRS_PER_PARTICLE = 2.5  # projections that a particle contributes to
+TRANSFORM_WEIGHT = 3.0  # time of a flop of the FFT, in flop of the matrix product
+PEAK_WEIGHT = 10.0  # time to read the result of an in-plane angle, in flop of the matrix product
+PARTICLE_FLOP = 1.2e8  # work of a particle of 64 pixels besides its pairs, in flop of the matrix product
+BYTES_PER_SAMPLE = 230  # temporary memory for inserting one sample into a slab
 ROOT_MAPS = "maps on rank 0"
-VOXEL_BYTES = 24  # two halves of a complex value and a weight, float32
+VOXEL_BYTES = 24  # a complex value and a weight, float32, for each of two half-sets
 
 
 @dataclass(frozen=True)
 class Job:
-    """Sizes of a refinement; lengths in Å, `maxshift` in pixels, one symmetry per map."""
+    """Sizes of a refinement; `radius` and `targetres` in Å, `maxshift` in pixels, one symmetry per map."""
 
     particles: int
     grid: Grid
@@ -58,15 +55,17 @@ class Job:
 
     @cached_property
     def plan(self) -> SearchPlan:
+        """The plan of the pose search."""
         return SearchPlan(self.grid.nx, self.radius / self.grid.apix, self.maxshift)
 
     @cached_property
     def sampling(self) -> Sampling:
+        """Steps of directions, shifts and angles at `targetres`."""
         return self.plan.sampling(int(min(round(self.grid.ring(self.targetres)), self.grid.nx // 2 - 1)))
 
     @cached_property
     def references(self) -> tuple[int, int]:
-        """Projections of all maps on the coarse and on the fine grid."""
+        """Numbers of projections of all maps on the coarse and on the fine grid of directions."""
         coarse, fine = (
             sum(len(projection_directions(name, delta)) for name in self.symmetries)
             for delta in (self.sampling.coarse_delta, self.sampling.fine_delta)
@@ -75,46 +74,50 @@ class Job:
 
     @cached_property
     def polar(self) -> PolarGrid:
-        """Of class sums."""
+        """The polar grid of class sums."""
         return self.plan.averaging_grid()
 
     @property
     def own_particles(self) -> int:
-        """Of the rank with most."""
+        """Particles of the rank that has most."""
         return max(Partition.even(self.particles, self.ranks, CHUNK).counts)
 
     @property
     def classes_per_block(self) -> int:
+        """Classes whose sums fit into --block-mb."""
         return min(self.references[1], max(1, self.block_mb * 2**20 // ClassSums.bytes_per_class(self.polar)))
 
     @property
     def slab_voxels(self) -> int:
-        """Of one map on the rank with most planes."""
+        """Voxels of a map's slab on the rank that has most planes."""
         box = padded_box(self.grid.nx)
         return max(Partition.even(box, self.ranks).counts) * box * (box // 2 + 1)
 
     def pair_work(self, grid: PolarGrid, angles: int) -> float:
-        """Flop-equivalents of one (projection, shift) pair with all in-plane angles and the mirror."""
+        """Work of one pair with all in-plane angles and the mirror, in flop of the matrix product."""
         runs = bands(PolarGrid(grid.nx, grid.n_rings, angles), self.plan.radius)
         product = 4 * sum((run.stop - run.start) * run.n_rings for run in runs)
         return product + TRANSFORM_WEIGHT * 5 * angles * math.log2(angles) + PEAK_WEIGHT * angles
 
     def work(self) -> dict[str, float]:
-        """Work of each step on the busiest rank, in units of its own: the machine's profile holds the seconds of one
-        unit.
+        """Work of each step on the busiest rank; each step has its own unit.
+
+        `Machine.seconds_per_unit` holds the seconds that a unit takes.
         """
-        levels, (coarse, fine), own = self.sampling, self.references, self.own_particles
+        sampling, (coarse, fine), own = self.sampling, self.references, self.own_particles
         coarse_shifts, fine_shifts = (
-            len(shift_disc(self.maxshift, step)) for step in (levels.coarse_step, levels.fine_step)
+            len(shift_disc(self.maxshift, step)) for step in (sampling.coarse_step, sampling.fine_step)
         )
         pixels = self.grid.nx**2
-        points = coarse * np.prod(levels.coarse_grid.half_shape) + fine * np.prod(levels.fine_grid.half_shape)
-        match = coarse * (coarse_shifts + 9 * SECOND_SHARE) * self.pair_work(levels.coarse_grid, levels.coarse_angles)
-        match += self.surviving * fine * fine_shifts * self.pair_work(levels.fine_grid, levels.fine_angles)
-        match += REFINED_PAIRS * self.pair_work(levels.fine_grid, levels.refined_angles)
+        points = coarse * np.prod(sampling.coarse_grid.half_shape) + fine * np.prod(sampling.fine_grid.half_shape)
+        match = (
+            coarse * (coarse_shifts + 9 * SECOND_SHARE) * self.pair_work(sampling.coarse_grid, sampling.coarse_angles)
+        )
+        match += self.surviving * fine * fine_shifts * self.pair_work(sampling.fine_grid, sampling.fine_angles)
+        match += REFINED_PAIRS * self.pair_work(sampling.fine_grid, sampling.refined_angles)
         samples = sparse_rings(self.polar, self.plan.radius, self.plan.full_radius).sum()
         copies = sum(
-            len(operations(name)) * len(projection_directions(name, levels.fine_delta)) for name in self.symmetries
+            len(operations(name)) * len(projection_directions(name, sampling.fine_delta)) for name in self.symmetries
         )
         touched = min(1.0, 1 / self.ranks + 2 / padded_box(self.grid.nx))
         return {
@@ -128,7 +131,7 @@ class Job:
         }
 
     def bytes_sent(self) -> dict[str, float]:
-        """What all ranks together hand to MPI in an iteration, by step."""
+        """Bytes that all ranks together send by MPI in an iteration, by step."""
         if self.ranks == 1:
             return dict.fromkeys(("project", "average", "noise", "reconstruct"), 0.0)
         maps, nx, box = len(self.symmetries), self.grid.nx, padded_box(self.grid.nx)
@@ -142,12 +145,12 @@ class Job:
         }
 
     def memory(self, base_mb: float) -> Memory:
-        """Bytes of the busiest rank (rank 0, which holds the maps) and of a node."""
-        levels, (coarse, fine), own, maps = self.sampling, self.references, self.own_particles, len(self.symmetries)
-        shifts = len(shift_disc(self.maxshift, levels.coarse_step))
+        """Memory of rank 0, which also holds the maps, and of its node; `base_mb` is that of a rank without data."""
+        sampling, (coarse, fine), own, maps = self.sampling, self.references, self.own_particles, len(self.symmetries)
+        shifts = len(shift_disc(self.maxshift, sampling.coarse_step))
         references = 4 * (
-            coarse * levels.coarse_angles * levels.coarse_grid.n_rings
-            + fine * (levels.fine_angles + 2 * len(NORM_ORDERS)) * levels.fine_grid.n_rings
+            coarse * sampling.coarse_angles * sampling.coarse_grid.n_rings
+            + fine * (sampling.fine_angles + 2 * len(NORM_ORDERS)) * sampling.fine_grid.n_rings
         )
         voxels, nx = self.slab_voxels, self.grid.nx
         group = max(INSERT_SAMPLES, voxels // SLAB_SHARE)
@@ -156,7 +159,7 @@ class Job:
             "program": base_mb * 2**20,
             "particles": 0 if self.lowmem else 4 * own * nx**2,
             "candidates": own * self.sep * 60,
-            "matching": 8 * CHUNK * shifts * (coarse + levels.coarse_angles * levels.coarse_grid.n_rings)
+            "matching": 8 * CHUNK * shifts * (coarse + sampling.coarse_angles * sampling.coarse_grid.n_rings)
             + 8 * BLOCK_VALUES * 4,
             "slab": VOXEL_BYTES * voxels * maps,
             "averaging": max(1.4 * block + VOXEL_BYTES * voxels + BYTES_PER_SAMPLE * group, 80 * voxels),
@@ -167,7 +170,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Memory:
-    """`private` bytes of the busiest rank by purpose, `shared` bytes once per node."""
+    """Memory in bytes: `private` of rank 0 by purpose, `shared` once per node, and the sums of a rank and a node."""
 
     private: dict[str, float]
     shared: float

@@ -1,4 +1,4 @@
-"""The history of benchmarks: a file with one JSON object a line, one line for each measurement."""
+"""The history of benchmarks: a text file with one JSON object per line, one line per measurement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def git_id() -> str:
-    """Commit of the checkout the program runs from, with + when files were changed since; "unknown" without git."""
+    """Commit of the checkout that the program runs from, with + for changed files; "unknown" without git."""
     words = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty=+", "--abbrev=8"]
     try:
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
@@ -26,7 +26,7 @@ def git_id() -> str:
 
 
 def processor() -> str:
-    """Model of this machine's processor."""
+    """Model name of the processor."""
     if CPU_INFO.exists():
         for line in CPU_INFO.read_text().splitlines():
             name, _, value = line.partition(":")
@@ -36,7 +36,7 @@ def processor() -> str:
 
 
 def append_history(path: Path, benchmark: str, figures: Mapping[str, object]) -> None:
-    """Add a line to `path`: date (UTC), version, git id, machine, processor, cores, and the figures of a benchmark.
+    """Append a line to `path`: date (UTC), version, git id, machine, processor, cores, and a benchmark's figures.
 
     OSError when the file cannot be written.
     """

@@ -1,4 +1,4 @@
-"""What this installation and this job found: MPI, parallel HDF5, FFTW, BLAS and threads, nodes and shared memory."""
+"""What this installation and this job use: MPI, parallel HDF5, FFTW, BLAS and threads, nodes, shared memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mpirefine.storage.run.runfile import has_parallel_hdf5
 
 
 def python_rows() -> list[tuple[str, str]]:
-    """Interpreter and packages."""
+    """Rows (name, text) about Python and its packages."""
     import finufft
     import numpy
     import scipy
@@ -28,11 +28,11 @@ def python_rows() -> list[tuple[str, str]]:
 
 
 def mpi_rows(size: int, nodes: Counter[str]) -> list[tuple[str, str]]:
-    """MPI, the job's layout, and room for shared windows."""
+    """Rows about MPI, ranks on nodes, and shared memory. `nodes` counts the ranks of each node."""
     import mpi4py
     from mpi4py import MPI
 
-    levels = {
+    thread_support = {
         MPI.THREAD_SINGLE: "single",
         MPI.THREAD_FUNNELED: "funneled",
         MPI.THREAD_SERIALIZED: "serialized",
@@ -40,25 +40,25 @@ def mpi_rows(size: int, nodes: Counter[str]) -> list[tuple[str, str]]:
     }
     vendor, version = MPI.get_vendor()
     per_node = sorted(set(nodes.values()))
-    room = shutil.disk_usage("/dev/shm") if os.path.isdir("/dev/shm") else None
+    shm = shutil.disk_usage("/dev/shm") if os.path.isdir("/dev/shm") else None
     return [
         (
             "MPI",
             f"{vendor} {'.'.join(map(str, version))}, standard {'.'.join(map(str, MPI.Get_version()))}, mpi4py "
             f"{mpi4py.__version__}",
         ),
-        ("MPI thread level", levels[MPI.Query_thread()]),
+        ("MPI thread level", thread_support[MPI.Query_thread()]),
         (
             "ranks",
             f"{size} on {len(nodes)} node{'s' * (len(nodes) > 1)}, {' or '.join(map(str, per_node))} per node, "
             f"{len(os.sched_getaffinity(0))} cores for rank 0",
         ),
-        ("shared memory", f"{room.free / 2**30:.1f} GiB free in /dev/shm" if room else "no /dev/shm"),
+        ("shared memory", f"{shm.free / 2**30:.1f} GiB free in /dev/shm" if shm else "no /dev/shm"),
     ]
 
 
 def library_rows() -> list[tuple[str, str]]:
-    """HDF5, FFTW, BLAS."""
+    """Rows about HDF5, FFTW and BLAS."""
     import h5py
     import pyfftw
     import threadpoolctl
@@ -73,10 +73,10 @@ def library_rows() -> list[tuple[str, str]]:
     parallel = (
         "parallel: all ranks write"
         if has_parallel_hdf5()
-        else "serial: rank 0 writes for all (tools/setup builds a parallel one)"
+        else "serial: rank 0 writes for all ranks (tools/setup builds a parallel one)"
     )
     return [
         ("HDF5", f"{h5py.version.hdf5_version}, h5py {h5py.__version__}, {parallel}"),
-        ("FFTW", f"{getattr(pyfftw, 'fftw_version', 'version not told')}, pyfftw {pyfftw.__version__}"),
+        ("FFTW", f"{getattr(pyfftw, 'fftw_version', 'version unknown')}, pyfftw {pyfftw.__version__}"),
         ("BLAS", ", ".join(blas) or "unknown"),
     ]

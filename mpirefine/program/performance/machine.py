@@ -1,4 +1,4 @@
-"""The profile of a machine, as `bench` makes it and `plan` reads it."""
+"""The profile of a machine, which `bench` writes and `plan` reads."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from mpirefine.errors import InputError
 
 @dataclass(frozen=True)
 class Machine:
-    """Rates per rank with all ranks at work, seconds per unit of work of each step, and MB of a rank that has done
-    nothing yet.
-    """
+    """Rates per rank while all ranks work, seconds per unit of work of each step, and MB of a rank without data."""
 
     ranks: int
     sgemm_gflops: float
@@ -25,17 +23,17 @@ class Machine:
     base_mb: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The profile as plain values."""
         return asdict(self)
 
     @classmethod
     def read(cls, path: Path) -> Machine:
-        """InputError when the file is no profile."""
+        """Read a file of `bench --out`; InputError when it holds no profile."""
         try:
             values = json.loads(path.read_text())
             return cls(**values["machine"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{path}: no profile of a machine ({error}): 'mpirun -n N python -m mpirefine bench --out {path}' "
-                "makes one"
+                f"{path}: no profile of a machine ({error}): make one with 'mpirun -n N python -m mpirefine bench "
+                f"--out {path}'"
             ) from None

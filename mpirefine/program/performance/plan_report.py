@@ -1,4 +1,4 @@
-"""What a refinement will need, in words."""
+"""The text of `plan`: sizes, memory, messages and seconds of a refinement by likelihood."""
 
 from __future__ import annotations
 
@@ -7,59 +7,58 @@ from typing import Protocol
 from mpirefine.program.performance.cost_model import Job, Memory
 from mpirefine.program.performance.machine import Machine
 
-BASE_MB = 190.0  # of a rank before it holds anything, where no profile tells it
+BASE_MB = 190.0  # memory of a rank without data, when no profile is given
 
 
 def describe_plan(job: Job, profile: Machine | None) -> str:
-    """Sizes, memory, messages and, with a profile of the machine, seconds."""
-    return "\n".join([*sizes(job), *memory(job, profile), *messages(job), *seconds(job, profile)])
+    """The whole text; seconds need a profile of the machine."""
+    return "\n".join([*size_lines(job), *memory_lines(job, profile), *message_lines(job), *second_lines(job, profile)])
 
 
 def mb(count: float) -> str:
-    """Bytes in MB or GB."""
+    """A number of bytes in MB or GB."""
     return f"{count / 2**20:,.1f} MB" if count < 2**30 else f"{count / 2**30:,.2f} GB"
 
 
-def sizes(job: Job) -> list[str]:
-    """What the job consists of."""
-    levels, (coarse, fine) = job.sampling, job.references
+def size_lines(job: Job) -> list[str]:
+    """Lines about particles, maps, ranks, the search and blocks."""
+    sampling, (coarse, fine) = job.sampling, job.references
     return [
         f"{job.particles} particles of {job.grid.nx} px, {job.grid.apix:g} Å/px, {len(job.symmetries)} maps, on "
-        f"{job.ranks} ranks, "
-        f"{job.per_node} per node",
-        f"search      directions every {levels.coarse_delta:.2f}° then {levels.fine_delta:.2f}°: {coarse} then "
-        f"{fine} projections; rings to "
-        f"{job.grid.resolution(levels.fine_grid.n_rings):.1f} Å, {levels.fine_angles} in-plane angles",
-        f"blocks      {job.own_particles} particles per rank, {job.classes_per_block} classes per block of sums",
+        f"{job.ranks} ranks, {job.per_node} per node",
+        f"search      directions every {sampling.coarse_delta:.2f}° then {sampling.fine_delta:.2f}°: {coarse} then "
+        f"{fine} projections; rings to {job.grid.resolution(sampling.fine_grid.n_rings):.1f} Å, "
+        f"{sampling.fine_angles} in-plane angles",
+        f"blocks      {job.own_particles} particles per rank, {job.classes_per_block} classes per block of class sums",
     ]
 
 
-class Sized(Protocol):
-    """What a cost model of either way tells."""
+class CostModel(Protocol):
+    """What the cost models of both ways have in common."""
 
     @property
     def ranks(self) -> int:
-        """Of the job."""
+        """Ranks of the job."""
 
     def memory(self, base_mb: float) -> Memory:
-        """Bytes of the busiest rank and of a node."""
+        """Bytes of rank 0 and of a node."""
 
     def bytes_sent(self) -> dict[str, float]:
-        """Bytes that all ranks hand to MPI in an iteration, by step."""
+        """Bytes that all ranks together send by MPI in an iteration, by step."""
 
 
-def memory(job: Sized, profile: Machine | None) -> list[str]:
-    """Bytes per rank and node."""
-    found = job.memory(profile.base_mb if profile else BASE_MB)
-    parts = ", ".join(f"{name} {mb(size)}" for name, size in found.private.items() if size)
+def memory_lines(job: CostModel, profile: Machine | None) -> list[str]:
+    """Lines about the memory of a rank and of a node."""
+    memory = job.memory(profile.base_mb if profile else BASE_MB)
+    parts = ", ".join(f"{name} {mb(size)}" for name, size in memory.private.items() if size)
     return [
-        f"memory      {mb(found.rank + found.shared)} seen by a rank: {mb(found.rank)} its own ({parts})",
-        f"            and {mb(found.shared)} of references, once per node: {mb(found.node)} per node",
+        f"memory      {mb(memory.rank + memory.shared)} used by rank 0: {mb(memory.rank)} of its own ({parts})",
+        f"            and {mb(memory.shared)} of references, once per node: {mb(memory.node)} per node",
     ]
 
 
-def messages(job: Sized) -> list[str]:
-    """Bytes between ranks."""
+def message_lines(job: CostModel) -> list[str]:
+    """A line about the bytes that ranks send."""
     sent = job.bytes_sent()
     total = sum(sent.values())
     return [
@@ -68,12 +67,12 @@ def messages(job: Sized) -> list[str]:
     ]
 
 
-def seconds(job: Job, profile: Machine | None) -> list[str]:
-    """Seconds per iteration, when a profile is given."""
+def second_lines(job: Job, profile: Machine | None) -> list[str]:
+    """A line about the seconds per iteration; without a profile it says how to make one."""
     if profile is None:
         return [
-            "seconds     give --machine profile.json, made by 'mpirun -n N python -m mpirefine bench --out "
-            "profile.json'"
+            "seconds     need a profile: give --machine profile.json, made by 'mpirun -n N python -m mpirefine bench "
+            "--out profile.json'"
         ]
     steps = {name: amount * profile.seconds_per_unit[name] for name, amount in job.work().items()}
     if job.ranks > 1 and profile.allreduce_gb_s:

@@ -1,4 +1,4 @@
-"""What a core can do: rates against which steps are measured."""
+"""Peak rate of a core, which the rates of steps are compared with."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-SGEMM_EDGE = 768
+SGEMM_EDGE = 768  # rows and columns of the matrices
 
 
 def best_seconds(work: Callable[[], object], least: float = 0.03, repeats: int = 3) -> float:
-    """Shortest of at least `repeats` runs that together take `least` seconds, after one that does not count."""
+    """Seconds of the fastest run: after a warm-up, at least `repeats` runs and `least` seconds in total."""
     work()
     best, total, count = np.inf, 0.0, 0
     while total < least or count < repeats:
@@ -23,6 +23,6 @@ def best_seconds(work: Callable[[], object], least: float = 0.03, repeats: int =
 
 
 def sgemm_rate(edge: int = SGEMM_EDGE) -> float:
-    """GFLOP/s of a square single-precision matrix product with the threads BLAS has."""
+    """GFLOP/s of a product of square float32 matrices, with the threads that BLAS has."""
     a, b, out = (np.full((edge, edge), 0.5, np.float32) for _ in range(3))
     return 2 * edge**3 / best_seconds(lambda: np.matmul(a, b, out=out)) / 1e9

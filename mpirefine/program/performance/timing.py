@@ -1,4 +1,4 @@
-"""Seconds per step, their spread over ranks, and the bytes that went between them."""
+"""Seconds of each step, their spread over ranks, bytes sent and arithmetic; written to timing.json."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from mpirefine.storage.atomic import write_text
 
 
 class Clock:
-    """`with clock("simmx"):` adds to that step of the current iteration; what runs inside another step is taken off
-    that step's time.
+    """Measures steps: `with clock("simmx"):` adds to that step of the current iteration.
+
+    The time of a step inside another step is not counted for the outer one.
     """
 
     def __init__(self, team: Team):
@@ -43,12 +44,12 @@ class Clock:
             self._steps.pop()
 
     def count(self, flop: float) -> None:
-        """Arithmetic done by the step that is running."""
+        """Add arithmetic to the step that is running."""
         self._own.setdefault(self._steps[-1], [0.0, 0.0, 0.0])[2] += flop
 
     @contextmanager
     def iteration(self, number: int) -> Iterator[None]:
-        """Collective at its end. Steps inside are those of one iteration."""
+        """Collective at its end. Record the steps inside as those of one iteration."""
         self._own = {}
         yield
         ranks = self.team.allgather(self._own)
@@ -57,7 +58,7 @@ class Clock:
         self.iterations.append({"iteration": number, "steps": steps})
 
     def _summary(self, ranks: list[list[float]], peak: float) -> dict[str, float]:
-        """One step: seconds over ranks, bytes of all, arithmetic of all and its rate per rank against the peak."""
+        """Summarise a step: seconds over ranks, bytes and arithmetic of all ranks, and the rate against `peak`."""
         seconds = [own[0] for own in ranks]
         mean, flop = sum(seconds) / len(seconds), sum(own[2] for own in ranks)
         rate = flop / sum(seconds) / 1e9 if sum(seconds) > 0 else 0.0
@@ -73,15 +74,16 @@ class Clock:
         }
 
     def peak(self) -> float:
-        """Collective at its first use. GFLOP/s of a matrix product, all ranks at once, mean of ranks."""
+        """Collective at its first use. GFLOP/s of a matrix product on all ranks at once, as mean over ranks."""
         if self._peak is None:
             rates = self.team.allgather(sgemm_rate())
             self._peak = sum(rates) / len(rates)
         return self._peak
 
-    def take_up(self, path: Path, last: int) -> None:
-        """Collective. Continue the record of an interrupted run, as far as its iteration `last`; begin anew where there
-        is none that can be read.
+    def resume(self, path: Path, last: int) -> None:
+        """Collective. Continue the record of an interrupted run after iteration `last`.
+
+        The record starts empty when the file cannot be read.
         """
 
         def read() -> list[dict[str, Any]]:
@@ -90,16 +92,19 @@ class Clock:
             except (OSError, ValueError, KeyError):
                 return []
 
-        self.iterations = [one for one in self.team.from_root(read) if one["iteration"] <= last]
+        self.iterations = [record for record in self.team.from_root(read) if record["iteration"] <= last]
 
     def seconds(self, iteration: int) -> float:
-        """What an iteration of the record took, on the mean rank; 0 for one that is not there."""
+        """Seconds of an iteration, as mean over ranks; 0 when it is not in the record."""
         return sum(
-            step["mean"] for one in self.iterations if one["iteration"] == iteration for step in one["steps"].values()
+            step["mean"]
+            for record in self.iterations
+            if record["iteration"] == iteration
+            for step in record["steps"].values()
         )
 
     def write(self, path: Path, total: float, particles: int) -> None:
-        """Collective. timing.json, by rank 0."""
+        """Collective. Write timing.json on rank 0; `total` are the seconds of the run. RankFailure if it fails."""
         peak = self.team.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         nodes = sum(self.team.allgather(self.team.node.is_root))
         record = {

@@ -1,4 +1,4 @@
-"""One iteration on simulated particles: what a unit of each step's work takes on this machine."""
+"""Time one iteration on simulated particles, to find the seconds per unit of work of each step."""
 
 from __future__ import annotations
 
@@ -32,38 +32,38 @@ SEED_RESOLUTION, GREY_SCALE = 30.0, 0.6
 
 
 class DiscardedRows:
-    """A store of class averages that keeps nothing."""
+    """Stands for the store of class averages, and discards them."""
 
     def ensure_space(self, needed: int) -> None:
-        """There is always room."""
+        """Do nothing."""
 
     def begin_rows(self, name: str, rows: int, trailing: tuple[int, ...]) -> None:
-        """Nothing is begun."""
+        """Do nothing."""
 
     def put_rows(self, name: str, block: Block, rows: np.ndarray) -> None:
-        """Nothing is kept."""
+        """Discard `rows`."""
 
 
 class MemoryStack:
-    """A stack in memory."""
+    """Stands for a particle stack, with images (pyx) in memory."""
 
     def __init__(self, images: np.ndarray):
         self._images = images
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """(n, y, x) copies."""
+        """Copies (pyx) of the images in `rows`."""
         return self._images[rows].copy()
 
 
-def simulated_context(team: Team, threads: int, clock: Clock) -> tuple[Context, LikelihoodState, Job]:
-    """Collective. Each rank has as many particles as it would have alone; the job has the sizes of it all."""
-    grid, own = Grid(BOX, APIX), PARTICLES
+def simulate_context(team: Team, threads: int, clock: Clock) -> tuple[Context, LikelihoodState, Job]:
+    """Collective. Simulate PARTICLES particles on each rank; the job holds the sizes of all ranks together."""
+    grid = Grid(BOX, APIX)
     truth = states(grid.nx, MAPS, np.random.default_rng(1))
-    made = simulate_particles(truth, grid, own, rng=np.random.default_rng([2, team.rank]), snr=SNR)
-    rows, zeros = np.arange(own), np.zeros(own, np.int32)
+    simulated = simulate_particles(truth, grid, PARTICLES, rng=np.random.default_rng([2, team.rank]), snr=SNR)
+    rows, zeros = np.arange(PARTICLES), np.zeros(PARTICLES, np.int32)
     half = (rows % 2).astype(np.int8)
-    table = ParticleTable((), zeros, rows, rows + own * team.rank, zeros, ("all",), half, made["ctf"])
-    radius, count, symmetries = estimate_radius(truth[0], grid), own * team.size, ("c1",) * MAPS
+    table = ParticleTable((), zeros, rows, rows + PARTICLES * team.rank, zeros, ("all",), half, simulated["ctf"])
+    radius, count, symmetries = estimate_radius(truth[0], grid), PARTICLES * team.size, ("c1",) * MAPS
     job = Job(count, grid, symmetries, radius, TARGETRES, MAXSHIFT, team.size, team.node.size)
     rings = job.sampling.fine_grid.n_rings
     ctx = Context(
@@ -72,7 +72,7 @@ def simulated_context(team: Team, threads: int, clock: Clock) -> tuple[Context, 
         grid=grid,
         symmetries=symmetries,
         partition=Partition.even(count, team.size),
-        particles=OwnParticles(table, MemoryStack(made["images"]), grid.nx, keep_pixels=True),
+        particles=OwnParticles(table, MemoryStack(simulated["images"]), grid.nx, keep_pixels=True),
         plan=SearchPlan(grid.nx, radius / grid.apix, MAXSHIFT),
         limits=RingLimits(rings),
         clock=clock,
@@ -80,34 +80,35 @@ def simulated_context(team: Team, threads: int, clock: Clock) -> tuple[Context, 
     )
     volumes = np.stack([lowpass_gauss(v, grid, 1 / SEED_RESOLUTION) for v in truth]) if team.is_root else None
     noise = Noise(np.full((1, grid.nx // 2 + 1), float(grid.nx**2)), np.array([GREY_SCALE]))
-    state = LikelihoodState(1, noise, (rings,) * MAPS, half, np.ones(own, np.float32), np.ones(own), volumes=volumes)
+    trust, grey = np.ones(PARTICLES, np.float32), np.ones(PARTICLES)
+    state = LikelihoodState(1, noise, (rings,) * MAPS, half, trust, grey, volumes=volumes)
     return ctx, state, job
 
 
 def time_an_iteration(team: Team, threads: int) -> tuple[Clock, Job]:
-    """Collective. The clock of one iteration, and the job it did, with the shares of pairs that it looked at."""
+    """Collective. Run one iteration; its clock, and its job with the measured shares of pairs."""
     clock = Clock(team)
-    ctx, state, job = simulated_context(team, threads, clock)
+    ctx, state, job = simulate_context(team, threads, clock)
     with clock.iteration(1), Workspace(DiscardedRows()) as work:
         for step in Likelihood().steps(work):
             with clock(step.name):
                 state = step.run(state, ctx)
     pairs_of_particle = float((state.assignments.weight > 0).sum()) / len(ctx.particles)
     flop = clock.iterations[-1]["steps"]["simmx"]["gflop"] * 1e9 / job.particles
-    return clock, replace(job, pairs_per_particle=pairs_of_particle, surviving=surviving(job, flop))
+    return clock, replace(job, pairs_per_particle=pairs_of_particle, surviving=estimate_surviving(job, flop))
 
 
-def surviving(job: Job, flop_per_particle: float) -> float:
-    """Share of fine pairs that were looked at, from the arithmetic that was counted."""
-    levels, (coarse, fine) = job.sampling, job.references
+def estimate_surviving(job: Job, flop_per_particle: float) -> float:
+    """Estimate the share of fine pairs that were compared, from the counted arithmetic of a particle."""
+    sampling, (coarse, fine) = job.sampling, job.references
 
     def flop(grid: PolarGrid, angles: int) -> float:
         return Correlator(replace(grid, n_angles=angles), job.plan.radius, 1).flop_per_pair
 
-    rest = flop_per_particle - coarse * len(shift_disc(job.maxshift, levels.coarse_step)) * flop(
-        levels.coarse_grid, levels.coarse_angles
+    rest = flop_per_particle - coarse * len(shift_disc(job.maxshift, sampling.coarse_step)) * flop(
+        sampling.coarse_grid, sampling.coarse_angles
     )
-    rest -= REFINED_PAIRS * flop(levels.fine_grid, levels.refined_angles)
+    rest -= REFINED_PAIRS * flop(sampling.fine_grid, sampling.refined_angles)
     return max(rest, 0.0) / (
-        fine * len(shift_disc(job.maxshift, levels.fine_step)) * flop(levels.fine_grid, levels.fine_angles)
+        fine * len(shift_disc(job.maxshift, sampling.fine_step)) * flop(sampling.fine_grid, sampling.fine_angles)
     )

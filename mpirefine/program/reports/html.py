@@ -1,4 +1,4 @@
-"""report.html: one page, nothing beside it, written again as the run goes on, on rank 0."""
+"""report.html: one page with all figures inside, which rank 0 writes again as the run goes on."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-GREY_RANGE = (1.0, 99.7)  # percentiles of all maps together that slices show as black and white
+GREY_RANGE = (1.0, 99.7)  # percentiles of the density of all maps that slices show as black and as white
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What stays the same over a run: its name, the command's options, and every automatic choice in words."""
+    """What stays the same over a run: its title, the options, and the automatic values in words."""
 
     title: str
     options: dict[str, Any]
@@ -42,8 +42,10 @@ def write_page(
     timing: Sequence[dict[str, Any]],
     differences: Sequence[Sequence[str]] = (),
 ) -> None:
-    """On rank 0, where the maps and curves are. `timing` are the clock's iterations, `differences` the rows of
-    `report.difference_rows`.
+    """On rank 0. Write report.html.
+
+    `timing` holds the iterations of the clock, `differences` the rows of `terminal.difference_rows`. OSError
+    when the disk is full.
     """
     import jinja2
 
@@ -58,40 +60,40 @@ def write_page(
         history=list(enumerate(state.history, 1)),
         differences=differences,
         enough_power=ENOUGH_POWER,
-        pictures=pictures(state, grid),
+        pictures=draw_pictures(state, grid),
         timing=timing[-1] if timing else None,
     )
     write_text(folder / "report.html", text)
 
 
-def pictures(state: State, grid: Grid) -> dict[str, str]:
-    """Every figure as a data URL."""
+def draw_pictures(state: State, grid: Grid) -> dict[str, str]:
+    """All figures, by name, as data URLs."""
     figures = {
-        "slices": as_url(slices(state.root_volumes)),
-        "curves": as_url(curves(state, grid)),
-        "progress": as_url(progress_curves(state.history)),
+        "slices": as_url(draw_slices(state.root_volumes)),
+        "curves": as_url(draw_curves(state, grid)),
+        "progress": as_url(draw_progress(state.history)),
     }
     if state.summary.posteriors:
-        figures["certainty"] = as_url(certainty(state.summary.certainty))
+        figures["certainty"] = as_url(draw_certainty(state.summary.certainty))
     return figures
 
 
 def as_url(figure: Figure) -> str:
-    """A figure inside the page."""
+    """A figure as a data URL, which embeds it in the page."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Without pyplot: nothing global, no display."""
+    """An empty figure of a size in inches; made without pyplot, which needs a display."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def slices(volumes: np.ndarray) -> Figure:
-    """The central section of every map (columns) across z, y and x (rows), one grey scale for all."""
+def draw_slices(volumes: np.ndarray) -> Figure:
+    """Draw the central sections of maps (mzyx) across z, y and x (rows) for each map (columns), in one grey scale."""
     models, nx = len(volumes), volumes.shape[-1]
     low, high = np.percentile(volumes, GREY_RANGE)
     look = dict(cmap="gray", vmin=low, vmax=max(high, low + 1e-12), origin="lower", interpolation="bilinear")
@@ -109,8 +111,8 @@ def slices(volumes: np.ndarray) -> Figure:
     return figure
 
 
-def curves(state: State, grid: Grid) -> Figure:
-    """FSC between half-maps, to the iteration before, and between maps."""
+def draw_curves(state: State, grid: Grid) -> Figure:
+    """Draw the FSC between half-maps, to the iteration before, and between maps."""
     frequency = np.arange(1, grid.nx // 2 + 1) / grid.length
     figure = new_figure(13, 3.8)
     models = len(state.curves["half_fsc"])
@@ -132,25 +134,29 @@ def curves(state: State, grid: Grid) -> Figure:
     return figure
 
 
-def progress_curves(history: Sequence[Summary]) -> Figure:
-    """Share and resolution of every map, and the particles that moved, over iterations."""
+def draw_progress(history: Sequence[Summary]) -> Figure:
+    """Draw the share and the resolution of each map, and how far particles moved, over iterations."""
     number = np.arange(1, len(history) + 1)
     figure = new_figure(13, 3.4)
     share, resolution, moves = figure.subplots(1, 3)
     for m in range(len(history[0].hard)):
-        share.plot(number, [100 * one.hard[m] for one in history], marker="o", markersize=3, label=f"map {m + 1}")
-        resolution.plot(number, [one.resolution[m] for one in history], marker="o", markersize=3, label=f"map {m + 1}")
-    later = [(i, one.motion) for i, one in zip(number, history) if one.motion is not None]
+        share.plot(
+            number, [100 * summary.hard[m] for summary in history], marker="o", markersize=3, label=f"map {m + 1}"
+        )
+        resolution.plot(
+            number, [summary.resolution[m] for summary in history], marker="o", markersize=3, label=f"map {m + 1}"
+        )
+    moved = [(i, summary.motion) for i, summary in zip(number, history) if summary.motion is not None]
     moves.plot(
-        [i for i, _ in later],
-        [100 * motion.moved for _, motion in later],
+        [i for i, _ in moved],
+        [100 * motion.moved for _, motion in moved],
         marker="o",
         markersize=3,
         label="changed map, %",
     )
     moves.plot(
-        [i for i, _ in later],
-        [motion.view_change for _, motion in later],
+        [i for i, _ in moved],
+        [motion.view_change for _, motion in moved],
         marker="s",
         markersize=3,
         label="median change of view, °",
@@ -165,8 +171,8 @@ def progress_curves(history: Sequence[Summary]) -> Figure:
     return figure
 
 
-def certainty(counts: Sequence[Sequence[int]]) -> Figure:
-    """How sure particles are of their map: counts (map, bin) of the highest posterior."""
+def draw_certainty(counts: Sequence[Sequence[int]]) -> Figure:
+    """Draw a histogram of the probability of the particles' own map: `counts` (m, bin)."""
     figure = new_figure(6.5, 3.2)
     axis = figure.subplots()
     edges = np.linspace(0, 1, len(counts[0]) + 1)

@@ -1,22 +1,21 @@
-"""What was found of the images when they were read, in words."""
+"""The text about the normalisation of the particle images, as they were before."""
 
 from __future__ import annotations
 
 import numpy as np
 
-NEAR_LEVEL, NEAR_SPREAD = (
-    0.25,
-    1.25,
-)  # deviations: backgrounds nearer to 0; factor: deviations nearer to 1 are those of normalised images
-RAMP = 0.5  # deviations over half of the box from which on a slope is told
+NEAR_LEVEL = 0.25  # standard deviations: the mean background of a normalised image is nearer to 0
+NEAR_SPREAD = 1.25  # factor: the standard deviation of a normalised image is nearer to 1
+RAMP = 0.5  # standard deviations over half of the box: a steeper background counts as a ramp
 
 
 def background_report(values: np.ndarray, box: int) -> str:
-    """One line; `values` (p, 4 or more): level, slope along x and y per pixel, standard deviation of each image's
-    background.
+    """One line about the backgrounds of all images.
+
+    `values` (p, 4 or more): mean, slope along x and y per pixel, and standard deviation of each background.
     """
     if not len(values):
-        return "no image can be used"
+        return "no image is usable"
     level, slope, scale = values[:, 0], np.hypot(values[:, 1], values[:, 2]) * box / 2, values[:, 3]
     away = np.abs(level) > NEAR_LEVEL * scale
     gain = (scale > NEAR_SPREAD) | (scale < 1 / NEAR_SPREAD)
@@ -24,15 +23,14 @@ def background_report(values: np.ndarray, box: int) -> str:
     middle, spread = np.median(level), np.percentile(level, (16, 84))
     low, centre, high = np.percentile(scale, (16, 50, 84))
     numbers = (
-        f"background {number(middle)} (most {number(spread[0])} to {number(spread[1])}), standard deviation "
-        f"{number(centre)} "
-        f"(most {number(low)} to {number(high)})"
+        f"background {in_digits(middle)} (most {in_digits(spread[0])} to {in_digits(spread[1])}), standard deviation "
+        f"{in_digits(centre)} (most {in_digits(low)} to {in_digits(high)})"
     )
     if not (away | gain | ramps).any():
         return f"images were normalised before: {numbers}"
     kinds = [
         f"{int(count.sum())} {text}"
-        for count, text in ((away, "raw background"), (gain, "other gain"), (ramps, "a ramp"))
+        for count, text in ((away, "with raw background"), (gain, "with another gain"), (ramps, "with a ramp"))
         if count.any()
     ]
     many = np.mean(away | gain | ramps) > 0.5
@@ -46,10 +44,10 @@ def background_report(values: np.ndarray, box: int) -> str:
     return (
         f"{what}: {numbers}; of {len(values)} images "
         + ", ".join(kinds)
-        + ": each one is normalised (--no-normalise: taken as it is)"
+        + ": each image is normalised (--no-normalise leaves them as they are)"
     )
 
 
-def number(value: float) -> str:
-    """Without needless digits."""
+def in_digits(value: float) -> str:
+    """A number without needless digits."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

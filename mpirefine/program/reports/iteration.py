@@ -1,4 +1,4 @@
-"""What the user gets to see after every iteration, and at the end: maps, curves, the table, the report page."""
+"""Reports after each iteration and at the end: maps, FSC curves, the table on the terminal, report.html."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mpirefine.steps.state import Difference, State
 from mpirefine.storage.atomic import write_text
 
 log = logging.getLogger(__name__)
-PAGE_SECONDS = 60.0  # between two writings of report.html, which take a second: short iterations are not held up
+PAGE_SECONDS = 60.0  # least time between two writings of report.html, since each takes a second
 
 
 class Reports:
-    """Writes into the folder of a run, and to the terminal; `began` is when the command did, by the monotonic clock."""
+    """Writes into the folder of a run and to the terminal; `began` is the start of the command (time.monotonic)."""
 
     def __init__(self, session: Session, folder: Path, began: float):
         self.session, self.folder, self.began = session, folder, began
@@ -29,46 +29,49 @@ class Reports:
         self._page_written = float("-inf")
 
     def after_iteration(self, state: State) -> None:
-        """Collective. Of a whole iteration; StorageFailure or InputError when files cannot be written."""
+        """Collective. Report a stored iteration; RankFailure or InputError when files cannot be written."""
         ctx, clock = self.session.context, self.session.clock
         with ctx.team.together("writing maps"):
             if ctx.team.is_root:
                 outputs.write_maps(self.folder, state, self.session.resolved, ctx.grid)
                 outputs.write_curves(self.folder, state, ctx.grid)
-                self._page_now_and_then(state)
+                self._update_page(state)
         clock.write(self.folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
         last, took = ctx.settings.iterations, clock.seconds(state.iteration)
         log.info("%s", terminal.iteration_table(state.summary, state.iteration, last, took))
 
-    def at_the_end(self, state: State, found: Sequence[Difference]) -> None:
-        """Collective. Which maps are different states; the page of a run that was finished before stays as it is."""
-        if found:
-            log.info("%s", terminal.difference_table(found))
+    def at_the_end(self, state: State, differences: Sequence[Difference]) -> None:
+        """Collective. Report which maps are different states. RankFailure when the disk is full.
+
+        report.html of a run that was finished before stays as it is.
+        """
+        if differences:
+            log.info("%s", terminal.difference_table(differences))
         ctx = self.session.context
         with ctx.team.together("writing differences.json and report.html"):
-            if ctx.team.is_root and found:
+            if ctx.team.is_root and differences:
                 rows = [
                     {
                         "maps": [pair.a + 1, pair.b + 1],
                         "p_value": pair.p,
                         "particles": pair.particles,
                         "power": pair.power,
-                        "verdict": terminal.verdict(pair, len(found)),
+                        "verdict": terminal.decide_difference(pair, len(differences)),
                     }
-                    for pair in found
+                    for pair in differences
                 ]
                 write_text(self.folder / "differences.json", json.dumps(rows, indent=1))
                 if state.curves:
-                    self._page(state, terminal.difference_rows(found))
+                    self._write_page(state, terminal.difference_rows(differences))
 
-    def _page_now_and_then(self, state: State) -> None:
-        """On rank 0. report.html, where the last one is old or no iteration follows."""
+    def _update_page(self, state: State) -> None:
+        """On rank 0. Write report.html when the last one is old or no iteration follows."""
         last = state.converged or state.iteration >= self.session.context.settings.iterations
         if last or time.monotonic() - self._page_written > PAGE_SECONDS:
-            self._page(state)
+            self._write_page(state)
             self._page_written = time.monotonic()
 
-    def _page(self, state: State, differences: Sequence[Sequence[str]] = ()) -> None:
-        """On rank 0. report.html."""
+    def _write_page(self, state: State, differences: Sequence[Sequence[str]] = ()) -> None:
+        """On rank 0. Write report.html."""
         grid, timing = self.session.context.grid, self.session.clock.iterations
         html.write_page(self.folder, state, grid, self.about, timing, differences)

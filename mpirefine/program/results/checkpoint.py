@@ -1,4 +1,4 @@
-"""What an iteration leaves in the run file, and how a run is taken up again from it."""
+"""Write an iteration to the run file, and read it again to resume the run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 
 def write(writer: IterationWriter, state: AnyState, ctx: Context) -> AnyState:
-    """Collective. Everything an iteration is made of; class averages were written by their step.
+    """Collective. Write the state of an iteration; class averages were written before, by their step.
 
-    Returns the state as it will be read back, with poses of candidates rounded as they are stored: results at the end
-    of a run are the same after an interruption.
+    Returns the state as `read` gives it, with the poses of candidates rounded as they are stored, so that a resumed run
+    gives the same results as an uninterrupted one. StorageFailure when the disk is full.
     """
     for item, values in rows_of(state, ctx).items():
         writer.write_rows(item, values, ctx.partition)
@@ -46,13 +46,13 @@ def write(writer: IterationWriter, state: AnyState, ctx: Context) -> AnyState:
 
 def rows_of(state: State, ctx: Context) -> dict[str, np.ndarray]:
     """Own rows of every dataset that has a row for each particle."""
-    found, assignments, last = state.candidates, state.assignments, state.last
+    candidates, assignments, last = state.candidates, state.assignments, state.last
     assert last is not None
     rows = {
-        "candidates/score": found.score,
-        "candidates/class": found.reference,
-        "candidates/evidence": found.evidence,
-        **to_eman_columns(found),
+        "candidates/score": candidates.score,
+        "candidates/class": candidates.reference,
+        "candidates/evidence": candidates.evidence,
+        **to_eman_columns(candidates),
         "assignments/weight": assignments.weight,
         "assignments/posterior": assignments.posterior,
         "assignments/model": assignments.model,
@@ -68,7 +68,7 @@ def rows_of(state: State, ctx: Context) -> dict[str, np.ndarray]:
 
 
 def arrays_of(state: State) -> dict[str, np.ndarray]:
-    """On rank 0. Every dataset that is not of particles, but class averages."""
+    """On rank 0. Every dataset without a row for each particle, except class averages."""
     assert state.halves is not None
     orientations = state.orientations
     return {
@@ -84,14 +84,14 @@ def arrays_of(state: State) -> dict[str, np.ndarray]:
 
 
 def plain_header(header: Mapping[str, object]) -> dict[str, object]:
-    """A map's header values for JSON: arrays as lists."""
+    """The header values of a map for JSON, with arrays as lists."""
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in header.items()}
 
 
 def read(run: RunFile, iteration: int, state: AnyState, ctx: Context) -> AnyState:
-    """Collective. `state` as it was after a whole iteration, on any number of ranks.
+    """Collective. Read the state after a stored iteration, on any number of ranks; the rest comes from `state`.
 
-    Maps and curves are read by rank 0 alone. FormatError on all ranks when a value cannot be one of this run.
+    Only rank 0 reads maps and curves. FormatError on all ranks when the file is damaged.
     """
     run.verify(iteration)
     attributes = run.read_attrs(iteration)
@@ -99,7 +99,7 @@ def read(run: RunFile, iteration: int, state: AnyState, ctx: Context) -> AnyStat
         rows, small = read_items(run, iteration, ctx)
         wholeness.check(run.path_of(iteration), {**rows, **small}, ctx)
         history = read_history(run, iteration, attributes["history"])
-        before_trial = maps_before_trial(run, iteration, history) if ctx.team.is_root else None
+        before_trial = read_maps_before_trial(run, iteration, history) if ctx.team.is_root else None
     headers = tuple(
         {name: np.array(value, int) if isinstance(value, list) else value for name, value in header.items()}
         for header in json.loads(attributes["map_headers"])
@@ -131,20 +131,22 @@ def read(run: RunFile, iteration: int, state: AnyState, ctx: Context) -> AnyStat
 
 
 def read_history(run: RunFile, iteration: int, text: str) -> tuple[Summary, ...]:
-    """The summaries of all iterations; FormatError when they are not those of `iteration` iterations."""
+    """Parse the summaries of all iterations so far; FormatError when their number is not `iteration`."""
     try:
         history = tuple(Summary.from_json(values) for values in json.loads(text))
     except (TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{run.path_of(iteration)}: damaged: the history cannot be read: {error}") from None
     if len(history) != iteration:
-        raise FormatError(f"{run.path_of(iteration)}: damaged: the history is not that of {iteration} iterations")
+        raise FormatError(
+            f"{run.path_of(iteration)}: damaged: the history has {len(history)} iterations instead of {iteration}"
+        )
     return history
 
 
-def maps_before_trial(run: RunFile, iteration: int, history: Sequence[Summary]) -> np.ndarray | None:
-    """On rank 0. (m, z, y, x) maps to go back to, when a merge and split is open after `iteration`; else None.
+def read_maps_before_trial(run: RunFile, iteration: int, history: Sequence[Summary]) -> np.ndarray | None:
+    """On rank 0. The maps (mzyx) to restore if the split that is on trial after `iteration` fails; None without one.
 
-    None too, with a warning, when they cannot be read any more: the trial is then not undone.
+    None with a warning when they cannot be read: the split is then kept.
     """
     begun = Phase.of(history).begun
     if begun is None or begun >= iteration:
@@ -152,14 +154,14 @@ def maps_before_trial(run: RunFile, iteration: int, history: Sequence[Summary]) 
     try:
         return run.read_array(begun, "volumes/map")
     except FormatError as damage:
-        log.warning("warning: %s: the trial that began then cannot be undone", damage)
+        log.warning("warning: %s: the split on trial cannot be undone", damage)
         return None
 
 
 def read_items(run: RunFile, iteration: int, ctx: Context) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Own rows, and what is not of particles, of an iteration; maps and curves on rank 0 only.
+    """Collective. The own rows, and the arrays without particle rows, of an iteration; maps and curves on rank 0 only.
 
-    FormatError for shapes of another input.
+    FormatError when shapes do not fit the input.
     """
     shapes = run.shapes(iteration)
     projections = shapes.get("orientations/model", (0,))[0]
@@ -178,9 +180,9 @@ def read_items(run: RunFile, iteration: int, ctx: Context) -> tuple[dict[str, np
     wholeness.check_shapes(run.path_of(iteration), shapes, axes)
     rows, small = {}, {}
     for name, item in schema.ITEMS.items():
-        of_root = name.startswith(("volumes/", "curves/"))
-        unread = name == "simmx" or name.startswith("classes/")
-        if name not in shapes or unread or of_root and not ctx.team.is_root:
+        only_root = name.startswith(("volumes/", "curves/"))
+        unused = name == "simmx" or name.startswith("classes/")
+        if name not in shapes or unused or only_root and not ctx.team.is_root:
             continue
         if item.of_particles:
             rows[name] = run.read_rows(iteration, name, ctx.block)

@@ -1,4 +1,4 @@
-"""The files a user takes away: maps, half-maps, FSC curves, particles with their classes, and a set per map."""
+"""The result files: maps, half-maps, FSC curves, particles with their classes, and a particle set for each map."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from mpirefine.storage.particle_file import ParticleInput, in_format
 
 
 def write_maps(folder: Path, state: State, resolved: Resolved, grid: Grid) -> None:
-    """On rank 0. `threed_II_MM` with the suffix of the format.
+    """On rank 0. Write the maps of an iteration, `threed_II_MM` with the suffix of the format.
 
-    With masses each map is scaled so that density above level 1 encloses its mass.
+    With --mass each map is scaled so that the density above 1 encloses its mass.
     """
     headers = state.map_headers or ({},) * len(state.root_volumes)
     for m, (volume, header) in enumerate(zip(state.root_volumes, headers)):
@@ -33,29 +33,31 @@ def write_maps(folder: Path, state: State, resolved: Resolved, grid: Grid) -> No
 
 
 def write_hard_maps(folder: Path, iteration: int, volumes: np.ndarray, resolved: Resolved, grid: Grid) -> None:
-    """On rank 0. `threed_II_MM_hard`: of every particle in its best projection only."""
+    """On rank 0. Write `threed_II_MM_hard`: maps (mzyx) from each particle in its best projection only."""
     for m, volume in enumerate(volumes):
         path = run_folder.hard_map_path(folder, iteration, m, resolved.options.map_suffix)
         write_map(path, volume, grid, resolved.mass[m] if resolved.mass else None, {})
 
 
 def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None, header: Mapping[str, object]) -> None:
-    """On rank 0. With a mass (kDa) the map is scaled so that density above level 1 encloses it. HDF files keep the
-    header.
+    """On rank 0. Write a map (zyx); with a `mass` in kDa it is scaled so that the density above 1 encloses it.
+
+    HDF files keep the header values.
     """
     write_images(path, [by_mass(volume, grid, mass) if mass and np.any(volume) else volume], grid.apix, [header])
 
 
 def write_halves(folder: Path, iteration: int, halves: np.ndarray, grid: Grid, suffix: str) -> None:
-    """On rank 0. Unmasked, unfiltered half-maps."""
+    """On rank 0. Write the unmasked, unfiltered half-maps (m, half, zyx)."""
     for m, pair in enumerate(halves):
         for h, volume in enumerate(pair):
             write_images(run_folder.half_map_path(folder, iteration, m, h, suffix), [volume], grid.apix)
 
 
 def write_curves(folder: Path, state: State, grid: Grid) -> None:
-    """On rank 0. FSC files of the iteration: column 1 is the frequency in 1/Å, then one column per map or pair of
-    maps.
+    """On rank 0. Write the FSC files of an iteration: between half-maps, to the iteration before, and between maps.
+
+    Column 1 is the frequency in 1/Å; each further column is a map or a pair of maps.
     """
     frequency = np.arange(grid.nx // 2 + 1) / grid.length
     maps = len(state.curves["half_fsc"])
@@ -73,13 +75,13 @@ def write_curves(folder: Path, state: State, grid: Grid) -> None:
         write_text(run_folder.fsc_path(folder, kind, state.iteration), "\n".join(lines) + "\n")
 
 
-def reasons(state: State, ctx: Context) -> np.ndarray:
-    """(p,) int8 why each own particle is set aside, as in REASONS; 0 for those in a set."""
+def find_reasons(state: State, ctx: Context) -> np.ndarray:
+    """Why each own particle is set aside: (p,) int8 indices of REASONS, 0 for particles that are used."""
     return np.where((ctx.particles.reason == 0) & (state.trust == 0), OUTLIER, ctx.particles.reason).astype(np.int8)
 
 
 def write_set_aside(folder: Path, source: ParticleInput, reason: np.ndarray, trust: np.ndarray) -> None:
-    """On rank 0. `set_aside.txt`: every particle that counts less than the others, with its weight and the reason."""
+    """On rank 0. Write `set_aside.txt`: each particle with a weight below 1, its weight and the reason."""
     rows = np.flatnonzero((reason > 0) | (trust < 1))
     lines = [
         f"{row + 1} {image} {0 if reason[row] else trust[row]:.2f} {REASONS[reason[row] or OUTLIER]}\n"
@@ -91,11 +93,11 @@ def write_set_aside(folder: Path, source: ParticleInput, reason: np.ndarray, tru
 def write_particles(
     folder: Path, inputs: Inputs | None, options: Options, state: State, ctx: Context
 ) -> tuple[int, ...]:
-    """Collective. `particles.star` with every input row, `sets/<name>_mMM.star` per map, `set_aside.txt`.
+    """Collective. Write `particles.star` with every input row, a set `sets/<name>_mMM.star` per map, `set_aside.txt`.
 
-    Returns the size of each set. `inputs` are on rank 0.
+    `inputs` are on rank 0. Returns the number of particles in each set. RankFailure when the disk is full.
     """
-    top, reason = state.assignments.posterior.max(axis=1, initial=0), reasons(state, ctx)
+    top, reason = state.assignments.posterior.max(axis=1, initial=0), find_reasons(state, ctx)
     assert state.last is not None
     own = {
         "reason": reason,
@@ -125,17 +127,17 @@ def write_particles(
     return ctx.team.bcast(sizes)
 
 
-def what_is_there(folder: Path, iteration: int) -> str:
-    """On rank 0. The results that lie in the folder, in words, for the last line of a run."""
-    stem, number = f"threed_{iteration:02d}_", "[0-9]" * 2
+def list_results(folder: Path, iteration: int) -> str:
+    """On rank 0. The result files in the folder, in words, for the last line of a run."""
+    stem, digits = f"threed_{iteration:02d}_", "[0-9]" * 2
     kinds = {
-        "maps": f"{stem}{number}.*",
-        "hard maps": f"{stem}{number}_hard.*",
-        "half-maps": f"{stem}{number}_half[12].*",
+        "maps": f"{stem}{digits}.*",
+        "hard maps": f"{stem}{digits}_hard.*",
+        "half-maps": f"{stem}{digits}_half[12].*",
         "sets": "sets/*_m[0-9]*.*",
     }
-    found = {words: sum(path.suffix != ".tmp" for path in folder.glob(pattern)) for words, pattern in kinds.items()}
-    counts = [f"{count} {words}" for words, count in found.items() if count]
+    numbers = {kind: sum(path.suffix != ".tmp" for path in folder.glob(pattern)) for kind, pattern in kinds.items()}
+    counts = [f"{number} {kind}" for kind, number in numbers.items() if number]
     single = [
         path.name
         for name in ("particles.*", "set_aside.txt", "differences.json", "report.html")

@@ -1,4 +1,4 @@
-"""Every automatic choice in one place, each with its reason, decided on rank 0 before any work."""
+"""Every automatic value of an option, with its reason; rank 0 decides before any work."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mpirefine.program.eman2 import presets
 from mpirefine.program.options import Options
 from mpirefine.program.settings import parse_automask
 
-# automatic --targetres, in units of Nyquist: classes separate on coarser features, and every step costs less
+# automatic --targetres in units of the Nyquist resolution: coarser features separate the classes, at less cost
 TARGET_NYQUISTS = 1.5
-FINEST_TARGET = 12.0  # Å; EMAN2's default
-# for maps that differ, and for seeds of one map: room for two or three merges and splits
+FINEST_TARGET = 12.0  # Å, the finest automatic --targetres; EMAN2's default
+# automatic --iter for maps that differ, and for seeds of one map, which leaves room for two or three merges and splits
 ITERATIONS, SEED_ITERATIONS = 8, 40
 SHIFT_SHARE = 0.08  # automatic --maxshift, as a share of the box
-LEAST_RINGS = 6  # of matching
-PROJECTIONS = 8  # automatic --sep of the likelihood: little of the posterior is beyond them
+LEAST_RINGS = 6  # fewest Fourier rings that particles are matched on
+PROJECTIONS = 8  # automatic --sep of the likelihood: more projections add little of the posterior
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """Options without anything left to choose, the values they stand for, and the reasons, in words."""
+    """Options with every automatic value filled in, symmetry and mass of each map, and the reasons in words."""
 
     options: Options
     symmetries: tuple[str, ...]
@@ -33,19 +33,19 @@ class Resolved:
 
     @property
     def targetres(self) -> float:
-        """Å, the finest resolution of matching."""
+        """The finest resolution of matching, in Å."""
         assert self.options.targetres is not None, "resolved options have it"
         return self.options.targetres
 
     @property
     def maxshift(self) -> float:
-        """Pixels, the largest shift that is searched."""
+        """The largest shift that is searched, in pixels."""
         assert self.options.maxshift is not None, "resolved options have it"
         return self.options.maxshift
 
 
 def per_model(text: str, models: int, option: str) -> list[str]:
-    """A comma list with one value for all maps or one for each; InputError for any other number."""
+    """Split a comma list with one value for all maps or one for each; InputError for any other number of values."""
     values = [value.strip() for value in text.split(",")]
     if len(values) == 1:
         return values * models
@@ -55,7 +55,7 @@ def per_model(text: str, models: int, option: str) -> list[str]:
 
 
 def count_models(options: Options, maps: int) -> int:
-    """How many maps are refined: the `maps` that were given, or --nmodels seeds of one.
+    """The number of maps that are refined: the `maps` in --models, or --nmodels seeds of one map.
 
     InputError when both are more than one and differ.
     """
@@ -69,7 +69,7 @@ def count_models(options: Options, maps: int) -> int:
 
 
 def check_symmetries(names: list[str]) -> tuple[str, ...]:
-    """Lower-case names, each known; ParameterError for others."""
+    """The names of symmetries in lower case; ParameterError for an unknown one."""
     for name in names:
         operations(name)
     return tuple(name.lower() for name in names)
@@ -77,7 +77,7 @@ def check_symmetries(names: list[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class PerMap:
-    """What options say of each map, and every complaint about it."""
+    """Symmetry and mass of each map, and every problem of the options that give them."""
 
     symmetries: tuple[str, ...]
     mass: tuple[float, ...] | None
@@ -85,9 +85,9 @@ class PerMap:
 
 
 def per_map(options: Options, maps: int) -> PerMap:
-    """Symmetries, masses and mask numbers, which need nothing but how many maps were given.
+    """Parse the options that need only the number of starting `maps`: --sym, --mass, --nmodels, --automask3d.
 
-    What is wrong with them is in `problems`.
+    Nothing is raised: problems are in the result.
     """
     problems = Problems()
     symmetries: tuple[str, ...] = ()
@@ -102,12 +102,12 @@ def per_map(options: Options, maps: int) -> PerMap:
     with problems.collect():
         mass = parse_mass(options.mass, models) if options.mass else None
     if options.seeds_from == "random-subsets" and len(set(symmetries)) > 1:
-        problems.add(f"--sym {options.sym}: seeds of random subsets are alike, so their symmetry must be one")
+        problems.add(f"--sym {options.sym}: seeds from random subsets are copies of one map: give one symmetry for all")
     return PerMap(symmetries, mass, tuple(problems.texts))
 
 
 def parse_mass(text: str, models: int) -> tuple[float, ...]:
-    """kDa of each map; InputError for what is none."""
+    """The mass of each map in kDa; InputError when it is not a positive number."""
     try:
         mass = tuple(float(value) for value in per_model(text, models, "--mass"))
     except ValueError:
@@ -118,12 +118,12 @@ def parse_mass(text: str, models: int) -> tuple[float, ...]:
 
 
 def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
-    """Replace what is automatic; `maps` is how many were given. InputError with every complaint."""
+    """Fill in every automatic value; `maps` is the number of starting maps. InputError with every problem."""
     known = per_map(options, maps)
     chosen = [
-        target_resolution(options, grid),
-        largest_shift(options, grid),
-        by_options_alone(options, differ=(options.nmodels or maps) == maps),
+        choose_target_resolution(options, grid),
+        choose_largest_shift(options, grid),
+        choose_from_options(options, differ=(options.nmodels or maps) == maps),
     ]
     problems = Problems()
     problems.add(*known.problems, *(problem for choice in chosen for problem in choice.problems))
@@ -138,15 +138,15 @@ def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
 
 @dataclass(frozen=True)
 class Choice:
-    """Values of options that were left open, the reasons, in words, and complaints about values that were given."""
+    """Automatic values by option, the reasons in words, and problems of values that the user gave."""
 
     changes: dict[str, Any]
     reasons: list[str]
     problems: list[str]
 
 
-def target_resolution(options: Options, grid: Grid) -> Choice:
-    """--targetres in Å."""
+def choose_target_resolution(options: Options, grid: Grid) -> Choice:
+    """Choose or check --targetres, in Å."""
     if options.targetres is None:
         target = min(max(TARGET_NYQUISTS * grid.nyquist, FINEST_TARGET), grid.length / LEAST_RINGS)
         reason = (
@@ -163,8 +163,8 @@ def target_resolution(options: Options, grid: Grid) -> Choice:
     return Choice({}, [], [])
 
 
-def largest_shift(options: Options, grid: Grid) -> Choice:
-    """--maxshift in pixels."""
+def choose_largest_shift(options: Options, grid: Grid) -> Choice:
+    """Choose or check --maxshift, in pixels."""
     if options.maxshift is None:
         shift = float(max(2, round(SHIFT_SHARE * grid.nx)))
         reason = f"--maxshift {shift:g} px: {100 * SHIFT_SHARE:g} % of the box"
@@ -178,8 +178,8 @@ def largest_shift(options: Options, grid: Grid) -> Choice:
     return Choice({}, [], [])
 
 
-def by_options_alone(options: Options, *, differ: bool) -> Choice:
-    """What follows from other options; `differ`: the starting maps are not seeds of one map."""
+def choose_from_options(options: Options, *, differ: bool) -> Choice:
+    """Choose what follows from other options alone; `differ`: the starting maps are not seeds of one map."""
     changes: dict[str, Any] = {}
     reasons: list[str] = []
     if options.temperature is None:
@@ -187,10 +187,10 @@ def by_options_alone(options: Options, *, differ: bool) -> Choice:
         why = "the starting maps differ" if differ else "seeds made from one map separate slowly"
         reasons.append(f"temperature starts at {changes['temperature']:g}: {why}")
     if options.breaksym:
-        reasons.append("--breaksym: views are searched everywhere, maps are reconstructed without symmetry")
+        reasons.append("--breaksym: all views are searched, and maps are reconstructed without symmetry")
     if options.speed is not None:
         reasons.append(
-            "--speed steers the steps of --orientgen only: those of the likelihood follow from radius and "
+            "--speed sets the angular step of --orientgen only: the likelihood takes its step from particle radius and "
             "resolution, see --delta"
         )
     if options.sep is None:

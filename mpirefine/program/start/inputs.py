@@ -1,4 +1,4 @@
-"""What rank 0 reads before a refinement: particles without pixels, starting maps, masks, filtered twins."""
+"""What rank 0 reads before a refinement: the particle table without pixels, starting maps, masks, filtered twins."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mpirefine.errors import InputError, Problems
 from mpirefine.program.options import Options
 from mpirefine.program.results import run_folder
 from mpirefine.program.start import defaults
-from mpirefine.program.start.polarity import turned
-from mpirefine.program.start.sanity import field_complaints
+from mpirefine.program.start.polarity import find_inverted
+from mpirefine.program.start.sanity import find_field_problems
 from mpirefine.storage import particle_file
 from mpirefine.storage.images import read_volumes
 from mpirefine.storage.particle_file import STAR, ParticleInput
@@ -21,20 +21,23 @@ from mpirefine.storage.run import fingerprint
 
 @dataclass(frozen=True)
 class Inputs:
-    """What rank 0 read; maps and masks (z, y, x), `apix` of the maps in Å."""
+    """The input on rank 0: particle table, maps and masks (zyx), and the pixel size `apix` of each map in Å.
+
+    `twins` are the filtered particles of --usefilt.
+    """
 
     particles: ParticleInput
     maps: list[np.ndarray]
     apix: list[float]
     names: list[str]
     masks: list[np.ndarray]
-    twins: ParticleInput | None = None  # of --usefilt
+    twins: ParticleInput | None = None
 
 
 def read_inputs(options: Options, *, fresh: bool) -> Inputs:
-    """On rank 0. Everything but pixels; a `fresh` run needs a folder of its own.
+    """On rank 0. Read the particle table, maps and masks, and check the folder of a `fresh` run.
 
-    Every complaint is collected and raised as one InputError.
+    All problems are raised together as one InputError.
     """
     problems = Problems()
     particles = None
@@ -45,53 +48,53 @@ def read_inputs(options: Options, *, fresh: bool) -> Inputs:
     maps, apix, names = read_maps(options.models, problems)
     masks, _, mask_names = read_maps(options.mask or "", problems)
     if particles is not None:
-        problems.add(*field_complaints(options, particles, [len(volume) for volume in maps], apix, names))
+        problems.add(*find_field_problems(options, particles, [len(volume) for volume in maps], apix, names))
         nx = particles.grid.nx
         for name, mask in zip(mask_names, masks):
             if mask.shape[0] != nx:
                 problems.add(
-                    f"--mask {name} has {mask.shape[0]} voxels, the particles {nx}: give it on the particles' grid"
+                    f"--mask {name}: box of {mask.shape[0]} voxels, the particles have {nx} px: give a mask of this box"
                 )
     with problems.collect():
         if fresh:
-            run_folder.free(options.path)
+            run_folder.choose_folder(options.path)
     with problems.collect():
         if particles is not None:
-            turned(options.invert, particles.table, len(maps))
+            find_inverted(options.invert, particles.table, len(maps))
     if problems and len(maps) >= len(options.models.split(",")):
         problems.add(*defaults.per_map(options, len(maps)).problems)
     problems.raise_if_any()
     assert particles is not None
     count = defaults.count_models(options, len(maps))
     if len(masks) not in (0, 1, count):
-        raise InputError(f"--mask names {len(masks)} maps for {count} models: give one for all, or one for each")
+        raise InputError(f"--mask: {len(masks)} masks for {count} maps: give one for all, or one for each")
     return Inputs(particles, maps, apix, names, masks)
 
 
 def read_maps(files: str, problems: Problems) -> tuple[list[np.ndarray], list[float], list[str]]:
-    """On rank 0. Maps (z, y, x), their Å per voxel and their names, of comma separated files, each with one or more.
+    """On rank 0. Maps (zyx), their Å per voxel and their names, from comma separated files of one or more maps.
 
-    Complaints are added to `problems`.
+    Nothing is raised: problems are added to `problems`.
     """
     maps: list[np.ndarray] = []
     apix: list[float] = []
     names: list[str] = []
     for name in (file.strip() for file in files.split(",") if file):
         with problems.collect():
-            found, pixel = read_volumes(name)
-            for volume in found:
+            volumes, pixel = read_volumes(name)
+            for volume in volumes:
                 if not np.isfinite(volume).all():
                     count = int((~np.isfinite(volume)).sum())
-                    problems.add(f"{name}: {count} voxels are not finite: repair the map first")
-            maps += found
-            apix += [pixel] * len(found)
-            many = len(found) > 1
-            names += [f"{name} (map {number})" if many else name for number in range(1, len(found) + 1)]
+                    problems.add(f"{name}: {count} voxels are NaN or infinite: repair the map first")
+            maps += volumes
+            apix += [pixel] * len(volumes)
+            many = len(volumes) > 1
+            names += [f"{name} (map {number})" if many else name for number in range(1, len(volumes) + 1)]
     return maps, apix, names
 
 
 def read_twins(options: Options, particles: ParticleInput) -> ParticleInput | None:
-    """On rank 0. The filtered twins of --usefilt, if any; InputError when they do not go with the particles."""
+    """On rank 0. Read the filtered particles of --usefilt, if given; InputError when they do not fit --input."""
     if not options.usefilt:
         return None
     ctf = not options.no_ctf and Path(options.usefilt).suffix.lower() != STAR
@@ -101,30 +104,31 @@ def read_twins(options: Options, particles: ParticleInput) -> ParticleInput | No
             f"--usefilt {options.usefilt}: {len(twins.table)} images of {twins.grid.nx} px, --input has "
             f"{len(particles.table)} of {particles.grid.nx} px: they must be the same particles"
         )
-    if twins.table.ctf is None:  # they are filtered, so their contrast transfer is that of the particles
-        own = particles.table
-        return twins.with_table(replace(twins.table, ctf=own.ctf, eman_ctf=own.eman_ctf, eman_index=own.eman_index))
+    if twins.table.ctf is None:  # they are filtered copies of the particles, and have their CTF
+        table = particles.table
+        filtered = replace(twins.table, ctf=table.ctf, eman_ctf=table.eman_ctf, eman_index=table.eman_index)
+        return twins.with_table(filtered)
     return twins
 
 
-def with_signs(inputs: Inputs, options: Options) -> Inputs:
-    """On rank 0. The inputs with what --invert names turned: particles when they are read, maps at once.
+def apply_inversion(inputs: Inputs, options: Options) -> Inputs:
+    """On rank 0. The inputs with the contrast inverted that --invert names: maps at once, particles when they are read.
 
-    InputError when --invert names what is not there.
+    InputError when --invert names an unknown group or map.
     """
-    rows, maps = turned(options.invert, inputs.particles.table, len(inputs.maps))
+    rows, maps = find_inverted(options.invert, inputs.particles.table, len(inputs.maps))
     inverted = rows if rows.any() else None
     particles, twins = (
         None if source is None else source.with_table(replace(source.table, inverted=inverted))
         for source in (inputs.particles, inputs.twins)
     )
     assert particles is not None
-    turned_maps = [-v if turn else v for v, turn in zip(inputs.maps, maps)]
-    return replace(inputs, particles=particles, twins=twins, maps=turned_maps)
+    volumes = [-volume if invert else volume for volume, invert in zip(inputs.maps, maps)]
+    return replace(inputs, particles=particles, twins=twins, maps=volumes)
 
 
 def input_files(options: Options, inputs: Inputs) -> list[str]:
-    """On rank 0. Every file that the run reads: particles and their stacks, filtered twins, maps and masks."""
+    """On rank 0. The paths of all files that the run reads: particles, stacks, filtered twins, maps and masks."""
     sources = [source for source in (inputs.particles, inputs.twins) if source is not None]
     stacks = [file for source in sources for file in (str(source.path), *source.table.files)]
     lists = (options.models, options.mask or "", options.usefilt or "")

@@ -1,4 +1,4 @@
-"""The rows of a particle file that a rank has, and their pixels."""
+"""Each rank's own rows of a particle file, and their pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mpirefine.storage.particle_file import ParticleInput
 from mpirefine.storage.stack import ParticleStack
 
 log = logging.getLogger(__name__)
-NAMED_ROWS = 10  # rows that a warning names
+NAMED_ROWS = 10  # row numbers that a warning shows at most
 
 
 def read_own(
@@ -30,9 +30,9 @@ def read_own(
     keep_pixels: bool,
     outside: np.ndarray | None = None,
 ) -> OwnParticles:
-    """Collective. The own rows of a particle file that rank 0 has read, and their pixels of `box` x `box`.
+    """Collective. Scatter the rows of a particle table from rank 0, and open their images of `box` x `box` pixels.
 
-    `outside` (y, x) bool as in OwnParticles. InputError when a stack cannot be read.
+    `source` is on rank 0. `outside` (yx) bool as in OwnParticles. InputError when a stack cannot be read.
     """
     table = scatter_table(team, source.table if source is not None else None, partition)
     with team.together("reading particles"):
@@ -42,15 +42,16 @@ def read_own(
 def read_normalised(
     team: Team, source: ParticleInput | None, partition: Partition, box: int, radius: float, options: Options
 ) -> OwnParticles:
-    """Collective. As `read_own`, with backgrounds beyond `radius` (pixels) brought to mean 0, no slope and deviation 1.
+    """Collective. As `read_own`, with images normalised: background of mean 0, no slope, standard deviation 1.
 
-    Rank 0 says what was found. InputError when a stack cannot be read.
+    The background is what lies farther than `radius` (pixels) from the centre; --no-normalise leaves images as they
+    are. Rank 0 logs the values before. InputError when a stack cannot be read.
     """
     outside = None if options.no_normalise else outside_circle(box, radius)
     particles = read_own(team, source, partition, box, keep_pixels=not options.lowmem, outside=outside)
     if outside is not None:
-        found = particles.background
-        columns = np.column_stack([found.level, found.slope, found.scale, particles.set_aside])
+        before = particles.background
+        columns = np.column_stack([before.level, before.slope, before.scale, particles.set_aside])
         values = reduce.gather_rows(team, columns, partition)
         if values is not None:
             log.info("%s", background_report(values[values[:, 4] == 0], box))
@@ -61,7 +62,7 @@ def read_normalised(
 
 
 def _warn_of_unusable(reason: np.ndarray) -> None:
-    """On rank 0. Name particles that are set aside, by their codes (p,) of REASONS."""
+    """On rank 0. Warn of particles that are set aside; `reason` (p,) holds indices of REASONS."""
     for code, text in enumerate(REASONS[1:OUTLIER], 1):
         rows = np.flatnonzero(reason == code)
         if len(rows):

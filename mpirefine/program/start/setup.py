@@ -1,4 +1,4 @@
-"""From options to a context, a method and a first state: everything between the command line and the loop."""
+"""Set up a refinement: read the input, decide automatic values, and make context, method and first state."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mpirefine.program.options import Options
 from mpirefine.program.performance.timing import Clock
 from mpirefine.program.settings import settings_of
 from mpirefine.program.start import defaults
-from mpirefine.program.start.inputs import Inputs, read_inputs, read_twins, with_signs
+from mpirefine.program.start.inputs import Inputs, apply_inversion, read_inputs, read_twins
 from mpirefine.program.start.own_particles import read_normalised
-from mpirefine.program.start.sanity import field_warnings, uncorrected
+from mpirefine.program.start.sanity import describe_uncorrected, find_field_warnings
 from mpirefine.steps.eman2.choices import Choices
 from mpirefine.steps.eman2.class_averages import ParticleSet
 from mpirefine.steps.eman2.method import Eman2
@@ -37,40 +37,41 @@ from mpirefine.steps.shared.seeds import SeedPlan, Seeds, prepare_seeds
 from mpirefine.steps.state import Context, Method, Noise, RingLimits, State
 
 log = logging.getLogger(__name__)
-LEAST_RESOLUTION = 60.0  # Å; matching never falls back to fewer rings than this
+LEAST_RESOLUTION = 60.0  # Å; matching always uses at least the rings up to here
 
 
 @dataclass(frozen=True)
 class Session:
-    """A refinement ready to loop."""
+    """A refinement that is ready for its first iteration; inputs and notes are on rank 0."""
 
     context: Context
     method: Method[Any]  # its state type is that of `state`
     state: State
     clock: Clock
     resolved: defaults.Resolved
-    inputs: Inputs | None  # rank 0
-    notes: tuple[str, ...]  # rank 0: every automatic choice, in words
+    inputs: Inputs | None
+    notes: tuple[str, ...]  # automatic values and warnings, as logged
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """What rank 0 decides from options and inputs, and hands to all."""
+    """What rank 0 decides from options and inputs, and broadcasts."""
 
     grid: Grid
     particles: int
     resolved: defaults.Resolved
-    choices: Choices | None  # components of EMAN2's way, where that is asked for
+    choices: Choices | None  # components of EMAN2's way; None: the likelihood is used
 
 
-def open_session(options: Options, team: Team, asked: Options | None = None) -> Session:
-    """Collective. Reads, checks, decides and says so; `asked` is what was typed when a run is taken up again.
+def open_session(options: Options, team: Team, typed: Options | None = None) -> Session:
+    """Collective. Read and check the input, decide automatic values, and log them.
 
-    InputError or ParameterError on all ranks, with every complaint.
+    `typed` are the options of the first start, when a run is resumed. InputError or ParameterError on all ranks, with
+    every problem.
     """
     check_threads(team, options.threads)
     with team.together("reading the input"):
-        inputs, decisions = read_and_decide(options, asked) if team.is_root else (None, None)
+        inputs, decisions = read_and_decide(options, typed) if team.is_root else (None, None)
     decisions = team.bcast(decisions)
     options, grid, resolved = decisions.resolved.options, decisions.grid, decisions.resolved
     maps = len(resolved.symmetries)
@@ -78,8 +79,8 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
     seeds = None
     with team.together("preparing the starting maps"):
         if inputs is not None:
-            inputs = with_signs(inputs, options)
-            seeds = starting_maps(inputs, resolved, grid)
+            inputs = apply_inversion(inputs, options)
+            seeds = prepare_starting_maps(inputs, resolved, grid)
     radius, resolution = team.bcast((seeds.radius, seeds.resolution) if seeds is not None else None)
     partition = Partition.even(decisions.particles, team.size, quantum=CHUNK)
     extent = radius / grid.apix + resolved.maxshift
@@ -96,31 +97,31 @@ def open_session(options: Options, team: Team, asked: Options | None = None) -> 
         partition=partition,
         particles=particles,
         plan=plan,
-        limits=ring_limits(grid, resolved, resolution),
+        limits=choose_ring_limits(grid, resolved, resolution),
         clock=clock,
         masks=seeds.masks if seeds is not None else None,
         progress=logs.progress,
     )
-    method, state = method_and_state(options, decisions.choices, context, seeds, inputs)
+    method, state = make_method_and_state(options, decisions.choices, context, seeds, inputs)
     notes: tuple[str, ...] = ()
     if inputs is not None and seeds is not None:
-        notes = tell_choices(inputs, resolved, seeds, grid, method.describe(context))
+        notes = log_choices(inputs, resolved, seeds, grid, method.describe(context))
     return Session(context, method, state, clock, resolved, inputs, notes)
 
 
-def read_and_decide(options: Options, asked: Options | None) -> tuple[Inputs, Decisions]:
-    """On rank 0. Inputs, and every automatic choice; InputError or ParameterError with every complaint."""
-    inputs = read_inputs(options, fresh=asked is None)
+def read_and_decide(options: Options, typed: Options | None) -> tuple[Inputs, Decisions]:
+    """On rank 0. The input and every automatic value; InputError or ParameterError with every problem."""
+    inputs = read_inputs(options, fresh=typed is None)
     grid, table = inputs.particles.grid, inputs.particles.table
     resolved, choices = defaults.resolve(options, grid, len(inputs.maps)), None
     if options.by_classes:
-        resolved, choices = components.choose_components(resolved, grid, table.ctf, asked or options)
+        resolved, choices = components.choose_components(resolved, grid, table.ctf, typed or options)
     inputs = replace(inputs, twins=read_twins(resolved.options, inputs.particles))
     return inputs, Decisions(grid, len(table), resolved, choices)
 
 
-def starting_maps(inputs: Inputs, resolved: defaults.Resolved, grid: Grid) -> Seeds:
-    """On rank 0."""
+def prepare_starting_maps(inputs: Inputs, resolved: defaults.Resolved, grid: Grid) -> Seeds:
+    """On rank 0. The starting maps, prepared on the grid of the particles."""
     options = resolved.options
     plan = SeedPlan(
         copies=options.nmodels if options.nmodels and len(inputs.maps) == 1 else 1,
@@ -135,20 +136,20 @@ def starting_maps(inputs: Inputs, resolved: defaults.Resolved, grid: Grid) -> Se
     return prepare_seeds(inputs.maps, inputs.apix, inputs.names, inputs.masks, grid, plan)
 
 
-def ring_limits(grid: Grid, resolved: defaults.Resolved, resolution: float) -> RingLimits:
-    """Of maps that start with a `resolution` in Å; only the likelihood matches on coarse rings first."""
+def choose_ring_limits(grid: Grid, resolved: defaults.Resolved, resolution: float) -> RingLimits:
+    """Rings for matching when the starting maps have a `resolution` in Å; only the likelihood starts with fewer."""
     target = int(min(round(grid.ring(resolved.targetres)), grid.nx // 2 - 1))
     least = int(min(target, max(defaults.LEAST_RINGS, round(grid.ring(LEAST_RESOLUTION)))))
     first = int(np.clip(round(grid.ring(resolution)), min(defaults.LEAST_RINGS, target), target))
     return RingLimits(target, least, first if first < target and not resolved.options.by_classes else 0)
 
 
-def method_and_state(
+def make_method_and_state(
     options: Options, choices: Choices | None, ctx: Context, seeds: Seeds | None, inputs: Inputs | None
 ) -> tuple[Method[Any], State]:
     """Collective. The way to refine, and the state before its pilot; InputError when filtered twins do not fit."""
     table, shells = ctx.particles.table, ctx.grid.nx // 2 + 1
-    groups, own = len(table.group_names), len(table)
+    groups, count = len(table.group_names), len(table)
     noise = Noise(np.ones((groups, shells)), np.ones(groups))
     rings = (ctx.limits.first or ctx.limits.target,) * ctx.models
     names = tuple(inputs.names) if inputs is not None else ()
@@ -158,30 +159,30 @@ def method_and_state(
         noise,
         rings,
         table.half,
-        np.ones(own, np.float32),
-        np.ones(own),
+        np.ones(count, np.float32),
+        np.ones(count),
         volumes=seeds.volumes if seeds is not None else None,
     )
     if choices is None:
         return Likelihood(names), state
     flipped = FlippedParticles(ctx.particles, ctx.grid.apix)
-    twins = read_filtered(options, ctx, inputs) if options.usefilt else None
+    twins = read_own_twins(options, ctx, inputs) if options.usefilt else None
     images = ParticleSet(flipped, None if twins is None else FlippedParticles(twins, ctx.grid.apix))
     return Eman2(choices, images, options.input, options.map_suffix, names), state
 
 
-def read_filtered(options: Options, ctx: Context, inputs: Inputs | None) -> OwnParticles:
-    """Collective. Own filtered twins of --usefilt; InputError when they are not those of the particles."""
+def read_own_twins(options: Options, ctx: Context, inputs: Inputs | None) -> OwnParticles:
+    """Collective. The own filtered particles of --usefilt; InputError when they are not those of --input."""
     source = inputs.twins if inputs is not None else None
     twins = read_normalised(ctx.team, source, ctx.partition, ctx.grid.nx, ctx.plan.radius + ctx.plan.maxshift, options)
     check_twins(ctx, twins, options.usefilt or "")
     return twins
 
 
-def tell_choices(inputs: Inputs, resolved: defaults.Resolved, seeds: Seeds, grid: Grid, search: str) -> tuple[str, ...]:
-    """On rank 0. Every automatic choice and what looks wrong, in words, which are said."""
-    fields = field_warnings(grid, inputs.maps, inputs.apix, inputs.names)
-    lens = uncorrected(inputs.particles.aberrations, resolved.targetres, seeds.radius)
+def log_choices(inputs: Inputs, resolved: defaults.Resolved, seeds: Seeds, grid: Grid, search: str) -> tuple[str, ...]:
+    """On rank 0. Log every automatic value and warning, and return them."""
+    fields = find_field_warnings(grid, inputs.maps, inputs.apix, inputs.names)
+    lens = describe_uncorrected(inputs.particles.aberrations, resolved.targetres, seeds.radius)
     notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, *fields, *lens, search)
     for note in notes:
         log.log(logging.WARNING if note.startswith("warning:") else logging.INFO, "%s", note)
