@@ -127,9 +127,8 @@ def test_what_prethreshold_leaves(rng):
 def test_the_support_is_one_mask_for_all():
     images = np.full((3, 8, 8), 2.0, np.float32)
     images[0, 2, 3], images[2, 5, 6] = 4, -1
-    assert (
-        np.argwhere(common_support(images)).tolist() == [[2, 3], [5, 6]] and common_support(images).dtype == np.float32
-    )
+    mask = common_support(images)
+    assert np.argwhere(mask).tolist() == [[2, 3], [5, 6]] and mask.dtype == np.float32
 
 
 def test_poses_of_candidates_and_of_eman2_are_inverse(rng):
@@ -317,10 +316,8 @@ def test_what_is_kept_of_qualities():
     order = np.random.default_rng(0).permutation(40)
     assert (choose_kept(weight[order], quality[order], number[order], replace(MAPS, keep=0.95)) == chosen[order]).all()
     assert choose_kept(weight, quality, number, replace(MAPS, keep=0.5)).sum() == 20
-    assert np.flatnonzero(~choose_kept(weight, quality, number, replace(MAPS, keep=2.0, keep_sigma=True))).tolist() == [
-        3,
-        30,
-    ]
+    by_sigma = choose_kept(weight, quality, number, replace(MAPS, keep=2.0, keep_sigma=True))
+    assert np.flatnonzero(~by_sigma).tolist() == [3, 30]
     assert (
         choose_kept(weight[:1], quality[:1], number[:1], MAPS).tolist() == [True]
         and len(choose_kept(weight[:0], quality[:0], number[:0], MAPS)) == 0

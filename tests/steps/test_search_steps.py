@@ -141,9 +141,8 @@ def test_local_search_looks_near_the_last_view_only(team, symmetries):
 
 def test_survivors_keep_what_may_still_win():
     value = np.array([10.0, 100, 81, 79, 64, 40, 100], np.float32)
-    np.testing.assert_array_equal(
-        select_survivors(value, 90.0, 0), [1, 6, 2]
-    )  # the lead is small: within 20 of the best
+    # where the lead over the median is small: within 20 of the best
+    np.testing.assert_array_equal(select_survivors(value, 90.0, 0), [1, 6, 2])
     np.testing.assert_array_equal(select_survivors(value, 0.0, 0), [1, 6, 2, 3, 4, 5])
     np.testing.assert_array_equal(select_survivors(value, 50.0, 1), [1, 6])
 

@@ -20,7 +20,7 @@ def broadcast_map(state: State, ctx: Context, model: int) -> np.ndarray:
 
 
 def particle_disc(ctx: Context, radius: float | None = None) -> np.ndarray:
-    """(y, x) soft disc round the particle; `radius` in pixels, by default that of the particle."""
+    """(y, x) soft disc of `radius` pixels; by default it covers a particle at any allowed shift."""
     return soft_sphere(ctx.grid.nx, ctx.plan.full_radius if radius is None else radius, DISC_EDGE, DISC_DIMENSIONS)
 
 
