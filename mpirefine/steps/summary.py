@@ -24,7 +24,7 @@ class Motion:
 class Coarse:
     """Coarse matching of seeds made from one map, as decided at the end of an iteration.
 
-    Stages: "fine" (all rings in use), "coarse" (this iteration and the next), "last" (this iteration, the next is fine).
+    Stages: "fine" (all rings in use), "coarse" (this iteration and the next), "last" (this iteration, not the next).
     """
 
     stage: Literal["fine", "coarse", "last"] = "fine"

@@ -49,6 +49,17 @@ def edit(path, old, new, count=1):
     path.write_text(text.replace(old, new, count))
 
 
+@pytest.mark.parametrize(
+    "words, expected",
+    [(("--iter", "0"), "--iter 0"), (("eotest", "--input", "p.star", "--models", "a.mrc,b.mrc"), "refines one map")],
+    ids=["refine", "eotest"],
+)
+def test_wrong_options_are_printed_once_for_all_ranks(words, expected, tmp_path):
+    done = command(*words, ranks=3, cwd=tmp_path)
+    lines = told(done, expected)
+    assert len(set(lines)) == len(lines) and "MPI_ABORT" not in done.stderr
+
+
 def test_without_arguments():
     done = command()
     assert done.returncode == 0 and "usage:" in done.stdout and "selfcheck" in done.stdout

@@ -2,6 +2,7 @@
 run that goes on.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -21,6 +22,8 @@ from mpirefine.program.performance.timing import Clock
 from mpirefine.program.results import checkpoint, run_folder
 from mpirefine.program.run import read_last, resume, start
 from mpirefine.program.start.setup import open_session
+from mpirefine.steps.shared import converge
+from mpirefine.steps.summary import Coarse
 from mpirefine.storage.run import checksum, space
 from mpirefine.storage.run.runfile import RunFile
 from tests.program.small import basic, clean_environment, command, make_set
@@ -199,6 +202,26 @@ def test_a_damaged_iteration_is_named_and_the_one_before_is_taken(team, shared_t
     session = open_session(options(fewer, path=run), team, options(fewer, path=run))
     run_file = RunFile.open(run, team)
     assert read_last(session, run_file).iteration == 0 and run_file.iterations() == []
+
+
+@pytest.mark.ranks(1, 2)
+def test_maps_from_before_an_undone_trial_are_restored_after_a_resume(team, shared_tmp, fewer, monkeypatch):
+    """A run that ends right after the decision goes on with the same maps as one that was never interrupted."""
+    decisions = {1: Coarse("coarse", "begins"), 2: Coarse("last", "undone")}
+    monkeypatch.setattr(converge, "decide_next_phase", lambda history, *_: decisions[len(history)])
+    whole, parts = shared_tmp / "whole", shared_tmp / "parts"
+    start(options(fewer, path=whole, iter=3, models=fewer / "seed_0.mrc", nmodels=3, held_out=0), team)
+    if team.is_root:
+        shutil.copytree(whole, parts)
+        (parts / "iterations" / "03.h5").unlink()
+    team.barrier()
+    resume(parts, team, {"verbose": 0})
+    if team.is_root:
+        with h5py.File(whole / "iterations/03.h5") as one, h5py.File(parts / "iterations/03.h5") as other:
+            np.testing.assert_allclose(one["volumes/map"], other["volumes/map"], atol=1e-5)
+            np.testing.assert_array_equal(one["assignments/model"], other["assignments/model"])
+            history = json.loads(other.attrs["history"])
+        assert [summary["coarse"]["trial"] for summary in history] == ["begins", "undone", "none"]
 
 
 def put(name, value, place=0):

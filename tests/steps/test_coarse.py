@@ -12,13 +12,15 @@ from mpirefine.steps.shared.split_merge import TRIAL, Phase, choose_maps, decide
 from mpirefine.steps.summary import Coarse, Motion, Summary
 from tests.steps.small import context, simulate
 
+FINE = Coarse()
 
-def moved(share, likelihood=10.0, coarse=Coarse()):
+
+def moved(share, likelihood=10.0, coarse=FINE):
     """An iteration after which that share of the particles had changed map."""
     return Summary(motion=Motion(share, 0.0, 0.0), likelihood=likelihood, coarse=coarse)
 
 
-def history(*moves, coarse=Coarse()):
+def history(*moves, coarse=FINE):
     goes_on = Coarse("coarse")
     return [Summary(), *(moved(share, coarse=goes_on) for share in moves[:-1]), moved(moves[-1], coarse=coarse)]
 
