@@ -92,7 +92,7 @@ class Team:
             yield
         except Exception as error:  # of any kind: the other ranks must know before it is raised again
             failure = error
-        own = None if failure is None else self._for_others(failure, what)
+        own = None if failure is None else self._shared_error(failure, what)
         errors = [error for error in self.comm.allgather(own) if error is not None]
         if errors:
             if failure is not None and not isinstance(failure, (RefineError, OSError, MemoryError)):
@@ -100,7 +100,7 @@ class Team:
             errors[0].on_all_ranks = True
             raise errors[0]
 
-    def _for_others(self, failure: Exception, what: str) -> RefineError:
+    def _shared_error(self, failure: Exception, what: str) -> RefineError:
         """The error that other ranks raise for a failure of this one."""
         if isinstance(failure, RefineError):
             return failure

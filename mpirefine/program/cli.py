@@ -8,6 +8,7 @@ import importlib
 from types import ModuleType
 from typing import Any, NoReturn
 
+import mpirefine
 from mpirefine.errors import ParameterError
 from mpirefine.program import logs
 from mpirefine.program.launcher import check_launcher
@@ -77,8 +78,6 @@ def main(argv: list[str]) -> int:
         logs.say(usage())
         return 0
     if "--version" in argv:
-        import mpirefine
-
         logs.say(f"mpirefine {mpirefine.__version__}")
         return 0
     name, rest = (argv[0], argv[1:]) if not argv[0].startswith("-") else ("refine", argv)

@@ -16,8 +16,8 @@ from mpirefine.distribution.window import Window
 class RowStore(Protocol):
     """Where rows of a large array are put, by all ranks together."""
 
-    def ensure_space(self, needed: int) -> None:
-        """Collective. StorageFailure when the disk has fewer than `needed` bytes."""
+    def ensure_space(self, required: int) -> None:
+        """Collective. StorageFailure when the disk has fewer than `required` bytes."""
 
     def begin_rows(self, name: str, rows: int, trailing: tuple[int, ...]) -> None:
         """Collective. Begin an array of `rows` rows of shape `trailing`."""

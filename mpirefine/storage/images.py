@@ -85,11 +85,11 @@ def read_images_as_particles(
     *,
     ctf: bool = True,
     poses: bool = False,
-    ctf_needed: bool = True,
+    ctf_required: bool = True,
 ) -> EmanParticles:
     """On rank 0. The particles of a list or stack; arguments and errors as of `particle_file.read_particles`."""
     with open_images(path) as images:
-        return read_eman_particles(Path(path), images, apix, ctf=ctf, poses=poses, ctf_needed=ctf_needed)
+        return read_eman_particles(Path(path), images, apix, ctf=ctf, poses=poses, ctf_required=ctf_required)
 
 
 def convert_to_list(path: Path, table: ParticleTable, grid: Grid) -> EmanParticles:

@@ -88,16 +88,16 @@ def read_particles(
     *,
     ctf: bool = True,
     poses: bool = False,
-    ctf_needed: bool = True,
+    ctf_required: bool = True,
 ) -> ParticleInput:
     """On rank 0. Read and check a particle file and the headers of its images; `apix` (Å) overrides what they say.
 
-    With `ctf=False` the images are taken as free of contrast transfer; so they are with `ctf_needed=False` where the
+    With `ctf=False` the images are taken as free of contrast transfer; so they are with `ctf_required=False` where the
     file has no CTF, which is an error otherwise. `poses=True` reads rotations and shifts, which must be there. Raises
     InputError with every problem found.
     """
     reader = read_relion_particles if Path(path).suffix.lower() == STAR else read_images_as_particles
-    return reader(path, apix, ctf=ctf, poses=poses, ctf_needed=ctf_needed)
+    return reader(path, apix, ctf=ctf, poses=poses, ctf_required=ctf_required)
 
 
 def in_format(source: ParticleInput, name: str | None) -> ParticleInput:

@@ -77,7 +77,7 @@ def test_a_stack_of_sections_has_no_headers(particles):
     mrc.write_stack("plain.mrcs", particles, 2.0)
     with pytest.raises(InputError, match="plain.mrcs: no image has a CTF.*or say --no-ctf if the images carry none"):
         read_particles("plain.mrcs")
-    found = read_particles("plain.mrcs", ctf_needed=False)
+    found = read_particles("plain.mrcs", ctf_required=False)
     assert read_particles("plain.mrcs", ctf=False).table.ctf is None
     assert found.table.ctf is None and len(found.table) == 5 and found.grid.apix == pytest.approx(2)
 

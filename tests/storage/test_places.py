@@ -29,7 +29,7 @@ def project(tmp_path, monkeypatch, rng):
 def test_names_from_the_project_folder_are_found_upwards(project, caplog):
     for name in ("run_data.star", "all.lst"):
         caplog.clear()
-        found = particle_file.read_particles(project / "proj/Class3D/job012" / name, ctf_needed=False)
+        found = particle_file.read_particles(project / "proj/Class3D/job012" / name, ctf_required=False)
         assert found.table.files == (str(project / "proj/Extract/job010/x.mrcs"),) and len(found.table) == 3
         assert f"is read from {project / 'proj'}" in caplog.text
 
@@ -51,7 +51,7 @@ def test_a_neighbour_is_taken_and_said(project, caplog):
     stack.rename(stack.with_suffix(".mrc"))
     for name in ("run_data.star", "all.lst"):
         caplog.clear()
-        found = particle_file.read_particles(project / "proj/Class3D/job012" / name, ctf_needed=False)
+        found = particle_file.read_particles(project / "proj/Class3D/job012" / name, ctf_required=False)
         assert found.table.files == (str(stack.with_suffix(".mrc")),) and found.grid.nx == 16
         assert "x.mrcs" in caplog.text and "x.mrc is read instead" in caplog.text
 
@@ -61,7 +61,7 @@ def test_the_places_looked_in_are_told(project, name):
     job = project / "proj/Class3D/job012"
     (project / "proj/Extract/job010/x.mrcs").unlink()
     with pytest.raises(InputError) as error:
-        particle_file.read_particles(job / name, ctf_needed=False)
+        particle_file.read_particles(job / name, ctf_required=False)
     said = str(error.value)
     assert "row" in said and "Extract/job010/x.mrcs: cannot be read" in said and "x.mrc)" in said
     assert str(project / "elsewhere") in said and f"{job} and the folders above" in said

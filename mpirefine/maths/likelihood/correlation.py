@@ -15,10 +15,14 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpirefine.maths.fourier.polar import PolarGrid, angular_coefficients, angular_reach
+
+if TYPE_CHECKING:
+    import pyfftw
 
 LEAST_RINGS, RING_STEPS = 4, 3  # bands differ by 4 or more rings, in about 3 steps: each band costs a call
 NORM_ORDERS = (2, 4, 6)  # angular orders of CTF² besides its average; order 2n decays as the n-th Bessel function
@@ -169,7 +173,7 @@ class Correlator:
         self.max_pairs = max_pairs
         self.order = AngularOrder(grid.n_angles)
         self._buffer = pyfftw.empty_aligned((grid.n_angles * (max_pairs + PLAN_STEP + ROW_PADDING),), np.complex64)
-        self._plans: dict[int, tuple] = {}
+        self._plans: dict[int, tuple[np.ndarray, pyfftw.FFTW]] = {}
         self.flop = 0.0  # of products and transforms done so far
         orders = sum((band.stop - band.start) * band.n_rings for band in self.bands)
         self.flop_per_pair = 4 * orders + 5 * grid.n_angles * np.log2(grid.n_angles)
@@ -184,7 +188,7 @@ class Correlator:
         """Rows of the block to which `norm_matrices` belong."""
         return np.array([np.flatnonzero(self.order.orders == m)[0] for m in (*NORM_ORDERS, *(-m for m in NORM_ORDERS))])
 
-    def _plan(self, pairs: int):
+    def _plan(self, pairs: int) -> tuple[np.ndarray, pyfftw.FFTW]:
         """A view of the buffer (T, pairs) and the plan of its transform, which may include some more columns, so that
         few plans serve all sizes.
         """

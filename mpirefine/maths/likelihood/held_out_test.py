@@ -106,14 +106,14 @@ def pair_p_value(observed: np.ndarray, imagined: np.ndarray, stratum: np.ndarray
 
 
 def power_of_test(
-    two: np.ndarray, one: np.ndarray, stratum: np.ndarray, significance: float, rng: np.random.Generator
+    of_two: np.ndarray, of_one: np.ndarray, stratum: np.ndarray, significance: float, rng: np.random.Generator
 ) -> float:
     """How often as many particles of two structures would pass the test: share of trials with resampled simulated
     particles.
 
-    `two` and `one` (2, p, 2) are as in `agreement`, of simulated particles of two structures and of one.
+    `of_two` and `of_one` (2, p, 2) are as in `agreement`, of simulated particles of two structures and of one.
     """
-    values = [agreement(evidence, stratum) for evidence in (two, one)]
+    values = [agreement(evidence, stratum) for evidence in (of_two, of_one)]
     drawn = [v[rng.integers(len(v), size=(RESAMPLED, len(v)))] for v in values]
     return float((welch(*drawn) < significance).mean())
 

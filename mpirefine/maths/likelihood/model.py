@@ -38,11 +38,11 @@ def transfer(ctf: CTFParams | None, grid: Grid) -> np.ndarray:
     return contrast_transfer(ctf, fx, fy)
 
 
-def premultiplied(ctf: CTFParams | None, values: np.ndarray, others: np.ndarray | float) -> np.ndarray:
-    """`values` (p, ...) for images that were multiplied by their CTF, `others` (broadcast) for the rest."""
+def premultiplied(ctf: CTFParams | None, values: np.ndarray, rest: np.ndarray | float) -> np.ndarray:
+    """`values` (p, ...) for images that were multiplied by their CTF, `rest` (broadcast) for the rest."""
     if ctf is None or ctf.premultiplied is None:
-        return np.broadcast_to(others, values.shape)
-    return np.where(ctf.premultiplied.reshape(-1, *(1,) * (values.ndim - 1)), values, others)
+        return np.broadcast_to(rest, values.shape)
+    return np.where(ctf.premultiplied.reshape(-1, *(1,) * (values.ndim - 1)), values, rest)
 
 
 def signal_transfer(curve_phk: np.ndarray, ctf: CTFParams | None) -> np.ndarray:

@@ -82,7 +82,7 @@ def prepare_on_root(team: Team, func: Callable[..., tuple], *args: Any) -> tuple
 
 def read_any(name: str, apix: float | None) -> ParticleInput:
     """On rank 0. Read a particle file with or without CTF; InputError when it cannot be read."""
-    return read_particles(name, apix, ctf_needed=False)
+    return read_particles(name, apix, ctf_required=False)
 
 
 def read_projections(name: str) -> tuple[np.ndarray, Orientations, float]:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections import Counter
 
+import mpirefine
 from mpirefine.storage.run.runfile import has_parallel_hdf5
 
 
@@ -16,8 +17,6 @@ def python_rows() -> list[tuple[str, str]]:
     import finufft
     import numpy
     import scipy
-
-    import mpirefine
 
     return [
         ("mpirefine", mpirefine.__version__),

@@ -34,7 +34,7 @@ SEED_RESOLUTION, GREY_SCALE = 30.0, 0.6
 class DiscardedRows:
     """Stands for the store of class averages, and discards them."""
 
-    def ensure_space(self, needed: int) -> None:
+    def ensure_space(self, required: int) -> None:
         """Do nothing."""
 
     def begin_rows(self, name: str, rows: int, trailing: tuple[int, ...]) -> None:

@@ -98,7 +98,7 @@ def read_twins(options: Options, particles: ParticleInput) -> ParticleInput | No
     if not options.usefilt:
         return None
     ctf = not options.no_ctf and Path(options.usefilt).suffix.lower() != STAR
-    twins = particle_file.read_particles(options.usefilt, options.apix, ctf=ctf, ctf_needed=False)
+    twins = particle_file.read_particles(options.usefilt, options.apix, ctf=ctf, ctf_required=False)
     if len(twins.table) != len(particles.table) or twins.grid.nx != particles.grid.nx:
         raise InputError(
             f"--usefilt {options.usefilt}: {len(twins.table)} images of {twins.grid.nx} px, --input has "

@@ -39,7 +39,7 @@ class Slices:
 
 
 @dataclass(frozen=True)
-class MadeMap:
+class MapOfAverages:
     """A map on rank 0, and on all ranks which class averages are in it."""
 
     volume: np.ndarray | None  # rank 0: (z, y, x) float32
@@ -48,7 +48,7 @@ class MadeMap:
     weight: float  # sum of the weights of those in the map
 
 
-def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, how: MapMaking) -> MadeMap:
+def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, how: MapMaking) -> MapOfAverages:
     """Collective. A map from the class averages of all ranks, as EMAN2's e2make3d makes it.
 
     After each of `how.passes` reconstructions but the last, the grey scale of each class average is corrected and the
@@ -75,7 +75,7 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
     used, left = (
         np.sort(np.concatenate(team.allgather(slices.number[rows]))) for rows in (keep, ~keep & (slices.weight > 0))
     )
-    return MadeMap(volume, used, left, float(sum(team.allgather(float(slices.weight[keep].sum())))))
+    return MapOfAverages(volume, used, left, float(sum(team.allgather(float(slices.weight[keep].sum())))))
 
 
 def prepare_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:

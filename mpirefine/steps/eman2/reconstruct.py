@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpirefine.steps.eman2.choices import MapMaking
-from mpirefine.steps.eman2.map_making import MadeMap, Slices, make_map
+from mpirefine.steps.eman2.map_making import MapOfAverages, Slices, make_map
 from mpirefine.steps.eman2.stacks import map_header
 from mpirefine.steps.eman2.state import Eman2State
 from mpirefine.steps.shared.maps import half_map_curves
@@ -18,7 +18,7 @@ from mpirefine.steps.state import Context, stack_on_root
 class ModelMaps:
     """The map of one model and its half-maps."""
 
-    whole: MadeMap
+    whole: MapOfAverages
     halves: list[np.ndarray | None]  # rank 0: (z, y, x) each
     lone_halves: list[tuple[int, int]]  # as in Summary
 

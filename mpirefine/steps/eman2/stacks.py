@@ -11,7 +11,7 @@ from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.maths.eman2.poses import Alignment, to_eman_columns
 from mpirefine.steps.eman2.class_averages import ClassResult
-from mpirefine.steps.eman2.map_making import MadeMap
+from mpirefine.steps.eman2.map_making import MapOfAverages
 from mpirefine.steps.eman2.state import Eman2State
 from mpirefine.steps.state import Context, ImageStack, stack_on_root
 
@@ -70,12 +70,12 @@ def class_header(result: ClassResult, source: str, reference: str, orientations:
     }
 
 
-def map_header(made: MadeMap, source: str) -> dict[str, object]:
+def map_header(volume: MapOfAverages, source: str) -> dict[str, object]:
     """EMAN2's header of a map: number of particles, and the class averages of file `source` in it and left out."""
     return {
-        "ptcl_repr": made.weight,
-        "threed_ptcl_idxs": made.used if len(made.used) else None,
-        "threed_excl_ptcl_idxs": made.left_out if len(made.left_out) else None,
+        "ptcl_repr": volume.weight,
+        "threed_ptcl_idxs": volume.used if len(volume.used) else None,
+        "threed_excl_ptcl_idxs": volume.left_out if len(volume.left_out) else None,
         "threed_ptcl_src": source,
     }
 

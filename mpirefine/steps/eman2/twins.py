@@ -14,11 +14,11 @@ SAMPLE, FEW = 128, 8  # particles that are compared; with fewer than FEW nothing
 CLEAR = 4.0  # standard errors from which a difference is taken as real
 
 
-def correlations(images_pyx: np.ndarray, others_pyx: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
+def correlations(images_pyx: np.ndarray, second_pyx: np.ndarray, mask_yx: np.ndarray) -> np.ndarray:
     """(p,) correlation coefficients of images and other images (p, y, x), each with its counterpart, within a mask."""
     first, second = (
         (stack - np.average(stack, axis=(1, 2), weights=np.broadcast_to(mask_yx, stack.shape))[:, None, None]) * mask_yx
-        for stack in (images_pyx.astype(np.float64), others_pyx.astype(np.float64))
+        for stack in (images_pyx.astype(np.float64), second_pyx.astype(np.float64))
     )
     power = np.sqrt((first**2).sum(axis=(1, 2)) * (second**2).sum(axis=(1, 2)))
     return (first * second).sum(axis=(1, 2)) / np.where(power > 0, power, 1)

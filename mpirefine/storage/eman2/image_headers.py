@@ -50,8 +50,8 @@ class ParticleImages:
         return [self._images.value(row, key) for row in range(len(self.entries))]
 
 
-def read_ctfs(particles: ParticleImages, problems: Problems, *, needed: bool) -> list[EmanCTF]:
-    """The CTF of every image; empty where none has one, which is a problem when they are `needed`."""
+def read_ctfs(particles: ParticleImages, problems: Problems, *, required: bool) -> list[EmanCTF]:
+    """The CTF of every image; empty where none has one, which is a problem when they are `required`."""
     path, found, missing = particles.path, [], []
     for row, value in enumerate(particles.values(CTF)):
         if value is None:
@@ -63,7 +63,7 @@ def read_ctfs(particles: ParticleImages, problems: Problems, *, needed: bool) ->
         text = "no CTF in the header, but others have one: run CTF estimation for all, or say --no-ctf"
         problems.add_rows(path, missing, text)
         return found
-    if needed:
+    if required:
         source = NO_CTF.format("EMAN2's e2ctf_auto.py or e2ctf.py")
         problems.add(f"{path}: no image has a CTF (header {CTF}): {source}")
     return []
@@ -85,17 +85,17 @@ def read_micrographs(particles: ParticleImages, problems: Problems) -> tuple[lis
 
 
 def read_transforms(
-    particles: ParticleImages, problems: Problems, *, needed: bool
+    particles: ParticleImages, problems: Problems, *, required: bool
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Rotation (p, 3, 3) and shift (p, 2) in pixels from the box centre to the particle; a mirrored view is the one
-    from behind. Unless `needed` None, and only what the list itself holds is checked.
+    from behind. Unless `required` None, and only what the list itself holds is checked.
     """
     path = particles.path
     own = [entry[2].get(POSE) for entry in particles.entries]
     wrong = [row for row, value in enumerate(own) if value is not None and matrix_of(value) is None]
     if wrong:
         problems.add_rows(path, wrong, f"{POSE}: {shortened(own[wrong[0]])} is no Transform of finite numbers")
-    if not needed:
+    if not required:
         return None, None
     values = particles.values(POSE)
     found = [matrix_of(value) for value in values]

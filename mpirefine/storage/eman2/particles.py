@@ -105,12 +105,12 @@ def _names_from_here(table: ParticleTable) -> list[str]:
 
 
 def read_eman_particles(
-    path: Path, images: ImageFile, apix: float | None, *, ctf: bool, poses: bool, ctf_needed: bool
+    path: Path, images: ImageFile, apix: float | None, *, ctf: bool, poses: bool, ctf_required: bool
 ) -> EmanParticles:
     """On rank 0. Check an opened list (.lst) or stack (.hdf, .mrcs); `apix` (Å) overrides what the headers say.
 
     Images whose headers hold a CTF are taken to have flipped phases, as EMAN2's refinements need them; that none has
-    one is an error unless `ctf_needed` is False. `poses=True` reads `xform.projection`, which must be there. Raises
+    one is an error unless `ctf_required` is False. `poses=True` reads `xform.projection`, which must be there. Raises
     InputError with every problem found.
     """
     if len(images.shape) != 2:
@@ -121,8 +121,8 @@ def read_eman_particles(
     particles = ParticleImages(path, images)
     grid, source = _read_grid(particles, apix, problems)
     problems.raise_if_any()  # before the headers of all images are read
-    ctfs = read_ctfs(particles, problems, needed=ctf_needed) if ctf else []
-    rotation, shift = read_transforms(particles, problems, needed=poses)
+    ctfs = read_ctfs(particles, problems, required=ctf_required) if ctf else []
+    rotation, shift = read_transforms(particles, problems, required=poses)
     names, micrograph = read_micrographs(particles, problems)
     params = _to_params(path, ctfs, problems)
     problems.raise_if_any()

@@ -30,17 +30,17 @@ LEAST_DEFOCUS = 100.0  # Ã…; where all are below it, the column was written in Â
 
 
 def read_ctf(
-    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Problems, *, needed: bool
+    path: Path, particles: StarTable, optics: StarTable | None, group: np.ndarray, problems: Problems, *, required: bool
 ) -> CTFParams | None:
     """CTF of every particle; `group` (p,) is its row of `optics`. Where columns are missing None, and a problem when
-    the CTF is `needed`.
+    the CTF is `required`.
     """
     missing = [
         f"_{column}"
         for column, (_, default) in CTF_COLUMNS.items()
         if default is None and not has_column(column, particles, optics)
     ]
-    if missing and not needed:
+    if missing and not required:
         return None
     if missing:
         source = NO_CTF.format("RELION's CtfFind or Extract job")

@@ -115,11 +115,11 @@ def read_relion_particles(
     *,
     ctf: bool = True,
     poses: bool = False,
-    ctf_needed: bool = True,
+    ctf_required: bool = True,
 ) -> RelionParticles:
     """On rank 0. Read and check a particle file and the headers of its stacks; `apix` (Å) overrides what the files say.
 
-    With `ctf=False` the images are taken as free of contrast transfer; so they are with `ctf_needed=False` where the
+    With `ctf=False` the images are taken as free of contrast transfer; so they are with `ctf_required=False` where the
     columns of the CTF are missing, which is an error otherwise. `poses=True` reads angles and origins, which must be
     there. Raises InputError with every problem found, each naming file, row and column.
     """
@@ -132,7 +132,7 @@ def read_relion_particles(
     check_image_size(path, optics, optics_group, names.file, stacks.headers, problems)
     found = (apix, "--apix") if apix else None
     pixel, source = found or read_pixel_size(path, particles, optics, optics_group, stacks.headers, problems)
-    params = read_ctf(path, particles, optics, optics_group, problems, needed=ctf_needed) if ctf else None
+    params = read_ctf(path, particles, optics, optics_group, problems, required=ctf_required) if ctf else None
     lens = read_aberrations(path, particles, optics, optics_group, problems)
     grid = Grid(box, float(pixel))
     rotation, shift = read_poses(path, particles, grid, problems) if poses else (None, None)

@@ -64,9 +64,9 @@ class IterationWriter:
             elif self.team.is_root:
                 self._file = h5py.File(self.path, "w", userblock_size=SEAL_BYTES)
 
-    def ensure_space(self, needed: int) -> None:
+    def ensure_space(self, required: int) -> None:
         """Collective. StorageFailure when fewer bytes are free than the iteration needs."""
-        ensure_space(self.team, self.path.parent, needed, f"iteration {self._number}", self._remedy)
+        ensure_space(self.team, self.path.parent, required, f"iteration {self._number}", self._remedy)
 
     @contextmanager
     def _trying(self, what: str) -> Iterator[None]:

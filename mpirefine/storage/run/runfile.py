@@ -148,9 +148,9 @@ class RunFile:
                     links[f"{iteration:02d}"] = h5py.ExternalLink(f"iterations/{iteration:02d}.h5", "/")
             checksum.seal(temporary, INDEX)
 
-    def ensure_space(self, needed: int, what: str) -> None:
-        """Collective. StorageFailure when the disk of the run has less than `needed` bytes free; `what` needs them."""
-        ensure_space(self.team, self.folder, needed, what, self.remedy)
+    def ensure_space(self, required: int, what: str) -> None:
+        """Collective. StorageFailure when the disk of the run has fewer than the `required` bytes for `what`."""
+        ensure_space(self.team, self.folder, required, what, self.remedy)
 
     @property
     def remedy(self) -> str:

@@ -73,7 +73,7 @@ def pairwise(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """
 
     @wraps(function)
-    def compare(particle: np.ndarray, reference: np.ndarray, about: About, **parameters) -> np.ndarray:
+    def compare(particle: np.ndarray, reference: np.ndarray, about: About, **parameters: object) -> np.ndarray:
         """Scores (n,). Raises ParameterError when shapes or numbers of images differ."""
         sides = [stack(np.asarray(side)) for side in (particle, reference)]
         count, shape = max(map(len, sides)), sides[0].shape[1:]

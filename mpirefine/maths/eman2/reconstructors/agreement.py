@@ -24,7 +24,7 @@ class Agreement(NamedTuple):
 
 
 def measure_agreement(
-    made: Reconstructor,
+    reconstructor: Reconstructor,
     images: np.ndarray,
     rotations: np.ndarray,
     weights: np.ndarray,
@@ -44,15 +44,18 @@ def measure_agreement(
     followed by the first of the next row. Raises ParameterError when the SNR is needed and not given.
     """
     slices = Slices(spectra_of(images, shifts, mirror), rotations, weights, snr, filtered)
-    numerator, weight = merge_mates(made.numerator), merge_mates(made.weight) if leave_out else made.weight
+    numerator, weight = (
+        merge_mates(reconstructor.numerator),
+        merge_mates(reconstructor.weight) if leave_out else reconstructor.weight,
+    )
     own = [np.zeros_like(numerator), np.zeros_like(weight)] if leave_out else []
     found = []
     for i, spectrum in enumerate(slices.spectra):
-        values, where, radius = compared_coefficients(made, spectrum, rotations[i], leave_out)
-        index, mate = nearest_voxels(made.box, where)
+        values, where, radius = compared_coefficients(reconstructor, spectrum, rotations[i], leave_out)
+        index, mate = nearest_voxels(reconstructor.box, where)
         sums = [numerator.ravel()[index], weight.ravel()[index]]
         if leave_out and weights[i]:
-            touched = made.add(slices.take(slice(i, i + 1)), own[0], own[1])
+            touched = reconstructor.add(slices.take(slice(i, i + 1)), own[0], own[1])
             sums = [whole - merge_mates_at(part, index) for whole, part in zip(sums, own)]
             for part in own:  # back to 0 for the next image
                 for places in touched:
@@ -63,26 +66,26 @@ def measure_agreement(
 
 
 def compared_coefficients(
-    made: Reconstructor, spectrum: np.ndarray, rotation: np.ndarray, only_inserted: bool
+    reconstructor: Reconstructor, spectrum: np.ndarray, rotation: np.ndarray, only_inserted: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The coefficients of an image at all symmetry copies that are compared with the map: values (m,), places (m, 3),
     radii (m,). `only_inserted`: those that were inserted, not those that EMAN2 compares.
     """
     n = len(spectrum)
     radius, u, v = plane(n)
-    used = made.inserted(n) & (radius > 0)
+    used = reconstructor.inserted(n) & (radius > 0)
     if not only_inserted:
         spectrum = np.concatenate([spectrum, np.append(spectrum[1:, 0], 0)[:, None]], axis=1)
         u, v = np.concatenate([u, np.full((n, 1), n // 2 + 1.0)], axis=1), np.concatenate([v, v[:, :1]], axis=1)
         radius = np.hypot(u, v)
         used = radius > 0
-    turned = (rotation @ made.operations)[:, None]
+    turned = (rotation @ reconstructor.operations)[:, None]
     where = u[used][:, None] * turned[:, :, 0] + v[used][:, None] * turned[:, :, 1]
     inside = (np.abs(where[..., 0]) <= n / 2) & (np.abs(where[..., 1:]) < n / 2).all(axis=-1)
-    copies = len(made.operations)
+    copies = len(reconstructor.operations)
     return (
         np.tile(spectrum[used], (copies, 1))[inside],
-        where[inside] * (made.box / n),
+        where[inside] * (reconstructor.box / n),
         np.tile(radius[used], (copies, 1))[inside],
     )
 
