@@ -7,8 +7,8 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.maths.fourier.filters import lowpass_gauss
+from mpirefine.maths.image.initial_maps import noise_seeds
 from mpirefine.maths.image.masks import estimate_radius, soft_sphere
-from mpirefine.maths.likelihood.initial_maps import noise_seeds
 
 
 def gaussian(nx, width, centre=(0.0, 0.0, 0.0)):

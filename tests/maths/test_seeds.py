@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
+from mpirefine.maths.image.initial_maps import fragment_seeds, noise_seeds
 from mpirefine.maths.image.masks import soft_sphere
-from mpirefine.maths.likelihood.initial_maps import fragment_seeds, noise_seeds
 
 GRID = Grid(36, 3.0)
 

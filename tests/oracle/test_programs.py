@@ -11,6 +11,7 @@ from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.eman2.hdf_writer import statistics
 from mpirefine.storage.images import write_images
+from tests.eman_lists import write_lst
 from tests.program.small import alike, read, run
 
 MATCH = ("--cmp=ccc", "--align=rotate_translate_flip", "--aligncmp=ccc", "--ralign=refine", "--raligncmp=ccc")
@@ -226,7 +227,7 @@ def test_what_proc_keeps_of_headers(project):
     assert images.shape == (4, 16, 16) and [head["apix_x"] for head in heads] == [8.0] * 4
     np.testing.assert_allclose(heads[0]["xform.projection"], before[3]["xform.projection"])
     assert heads[1]["model_id"] == 1 and np.array_equal(heads[2]["class_ptcl_idxs"], before[5]["class_ptcl_idxs"])
-    lst.write_lst(
+    write_lst(
         "ctf.lst", [lst.Entry(1, "particles/p.hdf", {"ctf": {"__class__": "EMAN2Ctf", "defocus": 1.25, "apix": 4.0}})]
     )
     run("proc ctf.lst ctf.hdf")

@@ -16,6 +16,7 @@ from mpirefine.program.catalogue import KINDS, registry
 from mpirefine.program.eman2 import support
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import write_images
+from tests.eman_lists import write_lst
 from tests.program.small import alike, clean_environment, command, make_set, read, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
@@ -33,7 +34,7 @@ def planted(tmp_path_factory):
     for m in (0, 1):
         write_images(folder / f"map_{m}.hdf", [maps[m]], 5.0)
     write_images(folder / "p.hdf", list(images.astype(np.float32)), 5.0)
-    lst.write_lst(folder / "p.lst", [lst.Entry(i, "p.hdf") for i in range(40)])
+    write_lst(folder / "p.lst", [lst.Entry(i, "p.hdf") for i in range(40)])
     return folder, maps, label, rotations
 
 

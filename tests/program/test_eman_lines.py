@@ -18,6 +18,7 @@ from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import open_images, write_images
 from mpirefine.storage.particle_file import read_particles
 from mpirefine.storage.stack import ParticleStack
+from tests.eman_lists import write_lst
 from tests.program.small import make_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
@@ -63,7 +64,7 @@ def eman_set(folder):
         for image in flipped
     ]
     write_images(folder / "filtered.hdf", low, source.grid.apix)
-    lst.write_lst(folder / "particles.lst", [lst.Entry(i, "particles.hdf") for i in range(PARTICLES)])
+    write_lst(folder / "particles.lst", [lst.Entry(i, "particles.hdf") for i in range(PARTICLES)])
     return folder
 
 

@@ -17,6 +17,7 @@ from mpirefine.program.start.sanity import describe_uncorrected
 from mpirefine.storage import mrc
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.eman2.hdf_writer import write_hdf
+from tests.eman_lists import write_lst
 from tests.program.small import basic, command, make_set
 from tests.program.test_faults import edit, told
 
@@ -89,13 +90,13 @@ def test_radius(small, radius, words):
 @pytest.mark.parametrize("pixel", [0.01, 50.0, 1e30])
 def test_pixel_sizes_of_headers(small, pixel):
     mrc.write_stack("particles.mrcs", np.ones((12, 32, 32)), pixel)
-    lst.write_lst("all.lst", [lst.Entry(i, "particles.mrcs") for i in range(12)])
+    write_lst("all.lst", [lst.Entry(i, "particles.mrcs") for i in range(12)])
     line = complaints(input="all.lst", no_ctf=True, models="seed_0.mrc")[0]
     assert "all.lst" in line and "from the headers: must be 0.2 to 20 Å" in line
 
 
 def test_lists_without_ctf_must_say_so(small):
-    lst.write_lst("all.lst", [lst.Entry(i, "particles.mrcs") for i in range(12)])
+    write_lst("all.lst", [lst.Entry(i, "particles.mrcs") for i in range(12)])
     for name in ("all.lst", "particles.mrcs"):
         (line,) = complaints(input=name)
         assert f"{name}: no image has a CTF" in line and "or say --no-ctf if the images carry none" in line

@@ -13,6 +13,7 @@ from mpirefine.storage.eman2.hdf_writer import write_hdf
 from mpirefine.storage.images import open_images, read_volumes
 from mpirefine.storage.particle_file import read_particles
 from mpirefine.storage.stack import ParticleStack
+from tests.eman_lists import write_lst
 from tests.storage.test_optics import STAR
 
 CTF = "E1.5 0 0 100 10 300 2.7 2 0.01 2,1,2 2,0.5,0.25"
@@ -27,7 +28,7 @@ def folder(tmp_path, monkeypatch, rng):
     mrc.write_stack("p.mrcs", images, 2.0)
     mrc.write_volume("v.mrc", np.ones((16, 16, 16)), 2.0)
     write_hdf("p.hdf", images, [HEAD] * 3, 2.0)
-    lst.write_lst("p.lst", [lst.Entry(i, "p.hdf", {"xform.projection": HEAD["xform.projection"]}) for i in range(3)])
+    write_lst("p.lst", [lst.Entry(i, "p.hdf", {"xform.projection": HEAD["xform.projection"]}) for i in range(3)])
     (tmp_path / "p.star").write_text(STAR)
     return tmp_path
 

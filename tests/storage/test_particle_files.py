@@ -16,6 +16,7 @@ from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import write_images
 from mpirefine.storage.particle_file import in_format, read_particles
 from mpirefine.storage.stack import ParticleStack
+from tests.eman_lists import write_lst
 
 CTFS = [
     EmanCTF(
@@ -33,7 +34,7 @@ def particles(tmp_path, monkeypatch, rng):
     heads = [{"ctf": ctf.to_text(), "ptcl_source_image": "mic.hdf"} for ctf in CTFS]
     write_images("a.hdf", list(images[:3]), 2.0, heads[:3])
     write_images("b.hdf", list(images[3:]), 2.0, heads[3:])
-    lst.write_lst(
+    write_lst(
         "p.lst",
         [
             lst.Entry(1, "a.hdf"),
@@ -86,34 +87,34 @@ def test_a_stack_of_sections_has_no_headers(particles):
     "made, told",
     [
         (
-            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(3, "a.hdf")]),
+            lambda: write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(3, "a.hdf")]),
             "x.lst: row 2: image 3 of a.hdf, which holds 3",
         ),
-        (lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "gone.hdf")]), "gone.hdf: cannot be read"),
-        (lambda: lst.write_lst("x.lst", []), "x.lst: the list is empty"),
+        (lambda: write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "gone.hdf")]), "gone.hdf: cannot be read"),
+        (lambda: write_lst("x.lst", []), "x.lst: the list is empty"),
         (
-            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "wide.hdf")]),
+            lambda: write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "wide.hdf")]),
             r"different sizes: 16 x 16 \(a.hdf\), 18 x 18 \(wide.hdf\)",
         ),
         (
-            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "fine.hdf")]),
+            lambda: write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "fine.hdf")]),
             r"pixel sizes differ: 2 Å \(a.hdf\), 1.5 Å \(fine.hdf\)",
         ),
         (
-            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "bare.hdf")]),
+            lambda: write_lst("x.lst", [lst.Entry(0, "a.hdf"), lst.Entry(0, "bare.hdf")]),
             "row 2.*no CTF in the header, but others have one",
         ),
         (
-            lambda: lst.write_lst("x.lst", [lst.Entry(0, "a.hdf", {"ctf": "E1 2"})]),
+            lambda: write_lst("x.lst", [lst.Entry(0, "a.hdf", {"ctf": "E1 2"})]),
             "x.lst: row 1: not a CTF of EMAN2: 'E1 2'",
         ),
         (
-            lambda: lst.write_lst("x.lst", [lst.Entry(0, "odd.hdf")]),
+            lambda: write_lst("x.lst", [lst.Entry(0, "odd.hdf")]),
             "images of 17 x 17 pixels, but the box must be square, even",
         ),
-        (lambda: lst.write_lst("x.lst", [lst.Entry(0, "map.hdf")]), "holds 16x16x16 voxels: a map"),
+        (lambda: write_lst("x.lst", [lst.Entry(0, "map.hdf")]), "holds 16x16x16 voxels: a map"),
         (
-            lambda: lst.write_lst("x.lst", [lst.Entry(0, "nowhere.hdf")]),
+            lambda: write_lst("x.lst", [lst.Entry(0, "nowhere.hdf")]),
             "nowhere.hdf: no pixel size|x.lst: no pixel size in the headers",
         ),
         (lambda: Path("x.lst").write_text("some text\n"), "x.lst: line 1 is 'some text'"),
@@ -155,7 +156,7 @@ def test_a_mirrored_view_is_the_one_from_behind(particles):
     """
     view = rotation_from_eman(20.0, 50.0, 70.0)
     mirrored = np.concatenate([np.diag([-1.0, 1, 1]) @ view, [[1.5], [-2.5], [0]]], axis=1)
-    lst.write_lst("m.lst", [lst.Entry(0, "a.hdf", {"xform.projection": mirrored})])
+    write_lst("m.lst", [lst.Entry(0, "a.hdf", {"xform.projection": mirrored})])
     found = read_particles("m.lst", poses=True).table
     assert np.linalg.det(found.rotation[0]) == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(found.rotation[0], np.diag([-1.0, 1, -1]) @ view, atol=1e-6)

@@ -9,6 +9,7 @@ from mpirefine.errors import InputError
 from mpirefine.storage import mrc, particle_file
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.places import check_file, find, shortened
+from tests.eman_lists import write_lst
 from tests.storage.test_optics import STAR
 
 
@@ -93,6 +94,6 @@ def test_lists_that_name_each_other_end(tmp_path, monkeypatch):
     """Eight lists that all name all: followed one by one they would never end."""
     monkeypatch.chdir(tmp_path)
     for name in range(8):
-        lst.write_lst(f"{name}.lst", [lst.Entry(0, f"{other}.lst") for other in range(8)])
+        write_lst(f"{name}.lst", [lst.Entry(0, f"{other}.lst") for other in range(8)])
     with pytest.raises(InputError, match="a list that names itself"):
         lst.resolve("0.lst")

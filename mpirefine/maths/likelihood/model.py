@@ -14,6 +14,7 @@ import numpy as np
 
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
+from mpirefine.maths.fourier.ring_averages import ring_means
 from mpirefine.maths.image.ctf import contrast_transfer, contrast_transfer_squared_orders
 
 LEAST_NOISE = 0.02  # the least ring average of c², so that rings without signal do not divide by 0
@@ -106,19 +107,3 @@ def corner_spectrum(images_pyx: np.ndarray, outside_yx: np.ndarray, grid: Grid) 
     profile = ring_means(power, grid)
     profile[0] = profile[1]  # subtracting the background takes the origin away
     return profile
-
-
-def ring_means(values_hk: np.ndarray, grid: Grid) -> np.ndarray:
-    """Mean (..., nx // 2 + 1) float64 of half-spectra (..., h, k) over each rounded ring 0 .. nx // 2, both Friedel
-    mates counted.
-    """
-    shells = np.minimum(grid.shells(2), grid.nx // 2 + 1)
-    order = np.argsort(shells.ravel(), kind="stable")
-    # where each ring starts; the last run is what lies beyond the rings
-    first = np.searchsorted(shells.ravel()[order], np.arange(grid.nx // 2 + 2))
-
-    def totals(values: np.ndarray) -> np.ndarray:
-        flat = (values * grid.mates()).reshape(*values.shape[:-2], -1)[..., order]
-        return np.add.reduceat(flat, first, axis=-1, dtype=np.float64)[..., :-1]
-
-    return totals(values_hk) / totals(np.ones(grid.half_shape))

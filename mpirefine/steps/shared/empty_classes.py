@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from mpirefine.maths.fourier.map_spectrum import fsc_matrix
-from mpirefine.maths.likelihood.initial_maps import noise_seeds
+from mpirefine.maths.image.initial_maps import noise_seeds
 from mpirefine.steps.settings import OnEmpty
 from mpirefine.steps.shared.likeness import likeness
 from mpirefine.steps.shared.seeds import NOISE_STRENGTH

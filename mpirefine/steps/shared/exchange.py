@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mpirefine.maths.likelihood.initial_maps import noise_seeds
+from mpirefine.maths.image.initial_maps import noise_seeds
 from mpirefine.steps.shared.seeds import NOISE_STRENGTH
 from mpirefine.steps.state import AnyState, Context, State
 from mpirefine.steps.summary import Coarse

@@ -11,8 +11,8 @@ from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.data.poses import HardPoses
+from mpirefine.maths.fourier.ring_averages import ring_means
 from mpirefine.maths.image.background import Background, backgrounds
-from mpirefine.maths.likelihood.model import ring_means
 
 CHUNK_PIXELS = 1 << 20  # pixels of the images that are read or transformed together
 MOST_POWER = 1e30  # of an image: the squares of larger values overflow single precision

@@ -10,8 +10,8 @@ import numpy as np
 from mpirefine.data.grid import Grid
 from mpirefine.maths.fourier.filters import lowpass_cosine, resample
 from mpirefine.maths.fourier.fsc import randomise_phases
+from mpirefine.maths.image.initial_maps import fragment_seeds, noise_seeds
 from mpirefine.maths.image.masks import estimate_radius, soft_sphere
-from mpirefine.maths.likelihood.initial_maps import fragment_seeds, noise_seeds
 from mpirefine.steps.shared.symmetry import SymmetryCheck, align_to_symmetry
 
 # seeds made from one map start at a resolution of the particle's diameter divided by this: finer features fit noise

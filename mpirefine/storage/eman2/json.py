@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import numpy as np
 
-from mpirefine.storage.atomic import write_text
 from mpirefine.storage.places import shortened
 
 
@@ -43,8 +41,3 @@ def to_json(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value.item() if isinstance(value, np.generic) else value
-
-
-def write_json(path: str | os.PathLike[str], values: dict[str, Any]) -> None:
-    """Write a JSON file as EMAN2 does."""
-    write_text(path, json.dumps(to_json(values), indent=0, sort_keys=True))

@@ -131,11 +131,6 @@ def _place(name: str, listed_in: Path, found: Listed) -> Path:
     return place.path
 
 
-def write_lst(path: str | os.PathLike[str], entries: Sequence[Entry]) -> None:
-    """Write a list of images in the fast layout."""
-    write_lines(path, [format_line(entry) for entry in entries])
-
-
 def format_line(entry: Entry) -> bytes:
     """An image as a line of a list, without its end."""
     columns = [str(entry.index), entry.file]

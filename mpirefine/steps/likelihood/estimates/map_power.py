@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from mpirefine.maths.fourier.ring_averages import ring_means
 from mpirefine.maths.geometry.directions import projection_directions
 from mpirefine.maths.likelihood.central_slices import slices
-from mpirefine.maths.likelihood.model import ring_means
 from mpirefine.steps.likelihood.search.spectra import full_points
 from mpirefine.steps.state import Context
 

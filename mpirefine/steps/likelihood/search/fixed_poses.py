@@ -9,9 +9,10 @@ from itertools import product
 import numpy as np
 
 from mpirefine.data.poses import Candidates
+from mpirefine.maths.fourier.ring_averages import ring_means
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.likelihood.central_slices import slices
-from mpirefine.maths.likelihood.model import ctf_filter, ring_means, transfer
+from mpirefine.maths.likelihood.model import ctf_filter, transfer
 from mpirefine.maths.likelihood.posterior import log_sum_exp
 from mpirefine.steps.likelihood.search.spectra import centred_spectrum, chunk_of, full_points, pixels_of_rings
 from mpirefine.steps.shared.maps import broadcast_map
