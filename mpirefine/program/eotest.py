@@ -74,9 +74,9 @@ def split_particles(options: Options, team: Team) -> Path:
     """
     with team.together("reading the particles"):
         sources = read_sources(options) if team.is_root else None
-    count, box = team.bcast(None if sources is None else (len(sources.particles.table), sources.particles.grid.nx))
+    count, grid = team.bcast(None if sources is None else (len(sources.particles.table), sources.particles.grid))
     partition = Partition.even(count, team.size)
-    particles = read_own(team, sources.particles if sources else None, partition, box, keep_pixels=False)
+    particles = read_own(team, sources.particles if sources else None, partition, grid, keep_pixels=False)
     settle_half_sets(team, particles, partition, options.seed)
     table = particles.table
     from_file = all(team.allgather(table.subset is not None and np.array_equal(table.subset, table.half)))

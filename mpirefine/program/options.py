@@ -68,6 +68,16 @@ class Options(EmanOptions):
     threads: int = opt(1, "threads per rank", level=0, least=1)
     check: bool = opt(False, "check the input for problems, and stop", level=0, short="-c")
     apix: float | None = opt(None, "pixel size of the particles, instead of the one in the files", unit="Å", least=1e-3)
+    box: int | None = opt(
+        None,
+        "box in which particles are matched, at most their own (default: Nyquist 1.5 times finer than --targetres)",
+        unit="px",
+        least=16,
+    )
+    full_box: int | None = opt(
+        None, "box of the final full-size maps (default: that of the particles)", unit="px", least=16
+    )
+    no_full_maps: bool = opt(False, "make no maps at the particles' own size where they are matched in a smaller box")
     radius: float | None = opt(None, "particle radius (default: from the starting maps)", unit="Å", least=1.0)
     maxshift: float | None = opt(None, "largest shift searched (default: 8 % of the box)", unit="px", least=0.0)
     delta: float | None = opt(

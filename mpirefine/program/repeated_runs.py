@@ -102,11 +102,13 @@ def write_sets(folder: Path, options: Options, agreed: Consensus, central: RunFi
     Poses are those of the central run; the probability column holds the share of runs that agree.
     """
     source = in_format(read_particles(options.input, options.apix, ctf=not options.no_ctf), options.setformat)
+    box = Options.from_json(central.header["options"]).box or source.grid.nx
+    to_file = source.grid.nx / box  # pixels of the run to pixels of the file
     particles = source.with_results(
         model=agreed.label,
         posterior=agreed.votes,
         rotation=central.read_array(iteration, "assignments/rotation"),
-        shift_xy=central.read_array(iteration, "assignments/shift"),
+        shift_xy=central.read_array(iteration, "assignments/shift") * to_file,
     )
     particles.write(folder / f"consensus{source.suffix}")
     for m in range(maps):

@@ -16,11 +16,14 @@ import scipy
 import mpirefine
 from mpirefine.distribution.team import Team
 from mpirefine.errors import FormatError
+from mpirefine.maths.fourier.fsc import resolution_at
+from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC
 from mpirefine.program import logs
 from mpirefine.program.loop import Loop
 from mpirefine.program.options import Options
 from mpirefine.program.reports.iteration import Reports
 from mpirefine.program.results import checkpoint, outputs, run_folder
+from mpirefine.program.start.full_size import full_context
 from mpirefine.program.start.inputs import input_files
 from mpirefine.program.start.setup import Session, open_session
 from mpirefine.program.validation import validate
@@ -163,10 +166,24 @@ class Driver:
         with ctx.team.together("writing maps"):
             if conclusion.hard_maps is not None:
                 outputs.write_hard_maps(folder, state.iteration, conclusion.hard_maps, session.resolved, ctx.grid)
+        self._full_size(state)
         sizes = outputs.write_particles(folder, session.inputs, session.resolved.options, state, ctx)
         session.clock.write(folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
         reports.at_the_end(state, conclusion.differences)
         self._log_results(state, sizes)
+
+    def _full_size(self, state: State) -> None:
+        """Collective. Maps at the particles' own size, where these were matched in a smaller box."""
+        session, ctx, options = self.session, self.session.context, self.session.resolved.options
+        if session.of_file.nx == ctx.grid.nx or options.no_full_maps:
+            return
+        full = full_context(ctx, session.of_file, options)
+        for found in session.method.full_maps(state, ctx, full):
+            with ctx.team.together("writing full-size maps"):
+                if found.volume is not None:
+                    outputs.write_full_map(self.run_file.folder, state.iteration, found, session.resolved, full.grid)
+                    resolution = resolution_at(found.curves["half_fsc"], HALF_MAP_FSC, full.grid)
+                    log.info("map %d at full size: %.2f Å by its half-maps", found.model + 1, resolution)
 
     def _log_results(self, state: State, sizes: tuple[int, ...]) -> None:
         """Collective. Write the last lines of the log."""

@@ -63,6 +63,7 @@ def find_contradictions(options: Options) -> list[str]:
             "--align-sym rotates the maps, which then disagree with --fixed-poses and --mask: leave it out, or align "
             "the maps before",
         ),
+        (options.box is not None and options.box % 2, f"--box {options.box}: must be even"),
         (
             options.local and options.keep_simmx,
             "--keep-simmx needs the scores of all views: leave out --local",

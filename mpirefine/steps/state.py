@@ -228,6 +228,16 @@ class ImageStack:
     headers: Sequence[Mapping[str, object]] = ()
 
 
+@dataclass(frozen=True)
+class FullMap:
+    """A map at the particles' own size; all but its number are on rank 0 only."""
+
+    model: int
+    volume: np.ndarray | None = None  # (z, y, x), filtered and masked
+    halves: np.ndarray | None = None  # (2, z, y, x), neither
+    curves: Mapping[str, np.ndarray] = field(default_factory=dict)  # (k,) FSC of the halves by name
+
+
 class Method(Protocol[AnyState]):
     """A way to refine: what happens before the first iteration, in each, and after the last."""
 
@@ -248,6 +258,9 @@ class Method(Protocol[AnyState]):
 
     def released(self, state: AnyState) -> AnyState:
         """The state without arrays in the iteration's shared windows, which are about to be freed."""
+
+    def full_maps(self, state: AnyState, ctx: Context, full: Context) -> Iterator[FullMap]:
+        """Collective. The final maps, one after the other, on the grid and with the images of `full`."""
 
     def last(self, state: AnyState, ctx: Context) -> Conclusion:
         """Collective. After the last iteration: hard maps, and which maps are different states."""

@@ -19,18 +19,18 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PARTICLES = 60
 
 
-def make_set(folder, particles=PARTICLES, states=2, box=32, snr=2.0):
+def make_set(folder, particles=PARTICLES, states=2, box=32, snr=2.0, apix=8.0):
     """particles.star, particles.mrcs, seed_K.mrc, truth.npz in a new folder."""
-    shutil.copytree(simulated(particles, states, box, snr), folder)
+    shutil.copytree(simulated(particles, states, box, snr, apix), folder)
     return Path(folder)
 
 
 @functools.cache
-def simulated(particles, states, box, snr):
+def simulated(particles, states, box, snr, apix):
     """A temporary folder with a set, simulated once for the session."""
     folder = tempfile.mkdtemp(prefix="mpirefine_set_")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    asked = {"particles": particles, "states": states, "box": box, "apix": 8, "snr": snr, "seed-resolution": 50}
+    asked = {"particles": particles, "states": states, "box": box, "apix": apix, "snr": snr, "seed-resolution": 50}
     words = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
     tool = str(ROOT / "tools/make_phantom_set")
     subprocess.run([sys.executable, tool, folder, *words], check=True, env=clean_environment())

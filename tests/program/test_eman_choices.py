@@ -7,6 +7,7 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
+from mpirefine.maths.image.resampling import good_box
 from mpirefine.program.eman2 import components, presets
 from mpirefine.program.options import Options
 from mpirefine.program.start import defaults
@@ -38,7 +39,7 @@ def test_the_angular_step_is_eman2s(nx, apix, targetres, speed, step):
 
 
 def test_good_boxes():
-    assert [presets.good_box(n) for n in (40, 80, 85.0, 127, 160.5)] == [40, 80, 90, 128, 162]
+    assert [good_box(n) for n in (40, 80, 85.0, 127, 160.5)] == [40, 80, 90, 128, 162]
 
 
 def test_rules_of_eman2_follow_target_and_ctf():

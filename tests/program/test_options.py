@@ -98,7 +98,8 @@ def test_automatic_values_and_their_reasons():
 
 
 def test_values_given_are_kept():
-    given = Options(**BASIC, iter=8, sep=3, targetres=20.0, maxshift=3.0, temperature=2.0, sym="C3,icos", mass="10,20")
+    numbers = dict(iter=8, sep=3, targetres=20.0, maxshift=3.0, temperature=2.0, box=GRID.nx)
+    given = Options(**BASIC, **numbers, sym="C3,icos", mass="10,20")
     found = defaults.resolve(given, GRID, 2)
     assert (found.options, found.symmetries, found.mass, found.reasons) == (given, ("c3", "icos"), (10.0, 20.0), ())
 

@@ -1,6 +1,7 @@
 """What `plan` and `bench` say, and that a run does what `plan` foresaw."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -75,6 +76,17 @@ def test_plan_needs_no_mpi_and_no_profile(tmp_path):
     assert command("plan", "--particles", 0, "--box", 64).returncode == 2
     with pytest.raises(InputError, match="bench"):
         Machine.read(tmp_path / "none.json")
+
+
+def test_the_working_box_is_in_the_plan():
+    """Particles of 320 px cost what the same ones binned to 80 px do; full-size maps have a line of their own."""
+    words = ("plan", "--particles", 200000, "--models", 5, "--ranks", 128, "--targetres", 12)
+    large = command(*words, "--box", 320, "--apix", 1, "--maxshift", 24).stdout.splitlines()
+    binned = command(*words, "--box", 80, "--apix", 4, "--maxshift", 6).stdout.splitlines()
+    assert "320 px, 1 Å/px matched as 80 px, 4 Å/px" in large[0]
+    assert large[1:-1] == binned[1:]
+    assert re.match(r"full size +maps of 320 px at the end, one after the other: [\d.]+ [MG]B used by", large[-1])
+    assert not any("matched as" in line or "full size" in line for line in binned)
 
 
 @pytest.mark.ranks(1, 2, 4)

@@ -11,7 +11,7 @@ from mpirefine.maths.fourier.fsc import fsc
 from mpirefine.steps.likelihood.average import Average
 from mpirefine.steps.likelihood.postprocess import Postprocess
 from mpirefine.steps.likelihood.reconstruct import Reconstruct
-from mpirefine.steps.likelihood.slabs import inverse_transform
+from mpirefine.steps.likelihood.volumes.slabs import inverse_transform
 from mpirefine.steps.shared.converge import Converge, measure_motion, median_of_bins, why_to_stop
 from mpirefine.steps.shared.empty_classes import EmptyClasses
 from mpirefine.steps.summary import Motion, Summary

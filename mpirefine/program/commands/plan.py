@@ -58,17 +58,19 @@ def main(args: argparse.Namespace) -> int:
         )
         logs.say(describe_class_plan(class_job, profile))
         return 0
+    working = chosen.working_grid(grid)
     job = Job(
         args.particles,
-        grid,
+        working,
         chosen.symmetries,
         args.radius or RADIUS_SHARE * grid.length,
         chosen.targetres,
-        chosen.maxshift,
+        chosen.working_shift(grid),
         args.ranks,
         per_node,
         block_mb=args.block_mb,
         lowmem=args.lowmem,
+        full=None if working.nx == grid.nx else grid,
     )
     logs.say(describe_plan(job, profile))
     return 0

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.partition import Partition
+from mpirefine.maths.image.resampling import good_box
 from mpirefine.program.catalogue import build
 from mpirefine.program.eman2 import presets
 from mpirefine.program.performance.cost_model import ROOT_MAPS, Memory
@@ -54,7 +55,7 @@ class ClassJob:
     @property
     def voxels(self) -> int:
         """Coefficients of the padded Fourier volume, which every rank holds in full."""
-        box = presets.good_box(presets.PADDING * self.grid.nx)
+        box = good_box(presets.PADDING * self.grid.nx)
         return box * box * (box // 2 + 1)
 
     def memory(self, base_mb: float) -> Memory:

@@ -9,13 +9,13 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.maths.eman2.similarity import CCC, FLIP
+from mpirefine.maths.image.resampling import good_box
 from mpirefine.program.options import Options, flag_of
 
 STRUCTURE_FACTOR = "strucfac.txt"
 DEFAULT_SPEED = 5
 PADDING = 1.25
 LARGE_BOX = 256  # pixels, from which on the first search shrinks images by 4 instead of 2
-SMALL_PRIMES = (2, 3, 5, 7)
 LOGGED = ("orientgen", "simcmp", "classaverager", "classiter", "pad")  # choices that are logged
 Value = str | int | float | bool
 
@@ -107,19 +107,6 @@ def angular_step(nx: int, apix: float, targetres: float, speed: int) -> float:
     """
     wanted = 2 * nx * apix / targetres if targetres > 4 * apix else nx
     return 89.99 / np.ceil(810 / ((speed + 3) * np.sqrt(4300 / wanted)))
-
-
-def good_box(least: float) -> int:
-    """The smallest even number, `least` or more, without prime factors above 7."""
-    n = int(np.ceil(least / 2) * 2)
-    while True:
-        rest = n
-        for prime in SMALL_PRIMES:
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 2
 
 
 def eman_simcmp(target: float, ctf: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,7 @@ from mpirefine.maths.likelihood.search_plan import Sampling, SearchPlan
 from mpirefine.steps.likelihood.estimates.noise import SAMPLE
 from mpirefine.steps.likelihood.search.fine import BLOCK_VALUES
 from mpirefine.steps.likelihood.search.particle_side import CHUNK
-from mpirefine.steps.likelihood.slabs import INSERT_SAMPLES, SLAB_SHARE, padded_box
+from mpirefine.steps.likelihood.volumes.slabs import INSERT_SAMPLES, SLAB_SHARE, padded_box
 
 # A pair is a (projection, shift) of a particle, with all in-plane angles and the mirror.
 SURVIVING_PAIRS = 0.01  # share of all fine pairs that are compared: 0.3 % on clean data, 3 % on very noisy data
@@ -37,7 +37,10 @@ VOXEL_BYTES = 24  # a complex value and a weight, float32, for each of two half-
 
 @dataclass(frozen=True)
 class Job:
-    """Sizes of a refinement; `radius` and `targetres` in Å, `maxshift` in pixels, one symmetry per map."""
+    """Sizes of a refinement; `radius` and `targetres` in Å, `maxshift` in pixels, one symmetry per map.
+
+    `grid` is the one that particles are matched on, `full` that of the full-size maps (None: there are none).
+    """
 
     particles: int
     grid: Grid
@@ -52,6 +55,7 @@ class Job:
     lowmem: bool = False
     surviving: float = SURVIVING_PAIRS
     pairs_per_particle: float = PAIRS_PER_PARTICLE
+    full: Grid | None = None
 
     @cached_property
     def plan(self) -> SearchPlan:
@@ -92,6 +96,19 @@ class Job:
         """Voxels of a map's slab on the rank that has most planes."""
         box = padded_box(self.grid.nx)
         return max(Partition.even(box, self.ranks).counts) * box * (box // 2 + 1)
+
+    def at_full_size(self, symmetries: tuple[str, ...]) -> Job:
+        """The sizes of the full-size maps of these symmetries, made with the same projections. Needs `full`."""
+        assert self.full is not None
+        maxshift = self.maxshift * self.full.nx / self.grid.nx
+        return replace(self, grid=self.full, full=None, symmetries=symmetries, maxshift=maxshift, lowmem=True)
+
+    def full_size_bytes(self, base_mb: float) -> tuple[float, float]:
+        """Memory of rank 0 while a full-size map is made, and what all ranks send for all of them. Needs `full`."""
+        now, kept = self.at_full_size(self.symmetries[:1]).memory(base_mb).private, self.memory(base_mb).private
+        used = sum(now[name] for name in ("program", "slab", "averaging", ROOT_MAPS))
+        sent = self.at_full_size(self.symmetries).bytes_sent()
+        return used + sum(kept[name] for name in ("particles", "candidates", ROOT_MAPS)), sum(sent.values())
 
     def pair_work(self, grid: PolarGrid, angles: int) -> float:
         """Work of one pair with all in-plane angles and the mirror, in flop of the matrix product."""

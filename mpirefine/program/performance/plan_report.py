@@ -12,7 +12,15 @@ BASE_MB = 190.0  # memory of a rank without data, when no profile is given
 
 def describe_plan(job: Job, profile: Machine | None) -> str:
     """The whole text; seconds need a profile of the machine."""
-    return "\n".join([*size_lines(job), *memory_lines(job, profile), *message_lines(job), *second_lines(job, profile)])
+    return "\n".join(
+        [
+            *size_lines(job),
+            *memory_lines(job, profile),
+            *message_lines(job),
+            *second_lines(job, profile),
+            *full_size_lines(job, profile),
+        ]
+    )
 
 
 def mb(count: float) -> str:
@@ -23,8 +31,9 @@ def mb(count: float) -> str:
 def size_lines(job: Job) -> list[str]:
     """Lines about particles, maps, ranks, the search and blocks."""
     sampling, (coarse, fine) = job.sampling, job.references
+    grids = [f"{grid.nx} px, {grid.apix:.4g} Å/px" for grid in (job.full, job.grid) if grid is not None]
     return [
-        f"{job.particles} particles of {job.grid.nx} px, {job.grid.apix:g} Å/px, {len(job.symmetries)} maps, on "
+        f"{job.particles} particles of {' matched as '.join(grids)}, {len(job.symmetries)} maps, on "
         f"{job.ranks} ranks, {job.per_node} per node",
         f"search      directions every {sampling.coarse_delta:.2f}° then {sampling.fine_delta:.2f}°: {coarse} then "
         f"{fine} projections; rings to {job.grid.resolution(sampling.fine_grid.n_rings):.1f} Å, "
@@ -65,6 +74,15 @@ def message_lines(job: CostModel) -> list[str]:
         f"messages    {mb(total)} per iteration over all ranks, {mb(total / job.ranks)} per rank: "
         + ", ".join(f"{name} {mb(size)}" for name, size in sent.items())
     ]
+
+
+def full_size_lines(job: Job, profile: Machine | None) -> list[str]:
+    """A line about the maps at the particles' own size, which are made after the last iteration."""
+    if job.full is None:
+        return []
+    used, sent = job.full_size_bytes(profile.base_mb if profile else BASE_MB)
+    when = f"maps of {job.full.nx} px at the end, one after the other"
+    return [f"full size   {when}: {mb(used)} used by rank 0, {mb(sent)} sent over all ranks"]
 
 
 def second_lines(job: Job, profile: Machine | None) -> list[str]:

@@ -15,7 +15,7 @@ from mpirefine.program.results import run_folder
 from mpirefine.program.start.defaults import Resolved
 from mpirefine.program.start.inputs import Inputs
 from mpirefine.steps.shared.particles import OUTLIER, REASONS
-from mpirefine.steps.state import Context, State
+from mpirefine.steps.state import Context, FullMap, State
 from mpirefine.storage.atomic import write_text
 from mpirefine.storage.images import write_images
 from mpirefine.storage.particle_file import ParticleInput, in_format
@@ -37,6 +37,20 @@ def write_hard_maps(folder: Path, iteration: int, volumes: np.ndarray, resolved:
     for m, volume in enumerate(volumes):
         path = run_folder.hard_map_path(folder, iteration, m, resolved.options.map_suffix)
         write_map(path, volume, grid, resolved.mass[m] if resolved.mass else None, {})
+
+
+def write_full_map(folder: Path, iteration: int, found: FullMap, resolved: Resolved, grid: Grid) -> None:
+    """On rank 0. `threed_II_MM_full`, its half-maps, and their FSC as `fsc_full_II_MM.txt`."""
+    assert found.volume is not None and found.halves is not None
+    suffix, m = resolved.options.map_suffix, found.model
+    path = run_folder.full_map_path(folder, iteration, m, suffix)
+    write_map(path, found.volume, grid, resolved.mass[m] if resolved.mass else None, {})
+    for h, volume in enumerate(found.halves):
+        write_images(run_folder.full_half_map_path(folder, iteration, m, h, suffix), [volume], grid.apix)
+    names = list(found.curves)
+    rows = np.column_stack([np.arange(grid.nx // 2 + 1) / grid.length, *(found.curves[name] for name in names)])
+    lines = ["# 1/A " + " ".join(names), *(" ".join(f"{value:10.6f}" for value in row) for row in rows)]
+    write_text(run_folder.full_fsc_path(folder, iteration, m), "\n".join(lines) + "\n")
 
 
 def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None, header: Mapping[str, object]) -> None:
@@ -97,6 +111,7 @@ def write_particles(
 
     `inputs` are on rank 0. Returns the number of particles in each set. RankFailure when the disk is full.
     """
+    to_file = ctx.team.bcast(inputs.particles.grid.nx / ctx.grid.nx if inputs is not None else None)
     top, reason = state.assignments.posterior.max(axis=1, initial=0), find_reasons(state, ctx)
     assert state.last is not None
     own = {
@@ -105,7 +120,7 @@ def write_particles(
         "model": np.where(reason > 0, -1, state.last.model),
         "posterior": top,
         "rotation": state.last.rotation,
-        "shift_xy": state.last.shift,
+        "shift_xy": state.last.shift * to_file,
         "half": state.half,
     }
     gathered = {
@@ -133,6 +148,7 @@ def list_results(folder: Path, iteration: int) -> str:
     kinds = {
         "maps": f"{stem}{digits}.*",
         "hard maps": f"{stem}{digits}_hard.*",
+        "full-size maps": f"{stem}{digits}_full.*",
         "half-maps": f"{stem}{digits}_half[12].*",
         "sets": "sets/*_m[0-9]*.*",
     }

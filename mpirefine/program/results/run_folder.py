@@ -100,6 +100,21 @@ def half_map_path(folder: Path, iteration: int, model: int, half: int, suffix: s
     return folder / f"threed_{iteration:02d}_{model + 1:02d}_half{half + 1}{suffix}"
 
 
+def full_map_path(folder: Path, iteration: int, model: int, suffix: str) -> Path:
+    """A map at the particles' own size; `model` from 0."""
+    return folder / f"threed_{iteration:02d}_{model + 1:02d}_full{suffix}"
+
+
+def full_half_map_path(folder: Path, iteration: int, model: int, half: int, suffix: str) -> Path:
+    """A half-map at the particles' own size; `model` and `half` from 0."""
+    return folder / f"threed_{iteration:02d}_{model + 1:02d}_full_half{half + 1}{suffix}"
+
+
+def full_fsc_path(folder: Path, iteration: int, model: int) -> Path:
+    """FSC of the half-maps at the particles' own size; `model` from 0."""
+    return folder / f"fsc_full_{iteration:02d}_{model + 1:02d}.txt"
+
+
 def fsc_path(folder: Path, kind: str, iteration: int) -> Path:
     """The file of FSC curves; `kind` is halves, previous or between."""
     return folder / f"fsc_{kind}_{iteration:02d}.txt"

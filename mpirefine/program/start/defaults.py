@@ -8,6 +8,7 @@ from typing import Any
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, Problems
 from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.image.resampling import good_box
 from mpirefine.program.eman2 import presets
 from mpirefine.program.options import Options
 from mpirefine.program.settings import parse_automask
@@ -19,6 +20,8 @@ FINEST_TARGET = 12.0  # Å, the finest automatic --targetres; EMAN2's default
 ITERATIONS, SEED_ITERATIONS = 8, 40
 SHIFT_SHARE = 0.08  # automatic --maxshift, as a share of the box
 LEAST_RINGS = 6  # fewest Fourier rings that particles are matched on
+FINER_THAN_TARGET = 1.5  # --targetres divided by the Nyquist resolution of the automatic working box
+WORTH_CROPPING = 0.75  # largest automatic working box, as a share of the particles' box: a larger one would gain little
 PROJECTIONS = 8  # automatic --sep of the likelihood: more projections add little of the posterior
 
 
@@ -39,9 +42,22 @@ class Resolved:
 
     @property
     def maxshift(self) -> float:
-        """The largest shift that is searched, in pixels."""
+        """The largest shift that is searched, in pixels of the particle file."""
         assert self.options.maxshift is not None, "resolved options have it"
         return self.options.maxshift
+
+    def working_grid(self, particles: Grid) -> Grid:
+        """The grid in which particles are matched, one field with that of the `particles`."""
+        assert self.options.box is not None, "resolved options have it"
+        return Grid(self.options.box, particles.length / self.options.box)
+
+    def working_shift(self, particles: Grid) -> float:
+        """The largest shift that is searched, in pixels of the working grid.
+
+        It is at least one of these, or --maxshift where that is less than a pixel.
+        """
+        in_working_pixels = self.maxshift * self.working_grid(particles).nx / particles.nx
+        return max(in_working_pixels, min(self.maxshift, 1.0))
 
 
 def per_model(text: str, models: int, option: str) -> list[str]:
@@ -125,6 +141,8 @@ def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
         choose_largest_shift(options, grid),
         choose_from_options(options, differ=(options.nmodels or maps) == maps),
     ]
+    target = chosen[0].changes["targetres"] if options.targetres is None else options.targetres
+    chosen.append(choose_working_box(options, grid, target))
     problems = Problems()
     problems.add(*known.problems, *(problem for choice in chosen for problem in choice.problems))
     problems.raise_if_any()
@@ -163,8 +181,26 @@ def choose_target_resolution(options: Options, grid: Grid) -> Choice:
     return Choice({}, [], [])
 
 
+def choose_working_box(options: Options, grid: Grid, targetres: float) -> Choice:
+    """Choose or check --box in pixels: Nyquist 1.5 times finer than the target, prime factors 2, 3, 5 and 7."""
+    if options.box is not None:
+        if options.box > grid.nx:
+            return Choice({}, [], [f"--box {options.box}: the particles have {grid.nx} px, which is the most"])
+        asked = [f"--box {options.box} px of {grid.length / options.box:.3f} Å, as asked for"]
+        return Choice({}, asked if options.box < grid.nx else [], [])
+    box = good_box(2 * grid.length * FINER_THAN_TARGET / targetres)
+    if options.by_classes or box > WORTH_CROPPING * grid.nx:
+        return Choice({"box": grid.nx}, [], [])
+    pixel = grid.length / box
+    reason = (
+        f"--box {box} px of {pixel:.3f} Å, out of {grid.nx} of {grid.apix:.3f}: particles are Fourier-cropped to a "
+        f"Nyquist of {2 * pixel:.1f} Å, enough for --targetres {targetres:.1f}; full-size maps are made at the end"
+    )
+    return Choice({"box": box}, [reason], [])
+
+
 def choose_largest_shift(options: Options, grid: Grid) -> Choice:
-    """Choose or check --maxshift, in pixels."""
+    """Choose or check --maxshift, in pixels of the particle file."""
     if options.maxshift is None:
         shift = float(max(2, round(SHIFT_SHARE * grid.nx)))
         reason = f"--maxshift {shift:g} px: {100 * SHIFT_SHARE:g} % of the box"

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, Problems
+from mpirefine.maths.fourier.filters import resample
 from mpirefine.program.options import Options
 from mpirefine.program.results import run_folder
 from mpirefine.program.start import defaults
@@ -31,7 +33,16 @@ class Inputs:
     apix: list[float]
     names: list[str]
     masks: list[np.ndarray]
+    mask_apix: list[float]
     twins: ParticleInput | None = None
+
+    def on_grid(self, grid: Grid) -> Inputs:
+        """With masks, and poses of the particle file, in voxels and pixels of a grid in the particles' field."""
+        table = self.particles.table
+        if table.shift is not None:
+            table = replace(table, shift=table.shift * (grid.nx / self.particles.grid.nx))
+        masks = [as_mask(mask, apix, grid) for mask, apix in zip(self.masks, self.mask_apix)]
+        return replace(self, particles=self.particles.with_table(table), masks=masks)
 
 
 def read_inputs(options: Options, *, fresh: bool) -> Inputs:
@@ -46,15 +57,9 @@ def read_inputs(options: Options, *, fresh: bool) -> Inputs:
             options.input, options.apix, ctf=not options.no_ctf, poses=options.fixed_poses
         )
     maps, apix, names = read_maps(options.models, problems)
-    masks, _, mask_names = read_maps(options.mask or "", problems)
+    masks, mask_apix, _ = read_maps(options.mask or "", problems)
     if particles is not None:
         problems.add(*find_field_problems(options, particles, [len(volume) for volume in maps], apix, names))
-        nx = particles.grid.nx
-        for name, mask in zip(mask_names, masks):
-            if mask.shape[0] != nx:
-                problems.add(
-                    f"--mask {name}: box of {mask.shape[0]} voxels, the particles have {nx} px: give a mask of this box"
-                )
     with problems.collect():
         if fresh:
             run_folder.choose_folder(options.path)
@@ -68,7 +73,7 @@ def read_inputs(options: Options, *, fresh: bool) -> Inputs:
     count = defaults.count_models(options, len(maps))
     if len(masks) not in (0, 1, count):
         raise InputError(f"--mask: {len(masks)} masks for {count} maps: give one for all, or one for each")
-    return Inputs(particles, maps, apix, names, masks)
+    return Inputs(particles, maps, apix, names, masks, mask_apix)
 
 
 def read_maps(files: str, problems: Problems) -> tuple[list[np.ndarray], list[float], list[str]]:
@@ -91,6 +96,14 @@ def read_maps(files: str, problems: Problems) -> tuple[list[np.ndarray], list[fl
             many = len(volumes) > 1
             names += [f"{name} (map {number})" if many else name for number in range(1, len(volumes) + 1)]
     return maps, apix, names
+
+
+def as_mask(mask: np.ndarray, apix: float, grid: Grid) -> np.ndarray:
+    """A mask (z, y, x) with `apix` Å per voxel on another grid, from 0 to 1."""
+    own = apix if apix > 0 and abs(apix - 1) > 1e-3 else grid.length / len(mask)
+    if len(mask) == grid.nx and abs(own / grid.apix - 1) < 1e-3:
+        return mask
+    return np.clip(resample(mask, Grid(len(mask), own), grid), 0, 1)
 
 
 def read_twins(options: Options, particles: ParticleInput) -> ParticleInput | None:

@@ -6,11 +6,13 @@ import logging
 
 import numpy as np
 
+from mpirefine.data.grid import Grid
 from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.scatter import scatter_table
 from mpirefine.distribution.team import Team
 from mpirefine.maths.image.background import outside_circle
+from mpirefine.maths.image.resampling import Resampler
 from mpirefine.program.options import Options
 from mpirefine.program.reports.images import background_report
 from mpirefine.steps.shared.particles import OUTLIER, REASONS, OwnParticles
@@ -25,36 +27,39 @@ def read_own(
     team: Team,
     source: ParticleInput | None,
     partition: Partition,
-    box: int,
+    grid: Grid,
     *,
     keep_pixels: bool,
     outside: np.ndarray | None = None,
 ) -> OwnParticles:
-    """Collective. Scatter the rows of a particle table from rank 0, and open their images of `box` x `box` pixels.
+    """Collective. Scatter the rows of a particle table from rank 0, and open their images, resampled to `grid`.
 
     `source` is on rank 0. `outside` (yx) bool as in OwnParticles. InputError when a stack cannot be read.
     """
     table = scatter_table(team, source.table if source is not None else None, partition)
+    of_file: Grid = team.bcast(source.grid if source is not None else None)
+    resample = None if of_file.nx == grid.nx else Resampler(of_file, grid)
     with team.together("reading particles"):
-        return OwnParticles(table, ParticleStack(table), box, keep_pixels=keep_pixels, outside=outside)
+        stack = ParticleStack(table)
+        return OwnParticles(table, stack, grid.nx, keep_pixels=keep_pixels, outside=outside, resample=resample)
 
 
 def read_normalised(
-    team: Team, source: ParticleInput | None, partition: Partition, box: int, radius: float, options: Options
+    team: Team, source: ParticleInput | None, partition: Partition, grid: Grid, radius: float, options: Options
 ) -> OwnParticles:
     """Collective. As `read_own`, with images normalised: background of mean 0, no slope, standard deviation 1.
 
     The background is what lies farther than `radius` (pixels) from the centre; --no-normalise leaves images as they
     are. Rank 0 logs the values before. InputError when a stack cannot be read.
     """
-    outside = None if options.no_normalise else outside_circle(box, radius)
-    particles = read_own(team, source, partition, box, keep_pixels=not options.lowmem, outside=outside)
+    outside = None if options.no_normalise else outside_circle(grid.nx, radius)
+    particles = read_own(team, source, partition, grid, keep_pixels=not options.lowmem, outside=outside)
     if outside is not None:
         before = particles.background
         columns = np.column_stack([before.level, before.slope, before.scale, particles.set_aside])
         values = reduce.gather_rows(team, columns, partition)
         if values is not None:
-            log.info("%s", background_report(values[values[:, 4] == 0], box))
+            log.info("%s", background_report(values[values[:, 4] == 0], grid.nx))
     reason = reduce.gather_rows(team, particles.reason, partition)
     if reason is not None:
         _warn_of_unusable(reason)

@@ -49,6 +49,7 @@ class Session:
     state: State
     clock: Clock
     resolved: defaults.Resolved
+    of_file: Grid  # of the particles as they are in their file
     inputs: Inputs | None
     notes: tuple[str, ...]  # automatic values and warnings, as logged
 
@@ -57,7 +58,7 @@ class Session:
 class Decisions:
     """What rank 0 decides from options and inputs, and broadcasts."""
 
-    grid: Grid
+    source: Grid  # of the particles as they are in their file
     particles: int
     resolved: defaults.Resolved
     choices: Choices | None  # components of EMAN2's way; None: the likelihood is used
@@ -73,22 +74,23 @@ def open_session(options: Options, team: Team, typed: Options | None = None) -> 
     with team.together("reading the input"):
         inputs, decisions = read_and_decide(options, typed) if team.is_root else (None, None)
     decisions = team.bcast(decisions)
-    options, grid, resolved = decisions.resolved.options, decisions.grid, decisions.resolved
-    maps = len(resolved.symmetries)
-    log.info("%d particles of %d px, %.3f Å/px; %d maps", decisions.particles, grid.nx, grid.apix, maps)
+    options, source_grid, resolved = decisions.resolved.options, decisions.source, decisions.resolved
+    grid = resolved.working_grid(source_grid)
+    sizes = decisions.particles, source_grid.nx, source_grid.apix, len(resolved.symmetries)
+    log.info("%d particles of %d px, %.3f Å/px; %d maps", *sizes)
     seeds = None
     with team.together("preparing the starting maps"):
         if inputs is not None:
-            inputs = apply_inversion(inputs, options)
+            inputs = apply_inversion(inputs, options).on_grid(grid)
             seeds = prepare_starting_maps(inputs, resolved, grid)
     radius, resolution = team.bcast((seeds.radius, seeds.resolution) if seeds is not None else None)
     partition = Partition.even(decisions.particles, team.size, quantum=CHUNK)
-    extent = radius / grid.apix + resolved.maxshift
+    maxshift = resolved.working_shift(source_grid)
     source = inputs.particles if inputs is not None else None
-    particles = read_normalised(team, source, partition, grid.nx, extent, options)
+    particles = read_normalised(team, source, partition, grid, radius / grid.apix + maxshift, options)
     settle_half_sets(team, particles, partition, options.seed)
     clock = Clock(team)
-    plan = SearchPlan(grid.nx, radius / grid.apix, resolved.maxshift, options.delta)
+    plan = SearchPlan(grid.nx, radius / grid.apix, maxshift, options.delta)
     context = Context(
         team=team,
         settings=settings_of(options, resolved.mass),
@@ -106,7 +108,7 @@ def open_session(options: Options, team: Team, typed: Options | None = None) -> 
     notes: tuple[str, ...] = ()
     if inputs is not None and seeds is not None:
         notes = log_choices(inputs, resolved, seeds, grid, method.describe(context))
-    return Session(context, method, state, clock, resolved, inputs, notes)
+    return Session(context, method, state, clock, resolved, source_grid, inputs, notes)
 
 
 def read_and_decide(options: Options, typed: Options | None) -> tuple[Inputs, Decisions]:
@@ -174,7 +176,7 @@ def make_method_and_state(
 def read_own_twins(options: Options, ctx: Context, inputs: Inputs | None) -> OwnParticles:
     """Collective. The own filtered particles of --usefilt; InputError when they are not those of --input."""
     source = inputs.twins if inputs is not None else None
-    twins = read_normalised(ctx.team, source, ctx.partition, ctx.grid.nx, ctx.plan.radius + ctx.plan.maxshift, options)
+    twins = read_normalised(ctx.team, source, ctx.partition, ctx.grid, ctx.plan.radius + ctx.plan.maxshift, options)
     check_twins(ctx, twins, options.usefilt or "")
     return twins
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mpirefine.steps.eman2.average import AverageClasses
@@ -19,7 +19,7 @@ from mpirefine.steps.likelihood.pilot import pilot
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.shared.converge import Converge
 from mpirefine.steps.shared.empty_classes import EmptyClasses
-from mpirefine.steps.state import Conclusion, Context, ImageStack, Step
+from mpirefine.steps.state import Conclusion, Context, FullMap, ImageStack, Step
 from mpirefine.steps.workspace import Workspace
 
 
@@ -78,6 +78,10 @@ class Eman2:
     def released(self, state: Eman2State) -> Eman2State:
         """The state without projections and class averages."""
         return replace(state, projections=None, classes=())
+
+    def full_maps(self, state: Eman2State, ctx: Context, full: Context) -> Iterator[FullMap]:
+        """None: class averages are of the box in which particles are matched."""
+        return iter(())
 
     def last(self, state: Eman2State, ctx: Context) -> Conclusion:
         """Nothing: each particle is in one map already, and scores are not probabilities, which the test needs."""

@@ -11,9 +11,9 @@ from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.polar import angular_band
 from mpirefine.maths.likelihood.class_sums import ClassSums, average_images
 from mpirefine.maths.likelihood.fourier_volume import Slab
-from mpirefine.steps.likelihood.slabs import insert, padded_box
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.likelihood.turner import Contributions, Turner
+from mpirefine.steps.likelihood.volumes.slabs import insert, padded_box
 from mpirefine.steps.shared.space import iteration_bytes
 from mpirefine.steps.state import Context
 from mpirefine.steps.workspace import RowStore

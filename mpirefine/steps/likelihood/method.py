@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,10 +19,11 @@ from mpirefine.steps.likelihood.reconstruct import Reconstruct
 from mpirefine.steps.likelihood.simmx import Simmx
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.likelihood.trust import Trust
+from mpirefine.steps.likelihood.volumes.full_size import prepare_full_size
 from mpirefine.steps.shared.converge import Converge
 from mpirefine.steps.shared.empty_classes import EmptyClasses
 from mpirefine.steps.shared.exchange import Exchange
-from mpirefine.steps.state import Conclusion, Context, ImageStack, Step
+from mpirefine.steps.state import Conclusion, Context, FullMap, ImageStack, Step
 from mpirefine.steps.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,11 @@ class Likelihood:
         """The state without references."""
         return replace(state, references=None)
 
+    def full_maps(self, state: LikelihoodState, ctx: Context, full: Context) -> Iterator[FullMap]:
+        """Collective. One map after the other; a rank holds its slab of one map and a block of class sums."""
+        for model in range(ctx.models):
+            yield full_size_map(state, ctx, full, model)
+
     def last(self, state: LikelihoodState, ctx: Context) -> Conclusion:
         """Collective. Maps of each particle in its best projection only, and tests of whether maps differ."""
         return Conclusion(hard_maps(state, ctx), compare_maps(state, ctx))
@@ -95,3 +101,14 @@ def hard_maps(state: LikelihoodState, ctx: Context) -> np.ndarray | None:
     for step in (Average(None), Reconstruct(), Postprocess()):
         state = step.run(state, ctx)
     return state.volumes
+
+
+def full_size_map(state: LikelihoodState, ctx: Context, full: Context, model: int) -> FullMap:
+    """Collective. One of the final maps on the grid and with the images of `full`; volumes and curves on rank 0."""
+    of_map, full = prepare_full_size(state, ctx, full, model)
+    for step in (Average(None), Reconstruct()):
+        of_map = step.run(of_map, full)
+    if of_map.volumes is None or of_map.halves is None:
+        return FullMap(model)
+    curves = {name: values[0] for name, values in of_map.curves.items() if name.startswith("half_fsc")}
+    return FullMap(model, of_map.volumes[0] * full.mask_of(0), of_map.halves[0], curves)

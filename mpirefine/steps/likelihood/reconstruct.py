@@ -10,8 +10,8 @@ import numpy as np
 from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.half_maps import known_fsc
 from mpirefine.maths.likelihood.fourier_volume import Slab, divide, radial_index, shell_sums
-from mpirefine.steps.likelihood.slabs import PAD, inverse_transform
 from mpirefine.steps.likelihood.state import LikelihoodState
+from mpirefine.steps.likelihood.volumes.slabs import PAD, inverse_transform
 from mpirefine.steps.shared.maps import half_map_curves
 from mpirefine.steps.state import Context, stack_on_root
 

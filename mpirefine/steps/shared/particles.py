@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -36,11 +37,12 @@ class Stack(Protocol):
 class OwnParticles:
     """Table and pixels of the particles of one rank, and which of them can be used.
 
-    `box` is the edge of the images in pixels, `chunk` how many are read at once (0: automatic). `reason` (p,) int8 says
-    why an image cannot be used, as index of REASONS; 0 where it can. `power` (p, k) float32 is each image's mean power
-    per Fourier pixel on rings 0 .. nx // 2. With `outside` (y, x) bool, the background pixels, each image's background
-    is brought to mean 0, no slope and standard deviation 1; `background` holds what it was. `fingerprint` (p,) uint64
-    is a hash of the pixels in the file, by which copies of an image are found.
+    `box` is the edge in pixels of the images that are used, `resample` brings those of the file to it; `chunk` is how
+    many are read at once (0: automatic). `reason` (p,) int8 says why an image cannot be used, as index of REASONS; 0
+    where it can. `power` (p, k) float32 is each image's mean power per Fourier pixel on rings 0 .. box // 2. With
+    `outside` (y, x) bool, the background pixels, each image's background is brought to mean 0, no slope and standard
+    deviation 1; `background` holds what it was. `fingerprint` (p,) uint64 is a hash of the pixels in the file, by which
+    copies of an image are found.
     """
 
     def __init__(
@@ -51,9 +53,10 @@ class OwnParticles:
         *,
         keep_pixels: bool,
         outside: np.ndarray | None = None,
+        resample: Callable[[np.ndarray], np.ndarray] | None = None,
         chunk: int = 0,
     ):
-        self.table, self._stack, self._outside = table, stack, outside
+        self.table, self._stack, self._outside, self._resample = table, stack, outside, resample
         self.reason = np.zeros(len(table), np.int8)
         self.power = np.empty((len(table), box // 2 + 1), np.float32)
         self.background = Background.blank(len(table))
@@ -73,6 +76,7 @@ class OwnParticles:
         self.fingerprint[rows] = fingerprints(images)
         self.reason[rows] = unusable(images)
         images[self.set_aside[rows]] = 0
+        images = self._at_working_size(images)
         if self._outside is not None:
             self.background.put(rows, backgrounds(images, self._outside))
         images = self._as_used(rows, images)
@@ -103,7 +107,11 @@ class OwnParticles:
             return self._pixels[rows]
         images = self._stack.read(rows)
         images[self.set_aside[rows]] = 0
-        return self._as_used(rows, images)
+        return self._as_used(rows, self._at_working_size(images))
+
+    def _at_working_size(self, images: np.ndarray) -> np.ndarray:
+        """Images (n, y, x) of the file on the grid that is used."""
+        return images if self._resample is None else self._resample(images)
 
     def ctf(self, rows: np.ndarray) -> CTFParams | None:
         """CTF parameters of own rows; None where the images carry no contrast transfer."""
