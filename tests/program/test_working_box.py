@@ -2,6 +2,8 @@
 at full size.
 """
 
+import re
+
 import mrcfile
 import numpy as np
 import pytest
@@ -47,7 +49,9 @@ def test_labels_origins_and_full_maps(team, shared_tmp, large):
         found["rlnOriginXAngst"] + 4 * truth["shift"][:, 0], found["rlnOriginYAngst"] + 4 * truth["shift"][:, 1]
     )
     assert np.median(off) < 2.0
-    assert "--box 28 px of 9.143 Å, out of 64 of 4.000" in (run / "run.log").read_text()
+    log = (run / "run.log").read_text()
+    assert "--box 28 px of 9.143 Å, out of 64 of 4.000" in log
+    assert re.search("images were normalised before: .* after cropping to 28 px", log)
     with mrcfile.open(run / "threed_02_01.mrc") as working, mrcfile.open(run / "threed_02_01_full.mrc") as full:
         assert working.data.shape == (28,) * 3 and full.data.shape == (64,) * 3
         assert float(working.voxel_size.x) == pytest.approx(64 * 4 / 28, rel=1e-4) and full.voxel_size.x == 4

@@ -9,16 +9,18 @@ NEAR_SPREAD = 1.25  # factor: the standard deviation of a normalised image is ne
 RAMP = 0.5  # standard deviations over half of the box: a steeper background counts as a ramp
 
 
-def background_report(values: np.ndarray, box: int) -> str:
+def background_report(values: np.ndarray, box: int, *, cropped: bool = False) -> str:
     """One line about the backgrounds of all images.
 
-    `values` (p, 4 or more): mean, slope along x and y per pixel, and standard deviation of each background.
+    `values` (p, 4 or more): mean, slope along x and y per pixel, and standard deviation of each background. Cropping in
+    Fourier space takes noise away, so the standard deviation of `cropped` images is compared with their median, not 1.
     """
     if not len(values):
         return "no image is usable"
     level, slope, scale = values[:, 0], np.hypot(values[:, 1], values[:, 2]) * box / 2, values[:, 3]
     away = np.abs(level) > NEAR_LEVEL * scale
-    gain = (scale > NEAR_SPREAD) | (scale < 1 / NEAR_SPREAD)
+    expected = np.median(scale) if cropped else 1.0
+    gain = (scale > NEAR_SPREAD * expected) | (scale < expected / NEAR_SPREAD)
     ramps = slope > RAMP * scale
     middle, spread = np.median(level), np.percentile(level, (16, 84))
     low, centre, high = np.percentile(scale, (16, 50, 84))
@@ -26,6 +28,7 @@ def background_report(values: np.ndarray, box: int) -> str:
         f"background {in_digits(middle)} (most {in_digits(spread[0])} to {in_digits(spread[1])}), standard deviation "
         f"{in_digits(centre)} (most {in_digits(low)} to {in_digits(high)})"
     )
+    numbers += f" after cropping to {box} px" if cropped else ""
     if not (away | gain | ramps).any():
         return f"images were normalised before: {numbers}"
     kinds = [

@@ -58,8 +58,9 @@ def read_normalised(
         before = particles.background
         columns = np.column_stack([before.level, before.slope, before.scale, particles.set_aside])
         values = reduce.gather_rows(team, columns, partition)
-        if values is not None:
-            log.info("%s", background_report(values[values[:, 4] == 0], grid.nx))
+        if values is not None and source is not None:
+            cropped = source.grid.nx != grid.nx
+            log.info("%s", background_report(values[values[:, 4] == 0], grid.nx, cropped=cropped))
     reason = reduce.gather_rows(team, particles.reason, partition)
     if reason is not None:
         _warn_of_unusable(reason)
