@@ -9,6 +9,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.maths.fourier.filters import lowpass_gauss
 from mpirefine.maths.image.initial_maps import noise_seeds
 from mpirefine.maths.image.masks import estimate_radius, soft_sphere
+from tests.arrays import load_npz
 
 
 def gaussian(nx, width, centre=(0.0, 0.0, 0.0)):
@@ -22,7 +23,7 @@ def gaussian(nx, width, centre=(0.0, 0.0, 0.0)):
 def processors(oracle):
     """EMAN2's answer to each (processor, parameters) on an input."""
     cases = json.loads((oracle / "processors.json").read_text())["cases"]
-    arrays = np.load(oracle / "processors.npz")
+    arrays = load_npz(oracle / "processors.npz")
     return lambda name: [
         (c["params"], arrays["in_" + c["input"]], arrays[c["id"]])
         for c in cases

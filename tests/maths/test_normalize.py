@@ -7,6 +7,7 @@ import pytest
 
 from mpirefine.data.grid import Grid
 from mpirefine.maths.image.grey_scale import by_mass
+from tests.arrays import load_npz
 
 KILODALTONS_PER_CUBIC_ANGSTROM = 0.81e-3
 
@@ -64,7 +65,7 @@ def test_without_density_nothing_is_done(volume):
 
 def test_scale_is_that_of_eman2(oracle):
     """And encloses the mass to one voxel."""
-    arrays, compared = np.load(oracle / "processors.npz"), 0
+    arrays, compared = load_npz(oracle / "processors.npz"), 0
     for case in json.loads((oracle / "processors.json").read_text())["cases"]:
         if case["processor"] == "normalize.bymass":
             apix, mass, theirs = case["params"]["apix"], case["params"]["mass"], arrays[case["id"]]

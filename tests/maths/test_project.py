@@ -11,6 +11,7 @@ from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.image.phantom import random_rotations
 from mpirefine.maths.likelihood.central_slices import in_plane, polar_slices, slices
+from tests.arrays import load_npz
 
 WIDTH = 1.8
 
@@ -145,7 +146,7 @@ def test_projections_are_those_of_eman2(oracle, key, volume):
     """Near the centre: its `standard` projector leaves out the corners of the map. Oblique views: it interpolates
     linearly.
     """
-    arrays = np.load(oracle / "projections.npz")
+    arrays = load_npz(oracle / "projections.npz")
     orientations = np.array(json.loads((oracle / "projections.json").read_text())["orientations"], float)
     nx, theirs = len(arrays[volume]), arrays[key]
     points = np.stack(np.broadcast_arrays(np.arange(nx // 2 + 1), (np.fft.fftfreq(nx) * nx)[:, None]), -1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mpirefine.maths.eman2.processors.catalogue import PROCESSORS, apply
+from tests.arrays import load_npz
 
 FAMILIES = (
     "normalize",
@@ -41,7 +42,7 @@ DIFFERENT = {
 @pytest.fixture(scope="module")
 def cases(oracle):
     """Each case with its input, EMAN2's answer and the text that asks for it; and what such a text names."""
-    table, arrays = json.loads((oracle / "processors.json").read_text()), np.load(oracle / "processors.npz")
+    table, arrays = json.loads((oracle / "processors.json").read_text()), load_npz(oracle / "processors.npz")
     curve = np.column_stack([table["curve_x"], table["curve_y"]])
     known = {"CURVE": curve, **{name[3:]: arrays[name] for name in arrays if name.startswith("in_")}}
     load = lambda name: known[name] if name in known else np.loadtxt(oracle / name)

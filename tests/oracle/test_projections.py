@@ -7,6 +7,7 @@ import pytest
 
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.maths.eman2.projectors import PROJECTORS
+from tests.arrays import load_npz
 
 TOLERANCE = {"standard": 1e-4, "maxval": 1e-4, "pawel": 1e-4, "gauss_fft": 1e-2}
 TURN = (90, 90, 0)
@@ -49,7 +50,7 @@ def projected(case, arrays, orientations):
 
 @pytest.mark.parametrize("projector", TOLERANCE)
 def test_projections(oracle, projector):
-    cases, arrays = json.loads((oracle / "projections.json").read_text()), np.load(oracle / "projections.npz")
+    cases, arrays = json.loads((oracle / "projections.json").read_text()), load_npz(oracle / "projections.npz")
     cases, orientations = [case for case in cases["cases"] if case["projector"] == projector], cases["orientations"]
     for case in cases:
         ours, theirs, turned = projected(case, arrays, orientations)

@@ -8,6 +8,7 @@ import pytest
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.maths.eman2.reconstructors.agreement import measure_agreement
 from mpirefine.maths.eman2.reconstructors.catalogue import RECONSTRUCTORS
+from tests.arrays import load_npz
 
 SIGMA = 1e-3
 STEP = 3  # every third plane of a map is kept
@@ -16,7 +17,7 @@ VALUES = ("reconstruct_norm", "reconstruct_absqual", "reconstruct_absqual_lowres
 
 @pytest.fixture(scope="module")
 def numbers(oracle):
-    return json.loads((oracle / "reconstruction.json").read_text()), np.load(oracle / "reconstruction.npz")
+    return json.loads((oracle / "reconstruction.json").read_text()), load_npz(oracle / "reconstruction.npz")
 
 
 def edgemean(images):

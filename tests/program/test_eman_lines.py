@@ -18,6 +18,7 @@ from mpirefine.storage.eman2 import lst
 from mpirefine.storage.images import open_images, write_images
 from mpirefine.storage.particle_file import read_particles
 from mpirefine.storage.stack import ParticleStack
+from tests.arrays import load_npz
 from tests.eman_lists import write_lst
 from tests.program.small import make_set
 
@@ -106,7 +107,7 @@ def check_line(team, shared_tmp, name):
     if not team.is_root:
         return
     suffix = ".lst" if "lst" in LINES[name] else ".star"
-    found, truth = labels(run, suffix), np.load(folder / "truth.npz")["label"]
+    found, truth = labels(run, suffix), load_npz(folder / "truth.npz")["label"]
     assert (found == truth).mean() > 0.75
     maps = sorted(path.name for path in run.glob("threed_*") if "half" not in path.name)
     assert len(maps) == 2 * (wanted.iter + 1) and all(path.endswith(wanted.map_suffix) for path in maps)

@@ -12,6 +12,7 @@ from mpirefine.program.options import Options, add_to
 from mpirefine.program.run import start
 from mpirefine.storage.mrc import read_volume, write_stack, write_volume
 from mpirefine.storage.star import read_star, write_star
+from tests.arrays import load_npz
 from tests.program.small import basic, command, make_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
@@ -59,7 +60,7 @@ def known(original, tmp_path_factory):
 
     folder = shutil.copytree(original, tmp_path_factory.mktemp("known") / "set")
     labels, run = refined(folder, Team(MPI.COMM_SELF))
-    assert (labels == np.load(original / "truth.npz")["label"]).mean() > 0.9
+    assert (labels == load_npz(original / "truth.npz")["label"]).mean() > 0.9
     return labels, run
 
 
@@ -111,7 +112,7 @@ def test_halves_follow_the_image_and_are_written_back(team, changed, known, rng)
 
 @pytest.mark.ranks(1)
 def test_states_that_take_turns_have_both_halves(team, changed):
-    label = np.load(changed / "truth.npz")["label"]
+    label = load_npz(changed / "truth.npz")["label"]
     pairs = min(np.bincount(label))
     with_rows(changed, np.stack([np.flatnonzero(label == k)[:pairs] for k in (0, 1)], 1).ravel())
     _, run = refined(changed, team)

@@ -21,6 +21,7 @@ from mpirefine.program.results import run_folder
 from mpirefine.program.run import resume, start
 from mpirefine.storage.mrc import write_volume
 from mpirefine.storage.star import read_star
+from tests.arrays import load_npz
 from tests.program.small import PARTICLES, basic, make_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quiet")]
@@ -83,7 +84,7 @@ def test_any_number_of_ranks_gives_the_same_labels(team, shared_tmp, small_set, 
     start(options(small_set, path=shared_tmp / "run"), team)
     if team.is_root:
         check_same(shared_tmp / "run")
-        truth = np.load(small_set / "truth.npz")["label"]
+        truth = load_npz(small_set / "truth.npz")["label"]
         assert (outcome(shared_tmp / "run")[:, 0] == truth + 1).mean() > 0.8
 
 

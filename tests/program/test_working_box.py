@@ -18,6 +18,7 @@ from mpirefine.program.start import defaults
 from mpirefine.program.validation import validate
 from mpirefine.storage.mrc import read_volume, write_volume
 from mpirefine.storage.star import read_star, write_star
+from tests.arrays import load_npz
 from tests.program.small import make_set
 from tests.program.test_refine import options
 
@@ -43,7 +44,7 @@ def test_labels_origins_and_full_maps(team, shared_tmp, large):
     start(options(large, path=own, held_out=0, maxshift=6, box=64), team)
     if not team.is_root:
         return
-    truth, found, wanted = np.load(large / "truth.npz"), particles(run), particles(own)
+    truth, found, wanted = load_npz(large / "truth.npz"), particles(run), particles(own)
     assert (found["rlnClassNumber"] == wanted["rlnClassNumber"]).mean() > 0.95
     off = np.hypot(
         found["rlnOriginXAngst"] + 4 * truth["shift"][:, 0], found["rlnOriginYAngst"] + 4 * truth["shift"][:, 1]
@@ -78,7 +79,7 @@ def test_full_maps_hold_what_the_working_box_does_not(team, shared_tmp):
 
 
 def add_true_poses(folder):
-    truth, tables = np.load(folder / "truth.npz"), read_star(folder / "particles.star")
+    truth, tables = load_npz(folder / "truth.npz"), read_star(folder / "particles.star")
     rot, tilt, psi = euler_from_rotation(truth["rot"])
     columns = {"rlnAngleRot": rot, "rlnAngleTilt": tilt, "rlnAnglePsi": psi}
     columns |= {f"rlnOrigin{axis}Angst": -4 * truth["shift"][:, i] for i, axis in enumerate("XY")}
