@@ -30,6 +30,20 @@ class Grid:
         """The finest resolution of this sampling, in Å."""
         return 2 * self.apix
 
+    def of_map(self, size: int, apix: float) -> Grid:
+        """The grid of a map of `size` voxels whose header says `apix` Å.
+
+        0 or 1 Å counts as missing: the map is then as wide as this grid.
+
+        >>> Grid(64, 2.0).of_map(32, 1.0)
+        Grid(nx=32, apix=4.0)
+        """
+        return Grid(size, apix if apix > 0 and abs(apix - 1) > 1e-3 else self.length / size)
+
+    def agrees(self, other: Grid) -> bool:
+        """Whether another grid has the same box and, to 1 in 1000, pixel size."""
+        return self.nx == other.nx and abs(self.apix / other.apix - 1) < 1e-3
+
     @property
     def half_shape(self) -> tuple[int, int]:
         """Shape (h rows, k columns) of the half-spectrum of an image."""

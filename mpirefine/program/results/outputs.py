@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +47,8 @@ def write_full_map(folder: Path, iteration: int, found: FullMap, resolved: Resol
     write_map(path, found.volume, grid, resolved.mass[m] if resolved.mass else None, {})
     for h, volume in enumerate(found.halves):
         write_images(run_folder.full_half_map_path(folder, iteration, m, h, suffix), [volume], grid.apix)
-    names = list(found.curves)
-    rows = np.column_stack([np.arange(grid.nx // 2 + 1) / grid.length, *(found.curves[name] for name in names)])
-    lines = ["# 1/A " + " ".join(names), *(" ".join(f"{value:10.6f}" for value in row) for row in rows)]
-    write_text(run_folder.full_fsc_path(folder, iteration, m), "\n".join(lines) + "\n")
+    path = run_folder.full_fsc_path(folder, iteration, m)
+    write_curve_table(path, grid, list(found.curves), list(found.curves.values()))
 
 
 def write_map(path: Path, volume: np.ndarray, grid: Grid, mass: float | None, header: Mapping[str, object]) -> None:
@@ -73,7 +71,6 @@ def write_curves(folder: Path, state: State, grid: Grid) -> None:
 
     Column 1 is the frequency in 1/Å; each further column is a map or a pair of maps.
     """
-    frequency = np.arange(grid.nx // 2 + 1) / grid.length
     maps = len(state.curves["half_fsc"])
     names = [f"map_{m + 1:02d}" for m in range(maps)]
     tables = {"halves": (state.curves["half_fsc"], names), "previous": (state.curves["previous_fsc"], names)}
@@ -84,9 +81,15 @@ def write_curves(folder: Path, state: State, grid: Grid) -> None:
             [f"map_{a + 1:02d}-map_{b + 1:02d}" for a, b in pairs],
         )
     for kind, (curves, labels) in tables.items():
-        rows = np.column_stack([frequency, *(curve[: len(frequency)] for curve in curves)])
-        lines = ["# 1/A " + " ".join(labels), *(" ".join(f"{value:10.6f}" for value in row) for row in rows)]
-        write_text(run_folder.fsc_path(folder, kind, state.iteration), "\n".join(lines) + "\n")
+        write_curve_table(run_folder.fsc_path(folder, kind, state.iteration), grid, labels, list(curves))
+
+
+def write_curve_table(path: Path, grid: Grid, labels: Sequence[str], curves: Sequence[np.ndarray]) -> None:
+    """On rank 0. Write curves (shell,) as columns of text; column 1 is the frequency in 1/Å of shells 0 .. nx // 2."""
+    frequency = np.arange(grid.nx // 2 + 1) / grid.length
+    rows = np.column_stack([frequency, *(curve[: len(frequency)] for curve in curves)])
+    lines = ["# 1/A " + " ".join(labels), *(" ".join(f"{value:10.6f}" for value in row) for row in rows)]
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def find_reasons(state: State, ctx: Context) -> np.ndarray:

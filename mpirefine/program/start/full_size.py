@@ -6,12 +6,10 @@ from dataclasses import replace
 
 from mpirefine.data.grid import Grid
 from mpirefine.maths.image.background import outside_circle
-from mpirefine.maths.image.resampling import Resampler
 from mpirefine.maths.likelihood.search_plan import SearchPlan
 from mpirefine.program.options import Options
-from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.program.start.own_particles import open_on_grid
 from mpirefine.steps.state import Context, RingLimits
-from mpirefine.storage.stack import ParticleStack
 
 
 def full_context(ctx: Context, of_file: Grid, options: Options) -> Context:
@@ -22,12 +20,7 @@ def full_context(ctx: Context, of_file: Grid, options: Options) -> Context:
     box = options.full_box or of_file.nx
     grid = Grid(box, of_file.length / box)
     radius, maxshift = (length * grid.nx / ctx.grid.nx for length in (ctx.plan.radius, ctx.plan.maxshift))
-    resample = None if grid.nx == of_file.nx else Resampler(of_file, grid)
     outside = None if options.no_normalise else outside_circle(grid.nx, radius + maxshift)
-    table = ctx.particles.table
-    with ctx.team.together("reading particles at their own size"):
-        particles = OwnParticles(
-            table, ParticleStack(table), grid.nx, keep_pixels=False, outside=outside, resample=resample
-        )
+    particles = open_on_grid(ctx.team, ctx.particles.table, of_file, grid, keep_pixels=False, outside=outside)
     plan = SearchPlan(grid.nx, radius, maxshift, ctx.plan.delta)
     return replace(ctx, grid=grid, particles=particles, plan=plan, limits=RingLimits(grid.nx // 2 - 1), masks=None)

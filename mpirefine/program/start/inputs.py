@@ -100,10 +100,8 @@ def read_maps(files: str, problems: Problems) -> tuple[list[np.ndarray], list[fl
 
 def as_mask(mask: np.ndarray, apix: float, grid: Grid) -> np.ndarray:
     """A mask (z, y, x) with `apix` Å per voxel on another grid, from 0 to 1."""
-    own = apix if apix > 0 and abs(apix - 1) > 1e-3 else grid.length / len(mask)
-    if len(mask) == grid.nx and abs(own / grid.apix - 1) < 1e-3:
-        return mask
-    return np.clip(resample(mask, Grid(len(mask), own), grid), 0, 1)
+    own = grid.of_map(len(mask), apix)
+    return mask if own.agrees(grid) else np.clip(resample(mask, own, grid), 0, 1)
 
 
 def read_twins(options: Options, particles: ParticleInput) -> ParticleInput | None:

@@ -7,6 +7,7 @@ import logging
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.data.particles import ParticleTable
 from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.scatter import scatter_table
@@ -38,7 +39,14 @@ def read_own(
     """
     table = scatter_table(team, source.table if source is not None else None, partition)
     of_file: Grid = team.bcast(source.grid if source is not None else None)
-    resample = None if of_file.nx == grid.nx else Resampler(of_file, grid)
+    return open_on_grid(team, table, of_file, grid, keep_pixels=keep_pixels, outside=outside)
+
+
+def open_on_grid(
+    team: Team, table: ParticleTable, of_file: Grid, grid: Grid, *, keep_pixels: bool, outside: np.ndarray | None
+) -> OwnParticles:
+    """Collective. Images of own rows, which are on `of_file`, resampled to `grid`; InputError as of `read_own`."""
+    resample = Resampler(of_file, grid)
     with team.together("reading particles"):
         stack = ParticleStack(table)
         return OwnParticles(table, stack, grid.nx, keep_pixels=keep_pixels, outside=outside, resample=resample)

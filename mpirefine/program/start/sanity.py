@@ -32,7 +32,7 @@ def find_field_problems(
             f"{PIXELS[1]:g} Å: correct the file, or give --apix"
         )
     for size, pixel, name in zip(sizes, apix, names):
-        field = field_of(size, pixel, grid)
+        field = grid.of_map(size, pixel).length
         if not grid.length / FIELDS <= field <= grid.length * FIELDS:
             problems.append(
                 f"{name}: its edge is {field:.4g} Å ({size} voxels of {pixel:.4g} Å), that of the particle images "
@@ -41,29 +41,23 @@ def find_field_problems(
     return problems + find_radius_problems(options.radius, grid)
 
 
-def field_of(size: int, pixel: float, grid: Grid) -> float:
-    """Edge of a map in Å. A pixel size of 0 or 1 Å counts as missing, and the map then gets the particles' edge."""
-    return size * pixel if pixel > 0 and abs(pixel - 1) > 1e-3 else grid.length
-
-
 def find_field_warnings(
     grid: Grid, maps: Sequence[np.ndarray], apix: Sequence[float], names: Sequence[str]
 ) -> list[str]:
     """Warnings of pixel sizes that look wrong by a factor of two or three, as after binning."""
     warnings = []
     for volume, pixel, name in zip(maps, apix, names):
-        field = field_of(len(volume), pixel, grid)
-        large = field > LARGER * grid.length
-        extent = estimate_radius(volume, Grid(len(volume), field / len(volume))) if large else 0.0
+        own = grid.of_map(len(volume), pixel)
+        extent = estimate_radius(volume, own) if own.length > LARGER * grid.length else 0.0
         if extent > grid.length / 2:
             warnings.append(
                 f"warning: the density of {name} reaches {extent:.0f} Å from its centre, the particle images only "
                 f"{grid.length / 2:.0f} Å: check the pixel sizes of both (--apix)"
             )
-        elif field < grid.length / LARGER:
+        elif own.length < grid.length / LARGER:
             warnings.append(
-                f"warning: the edge of {name} is {field:.0f} Å, that of the particle images {grid.length:.0f} Å: check "
-                "the pixel sizes of both (--apix)"
+                f"warning: the edge of {name} is {own.length:.0f} Å, that of the particle images {grid.length:.0f} Å: "
+                "check the pixel sizes of both (--apix)"
             )
     return warnings
 

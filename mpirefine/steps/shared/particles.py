@@ -91,7 +91,7 @@ class OwnParticles:
 
     @property
     def given_poses(self) -> HardPoses:
-        """Rotations (p, 3, 3) and shifts (p, 2) in pixels of the particle file; the maps are unknown (-1)."""
+        """Rotations (p, 3, 3) and shifts (p, 2) in pixels of the images in use; the maps are unknown (-1)."""
         rotation, shift = self.table.rotation, self.table.shift
         assert rotation is not None and shift is not None, "poses were not read"
         return HardPoses(np.full(len(self.table), -1), rotation, shift)

@@ -36,15 +36,12 @@ class Seeds:
 
 
 def resample_to_grid(volume: np.ndarray, apix: float, grid: Grid, name: str, note: Callable[[str], None]) -> np.ndarray:
-    """A map (z, y, x) on the particles' grid, resampled where its box or voxel size differs.
-
-    A header without voxel size, or with 1 Å, is taken to mean that the map is as wide as the particles' box.
-    """
-    own = apix if apix > 0 and abs(apix - 1) > 1e-3 else grid.length / len(volume)
-    if len(volume) == grid.nx and abs(own / grid.apix - 1) < 1e-3:
+    """A map (z, y, x) on the particles' grid, resampled where its box or voxel size differs."""
+    own = grid.of_map(len(volume), apix)
+    if own.agrees(grid):
         return volume
-    note(f"{name}: resampled from {len(volume)} voxels of {own:.3f} Å to {grid.nx} of {grid.apix:.3f} Å")
-    return resample(volume, Grid(len(volume), own), grid)
+    note(f"{name}: resampled from {own.nx} voxels of {own.apix:.3f} Å to {grid.nx} of {grid.apix:.3f} Å")
+    return resample(volume, own, grid)
 
 
 @dataclass(frozen=True)
