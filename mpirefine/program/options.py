@@ -23,6 +23,8 @@ LIKELIHOOD = (
     "local",
     "fixed_poses",
     "keep_simmx",
+    "full_box",
+    "no_full_maps",
     "block_mb",
     "threads",
 )

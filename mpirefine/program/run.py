@@ -173,9 +173,9 @@ class Driver:
         self._log_results(state, sizes)
 
     def _full_size(self, state: State) -> None:
-        """Collective. Maps at the particles' own size, where these were matched in a smaller box."""
+        """Collective. Maps at the particles' own size, or that of --full-box, where they were matched in another."""
         session, ctx, options = self.session, self.session.context, self.session.resolved.options
-        if session.of_file.nx == ctx.grid.nx or options.no_full_maps:
+        if options.no_full_maps or ctx.grid.nx == (options.full_box or session.of_file.nx):
             return
         full = full_context(ctx, session.of_file, options)
         for found in session.method.full_maps(state, ctx, full):

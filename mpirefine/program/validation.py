@@ -63,7 +63,9 @@ def find_contradictions(options: Options) -> list[str]:
             "--align-sym rotates the maps, which then disagree with --fixed-poses and --mask: leave it out, or align "
             "the maps before",
         ),
-        (options.box is not None and options.box % 2, f"--box {options.box}: must be even"),
+        ((options.box or 0) % 2, f"--box {options.box}: must be even"),
+        ((options.full_box or 0) % 2, f"--full-box {options.full_box}: must be even"),
+        (options.full_box and options.no_full_maps, "--full-box and --no-full-maps: give one of them"),
         (
             options.local and options.keep_simmx,
             "--keep-simmx needs the scores of all views: leave out --local",

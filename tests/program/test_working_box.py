@@ -124,5 +124,11 @@ def test_the_box_follows_from_the_target():
     assert chosen(80, 3.3) == 80  # 70 would gain little
     with pytest.raises(InputError, match="--box 400: the particles have 320 px"):
         chosen(320, 1.0, box=400)
+    with pytest.raises(InputError, match="--full-box 400: the particles have 320 px"):
+        chosen(320, 1.0, full_box=400)
     with pytest.raises(ParameterError, match="--box 33: must be even"):
         validate(Options(input="p", models="a", box=33))
+    with pytest.raises(ParameterError, match="--full-box 33: must be even"):
+        validate(Options(input="p", models="a", full_box=33))
+    with pytest.raises(ParameterError, match="--full-box and --no-full-maps: give one"):
+        validate(Options(input="p", models="a", full_box=32, no_full_maps=True))

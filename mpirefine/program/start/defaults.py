@@ -183,9 +183,14 @@ def choose_target_resolution(options: Options, grid: Grid) -> Choice:
 
 def choose_working_box(options: Options, grid: Grid, targetres: float) -> Choice:
     """Choose or check --box in pixels: Nyquist 1.5 times finer than the target, prime factors 2, 3, 5 and 7."""
+    problems = [
+        f"{flag} {box}: the particles have {grid.nx} px, which is the most"
+        for flag, box in (("--box", options.box), ("--full-box", options.full_box))
+        if box is not None and box > grid.nx
+    ]
+    if problems:
+        return Choice({}, [], problems)
     if options.box is not None:
-        if options.box > grid.nx:
-            return Choice({}, [], [f"--box {options.box}: the particles have {grid.nx} px, which is the most"])
         asked = [f"--box {options.box} px of {grid.length / options.box:.3f} Å, as asked for"]
         return Choice({}, asked if options.box < grid.nx else [], [])
     box = good_box(2 * grid.length * FINER_THAN_TARGET / targetres)
