@@ -11,9 +11,10 @@ import numpy as np
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.keys import image_keys
+from mpirefine.data.lens import Lens
 from mpirefine.data.partition import Rows
 
-SHARED = ("files", "group_names", "optics", "eman_ctf")  # fields that are not columns: the same for any rows
+SHARED = ("files", "group_names", "optics", "eman_ctf", "lenses")  # fields that are not columns: the same for any rows
 CTF_PREFIX = "ctf."  # of the names of CTF columns
 
 
@@ -43,6 +44,8 @@ class ParticleTable:
     own_key: np.ndarray | None = None  # (p,) uint64, once copies of images are known; None: by name
     repeat: np.ndarray | None = None  # (p,) bool, the same image is on an earlier row; None: not known
     inverted: np.ndarray | None = None  # (p,) bool, the contrast is inverted when pixels are read; None: of none
+    lenses: tuple[Lens, ...] = ()  # how images were recorded
+    lens: np.ndarray | None = None  # (p,) int32, place in `lenses`; None: all in the first
 
     def __len__(self) -> int:
         return len(self.file)
