@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mpirefine.data.grid import Grid
@@ -24,3 +25,17 @@ class Lens:
     magnification: Matrix = NO_DISTORTION
     odd: tuple[float, ...] = ()
     even: tuple[float, ...] = ()
+
+
+def common_grid(lenses: Sequence[Lens]) -> Grid:
+    """The grid that images of all lenses are brought to: their own where they agree; else that of the coarsest pixel,
+    with the even box that fits in the smallest field, to half a pixel.
+
+    >>> common_grid([Lens("a", Grid(64, 6.55)), Lens("b", Grid(80, 5.24))])
+    Grid(nx=64, apix=6.55)
+    """
+    first = lenses[0].grid
+    if all(first.agrees(lens.grid) for lens in lenses):
+        return first
+    apix, length = max(lens.grid.apix for lens in lenses), min(lens.grid.length for lens in lenses)
+    return Grid(2 * int((length / apix + 0.5) / 2), apix)

@@ -36,20 +36,23 @@ def check_ranges(path: Path, fields: Mapping[str, np.ndarray], sources: Mapping[
             )
 
 
-def check_boxes(path: Path, boxes: Mapping[tuple[int, ...], object], problems: Problems) -> int:
-    """Edge of the images in pixels; a problem where their sizes differ or no particle can have them. `boxes` maps each
-    size, (y, x), to a file that has it.
+def check_one_size(of: object, boxes: Mapping[tuple[int, ...], object], problems: Problems) -> None:
+    """A problem where images `of` a file or group have different sizes. `boxes` maps each size, (y, x), to a file that
+    has it.
     """
     if len(boxes) > 1:
         sizes = ", ".join(f"{' x '.join(map(str, size))} ({where})" for size, where in boxes.items())
-        problems.add(f"{path}: images of different sizes: {sizes}: bring them to one box first")
+        problems.add(f"{of}: images of different sizes: {sizes}: bring them to one box first")
+
+
+def check_shapes(boxes: Mapping[tuple[int, ...], object], problems: Problems) -> None:
+    """A problem for each size of images that no particle can have; `boxes` as of `check_one_size`."""
     for size, where in boxes.items():
         if len(size) != 2 or size[0] != size[1] or size[0] % 2 or size[0] < LEAST_BOX:
             problems.add(
                 f"{where}: images of {' x '.join(map(str, size[::-1]))} pixels, but the box must be square, even and "
                 f"at least {LEAST_BOX}: clip or pad them"
             )
-    return next(iter(boxes), (LEAST_BOX,))[-1]
 
 
 def rows_by_file(file: np.ndarray, count: int) -> list[np.ndarray]:

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 
-from mpirefine.data.aberrations import Aberrations
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.storage.images import convert_to_list, read_images_as_particles
@@ -31,7 +30,9 @@ class ParticleRows(Protocol):
 
 
 class ParticleInput(Protocol):
-    """A particle file without its pixels. `suffix` is that of the files it writes."""
+    """A particle file without its pixels. `suffix` is that of the files it writes; shifts of its table are in pixels of
+    `grid`, in the particles' frame.
+    """
 
     suffix: str
 
@@ -42,16 +43,13 @@ class ParticleInput(Protocol):
     def table(self) -> ParticleTable: ...
 
     @property
-    def grid(self) -> Grid: ...
+    def grid(self) -> Grid:
+        """The grid that images of all lenses are brought to."""
+        ...
 
     @property
     def pixel_source(self) -> str:
         """Where the pixel size came from, in words."""
-        ...
-
-    @property
-    def aberrations(self) -> Aberrations | None:
-        """Lens errors in the file, which are not corrected; None: it has none."""
         ...
 
     def with_table(self, table: ParticleTable) -> ParticleInput:
@@ -76,8 +74,8 @@ class ParticleInput(Protocol):
         half: np.ndarray | None = None,
     ) -> ParticleRows:
         """The rows with results, for writing: `model` (p,) map from 0, -1 for none; `posterior` (p,) of that map;
-        `rotation` (p, 3, 3) from map to image; `shift_xy` (p, 2) pixels from the box centre to the particle; `half`
-        (p,) half-set from 0.
+        `rotation` (p, 3, 3) from map to image; `shift_xy` (p, 2) pixels of `grid` from the box centre to the
+        particle, in its frame; `half` (p,) half-set from 0.
         """
         ...
 

@@ -7,13 +7,15 @@ import shutil
 import numpy as np
 import pytest
 
-from mpirefine.data.aberrations import Aberrations
+from mpirefine.data.grid import Grid
+from mpirefine.data.lens import Lens
 from mpirefine.errors import InputError, RankFailure
+from mpirefine.maths.image.aberrations import with_tilt
 from mpirefine.program.eman2.support import read_projections
 from mpirefine.program.launcher import check_launcher
 from mpirefine.program.options import Options
 from mpirefine.program.start.inputs import read_inputs
-from mpirefine.program.start.sanity import describe_uncorrected
+from mpirefine.program.start.sanity import describe_lenses
 from mpirefine.storage import mrc
 from mpirefine.storage.eman2 import lst
 from mpirefine.storage.eman2.hdf_writer import write_hdf
@@ -129,33 +131,26 @@ def test_headers_of_class_averages(small):
     )
 
 
-def lens(**changes):
-    none = dict(
-        names=("optics group a", "optics group b"),
-        voltage=np.full(2, 300.0),
-        cs=np.full(2, 2.7),
-        tilt=np.zeros((2, 2)),
-        odd=((), ()),
-        even=((), ()),
-        magnification=np.array([np.eye(2)] * 2),
-    )
-    return Aberrations(**{**none, **changes})
+def lens_lines(*lenses, even=True):
+    return describe_lenses(lenses, Grid(64, 3.0), 8.0, 100.0, even=even)
 
 
 def test_lens_errors_in_words():
-    assert (
-        describe_uncorrected(None, 8.0, 100.0) == ()
-        and describe_uncorrected(lens(odd=((0.0, 0.0), ())), 8.0, 100.0) == ()
+    grid = Grid(64, 3.0)
+    assert lens_lines(Lens("all images", grid)) == ()
+    a, b = (Lens(f"group {n}", grid, odd=with_tilt((), (x, 0.0), 2.7, 300.0)) for n, x in (("a", 0.75), ("b", -5)))
+    assert lens_lines(b) == ("lens errors that are corrected: beam tilt of group b (37°), phases at 8.0 Å",)
+    c = Lens("group c", grid, ((1.0, 0.0), (0.0, 1.02)), (0.0, 0.0, 0.001), (0.0, 0.0, 1.0))
+    assert lens_lines(a, b, c) == (
+        "lens errors that are corrected: beam tilt of group b and 1 more (up to 37°); even aberrations of group c "
+        "(57°); magnification by 2 % of group c (90°), phases at 8.0 Å",
+        "lens errors too small to be corrected: odd aberrations of group c (0.00011°), phases at 8.0 Å",
     )
-    (line,) = describe_uncorrected(lens(tilt=np.array([[0.1, 0], [1.5, 2]]), even=((0, 0, 0.001), ())), 8.0, 100.0)
-    assert line == (
-        "not corrected at 8.0 Å: beam tilt of 2.5 mrad (optics group b), phases are wrong by up to 18°; "
-        "even aberrations (_rlnEvenZernike) (optics group a), phases are wrong by up to 0.057°, which is harmless"
+    *_, warning = lens_lines(a, b, c, even=False)
+    assert warning == (
+        "warning: lens errors that this way to refine does not correct: even aberrations of group c (57°), phases at "
+        "8.0 Å"
     )
-    (line,) = describe_uncorrected(lens(magnification=np.array([np.eye(2), np.diag([1.0, 1.02])])), 8.0, 100.0)
-    assert "anisotropic magnification of 2 % (optics group b), phases are wrong by up to 90°" in line
-    (line,) = describe_uncorrected(lens(tilt=np.ones((2, 2)), cs=np.full(2, np.nan)), 8.0, 100.0)
-    assert "phase error unknown without _rlnVoltage and _rlnSphericalAberration" in line
 
 
 def test_lens_errors_are_said_once_in_the_log(small):
@@ -167,7 +162,7 @@ def test_lens_errors_are_said_once_in_the_log(small):
     (small / "particles.star").write_text("\n".join(text) + "\n")
     done = command(*basic(small, check=True), cwd=small)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("not corrected at 30.0 Å: beam tilt of 5 mrad") == 1
+    assert done.stdout.count("too small to be corrected: beam tilt of ") == 1
 
 
 @pytest.mark.parametrize(

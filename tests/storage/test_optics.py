@@ -5,12 +5,18 @@ them.
 import numpy as np
 import pytest
 
+from mpirefine.data.grid import Grid
+from mpirefine.data.lens import Lens, common_grid
 from mpirefine.errors import InputError
+from mpirefine.maths.image.aberrations import beam_tilt, with_tilt
 from mpirefine.storage import mrc
+from mpirefine.storage.eman2.lst import read_lst
 from mpirefine.storage.particle_file import in_format
 from mpirefine.storage.relion.conversion import star_tables
+from mpirefine.storage.relion.lenses import MATRIX, OTHER_NAMES
 from mpirefine.storage.relion.particles import read_relion_particles
-from mpirefine.storage.star import write_star
+from mpirefine.storage.relion.poses import ANGLES
+from mpirefine.storage.star import read_star, write_star
 
 OPTICS = {
     "rlnOpticsGroupName": ["one", "two"],
@@ -108,12 +114,106 @@ def test_pixel_sizes_of_columns(made):
     assert found.grid.apix == 2.0 and "_rlnDetectorPixelSize and _rlnMagnification" in found.pixel_source
     assert made().pixel_source == "column _rlnImagePixelSize of table 'optics'"
     complaint(made, "column _rlnMagnification: 0: no pixel size", "--apix", **old_file(rlnMagnification=["0"] * ROWS))
-    complaint(made, "pixel sizes 2 (row 1), 2.5 (row 2) Å differ", optics={"rlnImagePixelSize": ["2.0", "2.5"]})
     unused = {name: [*cells, cells[0]] for name, cells in OPTICS.items()}
     assert (
         made(optics={**unused, "rlnOpticsGroup": ["1", "2", "3"], "rlnImagePixelSize": ["2.0", "2.0", "9.0"]}).grid.apix
         == 2.0
     )
+
+
+TWO_GRIDS = {"rlnImagePixelSize": ["2.0", "1.6"], "rlnImageSize": ["16", "20"]}
+
+
+@pytest.fixture
+def two_grids(made, tmp_path, rng):
+    """As `made`, with images of 20 px of 1.6 Å in the second group."""
+    mrc.write_stack(tmp_path / "q.mrcs", rng.standard_normal((ROWS, 20, 20)).astype(np.float32), 1.6)
+    names = [f"{i + 1}@{'pq'[i % 2]}.mrcs" for i in range(ROWS)]
+
+    def make(optics=None, **changes):
+        return made(optics={**TWO_GRIDS, **(optics or {})}, **{"rlnImageName": names, **changes})
+
+    return make
+
+
+def test_optics_groups_with_different_pixel_sizes_and_boxes(two_grids, tmp_path):
+    """Each has its lens; the common grid has the coarsest pixel."""
+    found = two_grids()
+    assert found.table.lenses == (Lens("optics group one", Grid(16, 2.0)), Lens("optics group two", Grid(20, 1.6)))
+    assert found.table.lens.tolist() == [0, 1] * (ROWS // 2) and found.grid == Grid(16, 2.0)
+    write_star(tmp_path / "again.star", star_tables(found.table, found.grid).values())
+    again = read_relion_particles(tmp_path / "again.star")
+    assert [lens.grid for lens in again.table.lenses] == [Grid(16, 2.0), Grid(20, 1.6)]
+    # rounding is no difference, a small one is
+    assert len(two_grids(optics={"rlnImagePixelSize": ["1.6", "1.60001"]}).table.lenses) == 2  # by their boxes
+    complaint(two_grids, "optics group two: images of different sizes: ", rlnOpticsGroup=["2"] * ROWS)
+    complaint(two_grids, "q.mrcs: 1.6 Å per pixel, but", "says 2", optics={"rlnImagePixelSize": ["2.0", "2.0"]})
+    complaint(
+        two_grids, "row 2: column _rlnImagePixelSize of table optics: 7", optics={"rlnImagePixelSize": ["2", "7"]}
+    )
+
+
+@pytest.mark.parametrize("sizes, count", [(["2.0", "2.00001"], 1), (["2.0", "2.01"], 2)])
+def test_pixel_sizes_that_differ_a_little(made, sizes, count):
+    assert len(made(optics={"rlnImagePixelSize": sizes}).table.lenses) == count
+
+
+def test_one_pixel_size_for_groups_that_have_two(two_grids, tmp_path):
+    """--apix would be wrong for one of them; but it decides where the columns cannot be right."""
+    two_grids()
+    with pytest.raises(InputError, match="--apix is one pixel size .* _rlnImagePixelSize of table 'optics' has 1.6, 2"):
+        read_relion_particles(tmp_path / "p.star", 2.0)
+    wild = table("optics", {**OPTICS, "rlnImagePixelSize": ["2.0", "2e5"]}) + table("particles", particles())
+    (tmp_path / "p.star").write_text(wild)
+    assert read_relion_particles(tmp_path / "p.star", 2.0).grid.apix == 2.0
+
+
+def test_pixel_sizes_by_row(made):
+    """A few rows are a mistake, many are another data set."""
+    many = made(**old_file(rlnMagnification=["50000"] * 7 + ["40000"] * 5))
+    assert [lens.grid.apix for lens in many.table.lenses] == [2.0, 2.5] and many.grid == Grid(12, 2.5)
+    assert [lens.name for lens in many.table.lenses] == ["row 1", "row 8"]
+    complaint(
+        made,
+        "row 5: column _rlnMagnification: 40000, where others have 50000: 2.5 Å per pixel, not 2",
+        **old_file(rlnMagnification=["50000"] * 4 + ["40000"] + ["50000"] * 7),
+    )
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_poses_are_written_back_as_they_were(two_grids, tmp_path, rng, old):
+    """In the frame of each lens: Å, or pixels of its own images; of the common grid in between."""
+    names = ("rlnOriginX", "rlnOriginY") if old else ("rlnOriginXAngst", "rlnOriginYAngst")
+    angles = {name: [f"{x:.6f}" for x in rng.uniform(5, 85, ROWS)] for name in ANGLES}
+    origins = rng.uniform(-5, 5, (ROWS, 2)).round(6)
+    matrix = {"rlnMagMat00": ["1", "1.03"], "rlnMagMat01": ["0", "0.02"], "rlnMagMat10": ["0", "-0.01"]}
+    cells = {name: [f"{x:.6f}" for x in values] for name, values in zip(names, origins.T)}
+    two_grids(optics=matrix, **angles, **cells)
+    found = read_relion_particles(tmp_path / "p.star", poses=True)
+    unit = np.array([2.0, 1.6] * (ROWS // 2))[:, None] if old else 1.0
+    transform = np.array([np.eye(2), np.linalg.inv([[1.03, 0.02], [-0.01, 1.0]]).T] * (ROWS // 2))
+    np.testing.assert_allclose(found.table.shift, np.einsum("pij,pj->pi", transform, -origins * unit / 2.0), atol=1e-9)
+    told = dict(model=np.zeros(ROWS, int), posterior=np.ones(ROWS))
+    rows = found.with_results(**told, rotation=found.table.rotation, shift_xy=found.table.shift)
+    rows.write(tmp_path / "out.star")
+    out = read_star(tmp_path / "out.star")["particles"]
+    np.testing.assert_allclose(np.stack([out.floats(name) for name in names], 1), origins, atol=1e-6)
+    for name in ANGLES:
+        np.testing.assert_allclose(out.floats(name), np.array(angles[name], float), atol=2e-6)
+    rows = in_format(found, "lst").with_results(**told, rotation=found.table.rotation, shift_xy=found.table.shift)
+    rows.write(tmp_path / "out.lst")
+    lines = [entry.header["xform.projection"] for entry in read_lst(tmp_path / "out.lst")]
+    pixels = origins if old else origins / np.array([2.0, 1.6] * (ROWS // 2))[:, None]
+    np.testing.assert_allclose([np.reshape(line, (3, 4))[:2, 3] for line in lines], -pixels, atol=1e-5)
+
+
+def test_the_common_grid():
+    grid = Grid(64, 6.55)
+    assert common_grid([Lens("a", grid)]) == grid == common_grid([Lens("a", grid), Lens("b", Grid(64, 6.5501))])
+    assert common_grid([Lens("a", Grid(80, 5.24)), Lens("b", grid)]) == grid
+    assert common_grid([Lens("a", Grid(128, 1.0)), Lens("b", Grid(100, 1.2))]) == Grid(100, 1.2)  # 120 Å of 128
+    assert common_grid([Lens("a", Grid(128, 1.0)), Lens("b", Grid(120, 1.2))]) == Grid(106, 1.2)  # 128 Å of 144
+    assert common_grid([Lens("a", Grid(100, 1.0)), Lens("b", Grid(80, 1.0))]) == Grid(80, 1.0)
 
 
 def test_optics_tables_that_contradict_themselves(made):
@@ -171,20 +271,40 @@ def test_what_was_done_to_the_images(made, tmp_path, column, field):
 
 
 def test_lens_errors_by_group_and_by_row(made):
-    assert made().aberrations is None
-    found = made(
-        optics={"rlnBeamTiltX": ["0.5", "0"], "rlnOddZernike": ["[0.1,-2,3]", "[]"], "rlnMagMatrix_00": ["1.01", "1"]}
-    ).aberrations
-    assert (
-        found.names == ("optics group one", "optics group two")
-        and found.voltage.tolist() == [300, 200]
-        and found.cs.tolist() == [2.7, 2.7]
-    )
-    assert found.tilt.tolist() == [[0.5, 0], [0, 0]] and found.odd == ((0.1, -2.0, 3.0), ()) and found.even == ((), ())
-    assert found.magnification.tolist() == [[[1.01, 0], [0, 1]], [[1, 0], [0, 1]]]
-    rows = made(rlnBeamTiltY=["0.25"] * 6 + ["0.75"] * 6, optics={"rlnEvenZernike": ["[1]", "[2]"]}).aberrations
-    assert rows.names == ("row 1", "row 2", "row 7", "row 8") and rows.tilt[:, 1].tolist() == [0.25, 0.25, 0.75, 0.75]
-    assert rows.even == ((1.0,), (2.0,), (1.0,), (2.0,)) and rows.voltage.tolist() == [300, 200, 300, 200]
+    (plain,) = made().table.lenses
+    assert plain == Lens("optics group one", Grid(16, 2.0)) and made().table.lens is None
+    table = made(
+        optics={"rlnBeamTiltX": ["0.5", "0"], "rlnOddZernike": ["[0.1,-2,3]", "[]"], "rlnMagMat00": ["1.01", "1"]}
+    ).table
+    assert table.lens.tolist() == [0, 1] * (ROWS // 2)
+    one, two = table.lenses
+    assert two == Lens("optics group two", Grid(16, 2.0)) and one.name == "optics group one" and one.even == ()
+    assert one.magnification == ((1.01, 0), (0, 1)) and one.odd == with_tilt((0.1, -2, 3), (0.5, 0), 2.7, 300)
+    table = made(rlnBeamTiltY=["0.25"] * 6 + ["0.75"] * 6, optics={"rlnEvenZernike": ["[1]", "[2]"]}).table
+    assert [lens.name for lens in table.lenses] == ["row 1", "row 2", "row 7", "row 8"]
+    assert table.lens.tolist() == [0, 1] * 3 + [2, 3] * 3
+    assert [lens.even for lens in table.lenses] == [(1.0,), (2.0,), (1.0,), (2.0,)]
+    tilts = [beam_tilt(lens.odd, 2.7, volts)[1] for lens, volts in zip(table.lenses, (300, 200, 300, 200))]
+    np.testing.assert_allclose(tilts, [0.25, 0.25, 0.75, 0.75])
+    # the CTF has the even ones
+    assert [table.ctf.even_coefficients[place] for place in table.ctf.even] == [(1.0,), (2.0,)] * (ROWS // 2)
+    assert made().table.ctf.even is None
+
+
+def test_names_of_magnification_columns(made):
+    """Those that RELION writes, and those of its documentation."""
+    for columns in (MATRIX, OTHER_NAMES.values()):
+        cells = dict(zip(columns, (["1.01"] * 2, ["0.02"] * 2, ["-0.03"] * 2, ["0.99"] * 2)))
+        (lens,) = made(optics=cells).table.lenses
+        assert lens.magnification == ((1.01, 0.02), (-0.03, 0.99))
+    complaint(made, "row 2: column _rlnMagMat00 of table optics", "400 %", optics={"rlnMagMat00": ["5", "5"]})
+
+
+def test_beam_tilt_needs_the_lens(made, tmp_path):
+    text = table("particles", particles(rlnBeamTiltX=["0"] * 5 + ["1"] * 7, rlnOpticsGroup=None))
+    (tmp_path / "p.star").write_text(text)
+    with pytest.raises(InputError, match="row 6: .*BeamTiltX: beam tilt cannot be corrected without _rlnVoltage and"):
+        read_relion_particles(tmp_path / "p.star", 2.0, ctf=False)
 
 
 @pytest.mark.parametrize("cell", ["0.1", "[0.1,x]", "[0.1,2", "[nan]", "[1,,2]", "[" + ",".join(["0"] * 999) + "]"])

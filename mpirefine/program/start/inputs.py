@@ -118,7 +118,7 @@ def read_twins(options: Options, particles: ParticleInput) -> ParticleInput | No
     if twins.table.ctf is None:  # they are filtered copies of the particles, and have their CTF
         table = particles.table
         filtered = replace(twins.table, ctf=table.ctf, eman_ctf=table.eman_ctf, eman_index=table.eman_index)
-        return twins.with_table(filtered)
+        return twins.with_table(replace(filtered, lenses=table.lenses, lens=table.lens))
     return twins
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from mpirefine.data.aberrations import Aberrations
 from mpirefine.data.grid import Grid
-from mpirefine.data.lens import Lens
+from mpirefine.data.lens import NO_DISTORTION, Lens
 from mpirefine.maths.image.aberrations import (
+    COSINE,
+    SINE,
     magnification_phase,
     stretch,
-    with_tilt,
     worst_even_phase,
     worst_odd_phase,
 )
 from mpirefine.maths.image.masks import estimate_radius
+from mpirefine.maths.image.resampling import Resampler
 from mpirefine.program.options import Options
 from mpirefine.storage.particle_file import ParticleInput
 
@@ -24,8 +26,11 @@ PIXELS = (0.2, 20.0)  # plausible pixel sizes of particles, Å
 FIELDS = 4.0  # largest factor between the edge of a map and that of the particle images
 LARGER = 1.5  # factor above which the user is warned
 LEAST_RADIUS = 3.0  # smallest particle radius, pixels
-NO_ERRORS = Lens("", Grid(2, 1.0))
-NO_MATTER = 1.0  # phase errors below it are called harmless, degrees
+TREATMENTS = (  # of lens errors
+    "lens errors that are corrected",
+    "lens errors too small to be corrected",
+    "warning: lens errors that this way to refine does not correct",
+)
 
 
 def find_field_problems(
@@ -46,6 +51,8 @@ def find_field_problems(
                 f"{name}: its edge is {field:.4g} Å ({size} voxels of {pixel:.4g} Å), that of the particle images "
                 f"{grid.length:.4g} Å ({pixels}): correct the pixel size of one of them, or give --apix"
             )
+    if len({lens.grid for lens in particles.table.lenses}) > 1:  # until images are read lens by lens
+        problems.append(f"{particles.path}: optics groups have different boxes or pixel sizes: bring them to one first")
     return problems + find_radius_problems(options.radius, grid)
 
 
@@ -83,56 +90,53 @@ def find_radius_problems(radius: float | None, grid: Grid) -> list[str]:
     return [f"--radius {radius:g} Å: {limit}: give the particle's radius in Å"]
 
 
-def describe_uncorrected(lens: Aberrations | None, resolution: float, radius: float) -> tuple[str, ...]:
-    """Name the aberrations of the particle file that are not corrected, and the largest phase error of each kind.
+class LensError(NamedTuple):
+    """An error of a lens, its largest phase in degrees, and what is done about it, as index of TREATMENTS."""
 
-    Phase errors are those at `resolution`, for magnification at the edge of a particle of `radius` (both Å). Returns
-    no line, or one.
+    kind: str
+    lens: str
+    phase: float
+    treatment: int
+
+
+def find_lens_errors(lens: Lens, grid: Grid, resolution: float, radius: float, *, even: bool) -> list[LensError]:
+    """The errors of one lens; arguments as of `describe_lenses`."""
+    found, used = [], Resampler(lens, grid)
+    if lens.odd:
+        coma = all(k in (0, 1, SINE, COSINE) for k, coefficient in enumerate(lens.odd) if coefficient)
+        kind, phase = "beam tilt" if coma else "odd aberrations", worst_odd_phase(lens, resolution)
+        found.append(LensError(kind, lens.name, phase, 0 if used.aberrant else 1))
+    if lens.even:
+        found.append(LensError("even aberrations", lens.name, worst_even_phase(lens, resolution), 0 if even else 2))
+    if lens.magnification != NO_DISTORTION:
+        kind, phase = f"magnification by {100 * stretch(lens):.2g} %", magnification_phase(lens, radius, resolution)
+        found.append(LensError(kind, lens.name, phase, 0 if used.distorted else 1))
+    return found
+
+
+def describe_lenses(
+    lenses: Sequence[Lens], grid: Grid, resolution: float, radius: float, *, even: bool
+) -> tuple[str, ...]:
+    """Name the lens errors of the particle file, and say which are corrected on the working `grid`.
+
+    Phases are the largest up to `resolution`, for magnification at the edge of a particle of `radius` (both Å). Even
+    aberrations are corrected where the CTF holds them (`even`). Returns a line for each of TREATMENTS that occurs.
     """
-    if lens is None:
-        return ()
-    tilts = np.hypot(*lens.tilt.T)
-    scopes = zip(lens.tilt.tolist(), lens.cs.tolist(), lens.voltage.tolist())
-    coma = [Lens("", Grid(2, 1.0), odd=with_tilt((), *scope)) if any(scope[0]) else NO_ERRORS for scope in scopes]
-    cases = [
-        Lens(name, Grid(2, 1.0), matrix, odd, even)
-        for name, matrix, odd, even in zip(lens.names, lens.magnification.tolist(), lens.odd, lens.even)
-    ]
-    stretches = [stretch(case) for case in cases]
-    kinds = [
-        describe_worst(
-            lens.names,
-            np.array([worst_odd_phase(case, resolution) for case in coma]),
-            [f"beam tilt of {x:.2g} mrad" if x else "" for x in tilts],
-        ),
-        describe_worst(
-            lens.names,
-            np.array([worst_odd_phase(case, resolution) for case in cases]),
-            ["odd aberrations (_rlnOddZernike)" if any(case.odd) else "" for case in cases],
-        ),
-        describe_worst(
-            lens.names,
-            np.array([worst_even_phase(case, resolution) for case in cases]),
-            ["even aberrations (_rlnEvenZernike)" if any(case.even) else "" for case in cases],
-        ),
-        describe_worst(
-            lens.names,
-            np.array([magnification_phase(case, radius, resolution) for case in cases]),
-            [f"anisotropic magnification of {100 * x:.2g} %" if x else "" for x in stretches],
-        ),
-    ]
-    return (f"not corrected at {resolution:.1f} Å: " + "; ".join(filter(None, kinds)),) if any(kinds) else ()
+    errors = [error for lens in lenses for error in find_lens_errors(lens, grid, resolution, radius, even=even)]
+    lines = []
+    for treatment, text in enumerate(TREATMENTS):
+        kinds: dict[str, list[LensError]] = {}
+        for error in errors:
+            if error.treatment == treatment:
+                kinds.setdefault(error.kind.partition(" by ")[0], []).append(error)
+        if kinds:
+            worst = "; ".join(describe_worst(of_kind) for of_kind in kinds.values())
+            lines.append(f"{text}: {worst}, phases at {resolution:.1f} Å")
+    return tuple(lines)
 
 
-def describe_worst(names: Sequence[str], phases: np.ndarray, words: Sequence[str]) -> str:
-    """Describe the optics group with the largest phase error; an empty text when `words` has none."""
-    groups = [k for k in range(len(names)) if words[k]]
-    if not groups:
-        return ""
-    worst = max(groups, key=lambda k: np.nan_to_num(phases[k], nan=np.inf))
-    effect = (
-        f"phases are wrong by up to {phases[worst]:.2g}°" + (", which is harmless" if phases[worst] < NO_MATTER else "")
-        if np.isfinite(phases[worst])
-        else "phase error unknown without _rlnVoltage and _rlnSphericalAberration"
-    )
-    return f"{words[worst]} ({names[worst]}), {effect}"
+def describe_worst(errors: Sequence[LensError]) -> str:
+    """The largest error of one kind, and how many other lenses have it."""
+    worst = max(errors, key=lambda error: error.phase)
+    others = f" and {len(errors) - 1} more" * (len(errors) > 1)
+    return f"{worst.kind} of {worst.lens}{others} ({'up to ' * (len(errors) > 1)}{worst.phase:.2g}°)"

@@ -21,7 +21,7 @@ from mpirefine.program.settings import settings_of
 from mpirefine.program.start import defaults
 from mpirefine.program.start.inputs import Inputs, apply_inversion, read_inputs, read_twins
 from mpirefine.program.start.own_particles import read_normalised
-from mpirefine.program.start.sanity import describe_uncorrected, find_field_warnings
+from mpirefine.program.start.sanity import describe_lenses, find_field_warnings
 from mpirefine.steps.eman2.choices import Choices
 from mpirefine.steps.eman2.class_averages import ParticleSet
 from mpirefine.steps.eman2.method import Eman2
@@ -184,7 +184,8 @@ def read_own_twins(options: Options, ctx: Context, inputs: Inputs | None) -> Own
 def log_choices(inputs: Inputs, resolved: defaults.Resolved, seeds: Seeds, grid: Grid, search: str) -> tuple[str, ...]:
     """On rank 0. Log every automatic value and warning, and return them."""
     fields = find_field_warnings(grid, inputs.maps, inputs.apix, inputs.names)
-    lens = describe_uncorrected(inputs.particles.aberrations, resolved.targetres, seeds.radius)
+    lenses, even = inputs.particles.table.lenses, not resolved.options.by_classes
+    lens = describe_lenses(lenses, grid, resolved.targetres, seeds.radius, even=even)
     notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, *fields, *lens, search)
     for note in notes:
         log.log(logging.WARNING if note.startswith("warning:") else logging.INFO, "%s", note)

@@ -17,13 +17,23 @@ from mpirefine.data.ctf import CTFParams
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.grid import Grid
 from mpirefine.data.keys import halves, image_keys
+from mpirefine.data.lens import Lens
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import PROBLEMS_SHOWN, InputError, Problems
 from mpirefine.maths.eman2.ctf import to_params
 from mpirefine.storage.eman2.image_headers import ParticleImages, read_ctfs, read_micrographs, read_transforms
 from mpirefine.storage.eman2.lst import Entry, format_line, write_lines
 from mpirefine.storage.image_file import ImageFile
-from mpirefine.storage.particle_checks import RANGES, check_boxes, check_ranges, noise_groups, rows_by_file
+from mpirefine.storage.lens_frames import from_common, pixels_of_rows
+from mpirefine.storage.particle_checks import (
+    LEAST_BOX,
+    RANGES,
+    check_one_size,
+    check_ranges,
+    check_shapes,
+    noise_groups,
+    rows_by_file,
+)
 
 log = logging.getLogger(__name__)
 SUBSET = "half"  # header value of lists: the half-set of a particle, 1 or 2
@@ -41,7 +51,6 @@ class EmanParticles:
     pixel_source: str = ""  # where the pixel size came from, in words
 
     suffix = ".lst"
-    aberrations = None  # EMAN2's CTF has none
 
     def with_table(self, table: ParticleTable) -> EmanParticles:
         """The same file with another table of what is known of its rows."""
@@ -68,10 +77,12 @@ class EmanParticles:
 
         `model` (p,) map from 0, -1 for particles set aside: `class` from 1, 0 for those; `posterior` (p,) of that map:
         `score` is minus it, smaller is better; `rotation` (p, 3, 3) from map to image and `shift_xy` (p, 2) pixels from
-        the box centre to the particle: `xform.projection`; `half` (p,) half-set from 0.
+        the box centre to the particle: `xform.projection`, in pixels of each image; `half` (p,) half-set from 0.
         """
         matrix = np.zeros((len(self.table), 3, 4), np.float32)
-        matrix[:, :, :3], matrix[:, :2, 3] = rotation, shift_xy
+        matrix[:, :, :3] = rotation
+        own = from_common(shift_xy, self.table, self.grid) / pixels_of_rows(self.table, self.grid)[:, None]
+        matrix[:, :2, 3] = own
         columns: dict[str, Sequence[Any]] = {
             "class": (np.asarray(model) + 1).tolist(),
             "score": [-round(value, 6) for value in np.asarray(posterior, float).tolist()],
@@ -145,6 +156,7 @@ def read_eman_particles(
         optics_of_group,
         *_unique_ctfs(ctfs),
         subset=_read_half_sets([header.get(SUBSET) for header in headers]),
+        lenses=(Lens("all images", grid),),
     )
     return EmanParticles(path, table, grid, headers, source)
 
@@ -183,14 +195,15 @@ def _read_grid(particles: ParticleImages, apix: float | None, problems: Problems
             problems.add_rows(particles.path, rows, "; ".join(own.texts))
         else:
             problems.add(*own.texts)
-    box = check_boxes(particles.path, boxes, problems)
+    check_one_size(particles.path, boxes, problems)
+    check_shapes(boxes, problems)
     if len(pixels) > 1:
         sizes = ", ".join(f"{value:g} Å ({place})" for value, place in pixels.items())
         problems.add(f"{particles.path}: pixel sizes differ: {sizes}: decide with --apix")
     pixel, source = (apix, "--apix") if apix else (next(iter(pixels), 0.0), "the headers")
     if pixel <= 0 and not problems:
         problems.add(f"{particles.path}: no pixel size in the headers (apix_x): give --apix")
-    return Grid(box, max(float(pixel), 1e-3)), source
+    return Grid(next(iter(boxes), (LEAST_BOX,))[-1], max(float(pixel), 1e-3)), source
 
 
 def _read_half_sets(values: Sequence[Any]) -> np.ndarray | None:

@@ -26,25 +26,27 @@ def convert_to_relion(path: Path, table: ParticleTable, grid: Grid) -> RelionPar
 
 
 def star_tables(table: ParticleTable, grid: Grid) -> dict[str, StarTable]:
-    """RELION 3.1's tables 'optics' and 'particles', with an optics group for each microscope."""
+    """RELION 3.1's tables 'optics' and 'particles', with an optics group for each microscope and grid of images."""
     names = [f"{image + 1:06d}@{table.files[file]}" for file, image in zip(table.file, table.image)]
     columns: dict[str, list[str] | np.ndarray] = {COLUMN: names}
-    group, microscopes = np.zeros(len(table), int), {}
+    grids = [lens.grid for lens in table.lenses] or [grid]
+    lens = np.zeros(len(table), int) if table.lens is None else table.lens
+    shared = {
+        "rlnImagePixelSize": np.array([f"{own.apix:.6f}" for own in grids], "S")[lens],
+        "rlnImageSize": np.array([str(own.nx) for own in grids], "S")[lens],
+    }
     if table.ctf is not None:
         cells = _ctf_cells(table.ctf)
-        own = np.stack([cells.pop(name) for name in OPTICS_COLUMNS], axis=1)
-        different, group = np.unique(own, axis=0, return_inverse=True)
-        microscopes = dict(zip(OPTICS_COLUMNS, different.T))
+        shared |= {name: cells.pop(name) for name in OPTICS_COLUMNS}
         columns |= cells
-    columns[GROUP] = integer_cells(group + 1)
+    different, group = np.unique(np.stack(list(shared.values()), axis=1), axis=0, return_inverse=True)
+    columns[GROUP] = integer_cells(group.reshape(-1) + 1)
     numbers = range(1, int(group.max(initial=0)) + 2)
     optics = {
         GROUP_NAME: [f"group{number}" for number in numbers],
         GROUP: [str(number) for number in numbers],
-        "rlnImagePixelSize": [f"{grid.apix:.6f}"] * len(numbers),
-        "rlnImageSize": [str(grid.nx)] * len(numbers),
         "rlnImageDimensionality": ["2"] * len(numbers),
-        **microscopes,
+        **dict(zip(shared, different.T)),
     }
     return {
         "optics": StarTable.from_columns("optics", optics),

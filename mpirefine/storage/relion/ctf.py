@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mpirefine.data.ctf import CTFParams
+from mpirefine.data.lens import Lens
 from mpirefine.errors import Problems
 from mpirefine.storage.particle_checks import NO_CTF, check_ranges
 from mpirefine.storage.relion.optics import has_column, spread_column
@@ -59,6 +61,15 @@ def read_ctf(
     complete = len(fields) == len(CTF_COLUMNS)
     fields |= _read_flags(particles, optics, group, problems)
     return CTFParams(**fields) if complete else None
+
+
+def with_even_aberrations(params: CTFParams, lens: np.ndarray, lenses: Sequence[Lens]) -> CTFParams:
+    """The CTFs with the even aberrations of each particle's lens, whose place is `lens` (p,)."""
+    lists = tuple(dict.fromkeys(own.even for own in lenses))
+    if not any(lists):
+        return params
+    place = np.array([lists.index(own.even) for own in lenses], np.int32)
+    return replace(params, even=place[lens], even_coefficients=lists)
 
 
 def _check_unit(path: Path, fields: Mapping[str, np.ndarray], problems: Problems) -> None:

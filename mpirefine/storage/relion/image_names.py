@@ -84,11 +84,6 @@ class Stacks:
                 )
 
     @property
-    def boxes(self) -> dict[tuple[int, ...], str]:
-        """Each size of images, (y, x), and a stack that has it."""
-        return {header.shape[1:]: header.path for header in self.headers if header is not None}
-
-    @property
     def paths(self) -> tuple[str, ...]:
         """Absolute paths."""
         return tuple(str(place.path.resolve()) for place in self.places)

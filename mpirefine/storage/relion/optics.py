@@ -9,6 +9,7 @@ import numpy as np
 
 from mpirefine.errors import Problems
 from mpirefine.storage.image_file import StackHeader
+from mpirefine.storage.particle_checks import LEAST_BOX, check_one_size, check_shapes
 from mpirefine.storage.places import shortened
 from mpirefine.storage.star import StarTable
 
@@ -85,7 +86,33 @@ def _equal_numbers(a: str, b: str) -> bool:
         return False
 
 
-def check_image_size(
+def read_boxes(
+    path: Path,
+    optics: StarTable | None,
+    names: Sequence[str],
+    group: np.ndarray,
+    file: np.ndarray,
+    headers: Sequence[StackHeader | None],
+    problems: Problems,
+) -> np.ndarray:
+    """(p,) edge in pixels of each particle's image; a problem where images of one optics group differ, no particle can
+    have them, or the group's _rlnImageSize is another. `names` are those of the groups, `group` and `file` (p,).
+    """
+    found: dict[int, dict[tuple[int, ...], str]] = {}  # group -> size -> a stack that has it
+    for row, number in np.unique(np.stack([group, file], axis=1), axis=0).tolist():
+        header = headers[number] if number >= 0 else None
+        if header is not None:
+            found.setdefault(row, {}).setdefault(header.shape[1:], header.path)
+    check_shapes({size: where for boxes in found.values() for size, where in boxes.items()}, problems)
+    for row, boxes in found.items():
+        one = f"{path}: optics group {names[row]}" if len(names) > 1 else str(path)
+        check_one_size(one, boxes, problems)
+    _check_image_size(path, optics, group, file, headers, problems)
+    edges = [LEAST_BOX if header is None else header.shape[2] for header in headers]
+    return np.array([*edges, LEAST_BOX])[file]  # the last for rows without a file
+
+
+def _check_image_size(
     path: Path,
     optics: StarTable | None,
     group: np.ndarray,

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mpirefine.data.aberrations import Aberrations
 from mpirefine.data.grid import Grid
 from mpirefine.data.keys import halves, image_keys
+from mpirefine.data.lens import common_grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import PROBLEMS_SHOWN, InputError, Problems
-from mpirefine.storage.particle_checks import check_boxes, noise_groups
-from mpirefine.storage.relion.aberrations import read_aberrations
-from mpirefine.storage.relion.ctf import read_ctf
+from mpirefine.storage.lens_frames import from_common, pixels_of_rows, to_common
+from mpirefine.storage.particle_checks import noise_groups
+from mpirefine.storage.relion.ctf import read_ctf, with_even_aberrations
 from mpirefine.storage.relion.image_names import COLUMN, Stacks, parse_image_names
-from mpirefine.storage.relion.optics import check_image_size, read_optics_groups
-from mpirefine.storage.relion.pixel_size import read_pixel_size
+from mpirefine.storage.relion.lenses import read_lenses
+from mpirefine.storage.relion.optics import read_boxes, read_optics_groups
+from mpirefine.storage.relion.pixel_size import PixelSizes
 from mpirefine.storage.relion.poses import pose_columns, read_half_sets, read_poses
 from mpirefine.storage.star import StarTable, read_star, write_star
 from mpirefine.storage.star_cells import decimal_cells, integer_cells
@@ -31,7 +32,9 @@ MICROGRAPH = "rlnMicrographName"
 
 @dataclass(frozen=True)
 class RelionParticles:
-    """A particle file without its pixels: the table, the grid of the images, and the STAR tables for writing back."""
+    """A particle file without its pixels: the table, the grid that images of all lenses are brought to, and the STAR
+    tables for writing back.
+    """
 
     path: Path
     table: ParticleTable
@@ -40,7 +43,6 @@ class RelionParticles:
     name: str  # of the table that holds the particles
     stacks: tuple[str, ...]  # names of the stacks as written, in the order of `table.files`
     pixel_source: str = ""  # where the pixel size came from, in words
-    aberrations: Aberrations | None = None
 
     suffix = ".star"
 
@@ -73,10 +75,11 @@ class RelionParticles:
         """The rows with class, angles, origins, posterior and half-set, for writing; every other column is kept.
 
         `model` (p,) map from 0, -1 for particles set aside (class 0); `posterior` (p,) of that map; `rotation` (p, 3,
-        3) from map to image; `shift_xy` (p, 2) pixels from the box centre to the particle (RELION's origin is the way
-        back); `half` (p,) half-set from 0.
+        3) from map to image; `shift_xy` (p, 2) pixels of `grid` from the box centre to the particle, in its frame
+        (RELION's origin is the way back, in that of the image); `half` (p,) half-set from 0.
         """
-        cells = pose_columns(self.particles, self.grid, rotation, shift_xy)
+        shift = from_common(shift_xy, self.table, self.grid)
+        cells = pose_columns(self.particles, pixels_of_rows(self.table, self.grid), rotation, shift)
         cells["rlnClassNumber"] = integer_cells(model + 1)
         cells["rlnMaxValueProbDistribution"] = decimal_cells(posterior)
         if half is not None:
@@ -128,14 +131,12 @@ def read_relion_particles(
     names = parse_image_names(path, particles, problems)
     optics_group, optics_names = read_optics_groups(path, particles, optics, problems)
     stacks = Stacks(path, names, problems)
-    box = check_boxes(path, stacks.boxes, problems)
-    check_image_size(path, optics, optics_group, names.file, stacks.headers, problems)
-    found = (apix, "--apix") if apix else None
-    pixel, source = found or read_pixel_size(path, particles, optics, optics_group, stacks.headers, problems)
+    box = read_boxes(path, optics, optics_names, optics_group, names.file, stacks.headers, problems)
+    sizes = PixelSizes(path, particles, optics, optics_group, problems)
+    pixel, source = sizes.overridden(apix) if apix else sizes.read(names.file, stacks.headers)
     params = read_ctf(path, particles, optics, optics_group, problems, required=ctf_required) if ctf else None
-    lens = read_aberrations(path, particles, optics, optics_group, problems)
-    grid = Grid(box, float(pixel))
-    rotation, shift = read_poses(path, particles, grid, problems) if poses else (None, None)
+    lens, lenses = read_lenses(path, particles, optics, optics_group, pixel, box, problems)
+    rotation, shift = read_poses(path, particles, pixel, box, problems) if poses else (None, None)
     problems.raise_if_any()
     stacks.warn()
     group, group_names, optics_of_group = _noise_groups(particles, optics_group, optics_names)
@@ -147,13 +148,20 @@ def read_relion_particles(
         group,
         group_names,
         halves(image_keys(stacks.paths, names.file, names.image)),
-        params,
+        with_even_aberrations(params, lens, lenses) if params is not None else None,
         rotation,
-        shift,
-        optics_of_group,
+        optics=optics_of_group,
         subset=read_half_sets(particles),
+        lenses=lenses,
+        lens=lens if len(lenses) > 1 else None,
     )
-    return RelionParticles(path, table, grid, tables, name, names.stacks, source, lens)
+    return RelionParticles(path, *_on_common_grid(table, shift), tables, name, names.stacks, source)
+
+
+def _on_common_grid(table: ParticleTable, shift: np.ndarray | None) -> tuple[ParticleTable, Grid]:
+    """The table with shifts (p, 2), in Å of the images, on the common grid of its lenses; and that grid."""
+    grid = common_grid(table.lenses)
+    return table if shift is None else replace(table, shift=to_common(shift, table, grid)), grid
 
 
 def _noise_groups(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mpirefine.data.grid import Grid
 from mpirefine.data.rotations import euler_from_rotation, rotation_from_euler
 from mpirefine.errors import Problems
 from mpirefine.storage.star import StarTable
@@ -19,18 +18,22 @@ SUBSET = "rlnRandomSubset"
 SUBSETS = {"1": 0, "2": 1, **{f"{n}.{'0' * zeros}": n - 1 for n in (1, 2) for zeros in range(1, 7)}}
 
 
-def _origin_columns(particles: StarTable, grid: Grid) -> tuple[tuple[str, str], float]:
-    """The columns of origins, RELION 3.0's where there are no others, and how many of their units a pixel has."""
-    if ORIGINS_IN_PIXELS[0] in particles and ORIGINS[0] not in particles:
-        return ORIGINS_IN_PIXELS, 1.0
-    return ORIGINS, grid.apix
-
-
-def read_poses(path: Path, particles: StarTable, grid: Grid, problems: Problems) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation (p, 3, 3), and shift (p, 2) in pixels from the box centre to the particle (RELION's origin is the way
-    back).
+def _origin_columns(particles: StarTable, pixel: np.ndarray) -> tuple[tuple[str, str], np.ndarray]:
+    """The columns of origins, RELION 3.0's where there are no others, and how many Å their unit has, (p,); `pixel` (p,)
+    is that of the images.
     """
-    origins, unit = _origin_columns(particles, grid)
+    if ORIGINS_IN_PIXELS[0] in particles and ORIGINS[0] not in particles:
+        return ORIGINS_IN_PIXELS, pixel
+    return ORIGINS, np.ones(len(pixel))
+
+
+def read_poses(
+    path: Path, particles: StarTable, pixel: np.ndarray, box: np.ndarray, problems: Problems
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (p, 3, 3), and shift (p, 2) in Å of the image from the box centre to the particle (RELION's origin is
+    the way back). `pixel` (p,) Å and `box` (p,) are those of the images.
+    """
+    origins, unit = _origin_columns(particles, pixel)
     names = (*ANGLES, *origins)
     missing = [f"_{name}" for name in names if name not in particles]
     if missing:
@@ -42,24 +45,30 @@ def read_poses(path: Path, particles: StarTable, grid: Grid, problems: Problems)
                 _check_size(path, name, columns[name], MOST_DEGREES, "no angle in degrees", problems)
             for name in origins:
                 far = "farther from the centre than the box is wide"
-                _check_size(path, name, columns[name], grid.nx * unit, far, problems)
+                _check_size(path, name, columns[name], box * pixel / unit, far, problems)
             rot, tilt, psi, x, y = columns.values()
-            return rotation_from_euler(rot, tilt, psi), -np.stack([x, y], -1) / unit
+            return rotation_from_euler(rot, tilt, psi), -np.stack([x, y], -1) * unit[:, None]
     return np.zeros((0, 3, 3)), np.zeros((0, 2))
 
 
-def _check_size(path: Path, column: str, values: np.ndarray, most: float, what: str, problems: Problems) -> None:
+def _check_size(
+    path: Path, column: str, values: np.ndarray, most: float | np.ndarray, what: str, problems: Problems
+) -> None:
     wrong = np.flatnonzero(~(np.abs(values) <= most))
     if len(wrong):
         problems.add_rows(path, wrong, f"column _{column}: {values[wrong[0]]:g} is {what}")
 
 
-def pose_columns(particles: StarTable, grid: Grid, rotation: np.ndarray, shift_xy: np.ndarray) -> dict[str, np.ndarray]:
-    """Cells of rotations (p, 3, 3) and shifts (p, 2, pixels) in the columns that `particles` has, or RELION 3.1's."""
-    origins, unit = _origin_columns(particles, grid)
+def pose_columns(
+    particles: StarTable, pixel: np.ndarray, rotation: np.ndarray, shift: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Cells of rotations (p, 3, 3) and shifts (p, 2) in Å of the image, in the columns that `particles` has, or RELION
+    3.1's; `pixel` (p,) is that of the images.
+    """
+    origins, unit = _origin_columns(particles, pixel)
     angles = euler_from_rotation(rotation)
     cells = {name: decimal_cells(values) for name, values in zip(ANGLES, angles)}
-    return cells | {name: decimal_cells(-values * unit) for name, values in zip(origins, shift_xy.T)}
+    return cells | {name: decimal_cells(-values / unit) for name, values in zip(origins, shift.T)}
 
 
 def read_half_sets(particles: StarTable) -> np.ndarray | None:
