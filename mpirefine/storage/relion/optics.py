@@ -98,35 +98,31 @@ def read_boxes(
     """(p,) edge in pixels of each particle's image; a problem where images of one optics group differ, no particle can
     have them, or the group's _rlnImageSize is another. `names` are those of the groups, `group` and `file` (p,).
     """
+    known = [None, *headers]  # the first for rows without a file
+    pairs = np.unique(group.astype(np.int64) * len(known) + file + 1).tolist()
+    of_pairs = [(pair // len(known), known[pair % len(known)]) for pair in pairs]
+    stacks = [(row, header) for row, header in of_pairs if header is not None]  # groups, and the stacks they have
     found: dict[int, dict[tuple[int, ...], str]] = {}  # group -> size -> a stack that has it
-    for row, number in np.unique(np.stack([group, file], axis=1), axis=0).tolist():
-        header = headers[number] if number >= 0 else None
-        if header is not None:
-            found.setdefault(row, {}).setdefault(header.shape[1:], header.path)
+    for row, header in stacks:
+        found.setdefault(row, {}).setdefault(header.shape[1:], header.path)
     check_shapes({size: where for boxes in found.values() for size, where in boxes.items()}, problems)
     for row, boxes in found.items():
         one = f"{path}: optics group {names[row]}" if len(names) > 1 else str(path)
         check_one_size(one, boxes, problems)
-    _check_image_size(path, optics, group, file, headers, problems)
+    _check_image_size(path, optics, stacks, problems)
     edges = [LEAST_BOX if header is None else header.shape[2] for header in headers]
     return np.array([*edges, LEAST_BOX])[file]  # the last for rows without a file
 
 
 def _check_image_size(
-    path: Path,
-    optics: StarTable | None,
-    group: np.ndarray,
-    file: np.ndarray,
-    headers: Sequence[StackHeader | None],
-    problems: Problems,
+    path: Path, optics: StarTable | None, stacks: Sequence[tuple[int, StackHeader]], problems: Problems
 ) -> None:
-    """Add a problem for each optics group whose _rlnImageSize is not that of its stacks; `group` and `file` (p,)."""
+    """Add a problem for each optics group whose _rlnImageSize is not that of its stacks."""
     sizes = read_numbers(optics, "rlnImageSize", problems) if optics is not None and "rlnImageSize" in optics else None
     if sizes is None:
         return
-    for row, number in np.unique(np.stack([group, file], axis=1), axis=0).tolist():
-        header = headers[number] if number >= 0 else None
-        if header is not None and header.shape[2] != sizes[row]:
+    for row, header in stacks:
+        if header.shape[2] != sizes[row]:
             problems.add(
                 f"{path}: table 'optics', row {row + 1}: column _rlnImageSize: {sizes[row]:g}, but the images of "
                 f"{header.path} have {header.shape[2]} px: correct it, or take the stack that belongs to it"
