@@ -23,7 +23,7 @@ from mpirefine.program.loop import Loop
 from mpirefine.program.options import Options
 from mpirefine.program.reports.iteration import Reports
 from mpirefine.program.results import checkpoint, outputs, run_folder
-from mpirefine.program.start.full_size import full_context
+from mpirefine.program.start.full_size import full_size_grid
 from mpirefine.program.start.inputs import input_files
 from mpirefine.program.start.setup import Session, open_session
 from mpirefine.program.validation import validate
@@ -175,14 +175,14 @@ class Driver:
     def _full_size(self, state: State) -> None:
         """Collective. Maps at the particles' own size, or that of --full-box, where they were matched in another."""
         session, ctx, options = self.session, self.session.context, self.session.resolved.options
-        if options.no_full_maps or ctx.grid.nx == (options.full_box or session.of_file.nx):
+        grid = full_size_grid(ctx.particles.lenses, options.full_box)
+        if options.no_full_maps or ctx.grid.agrees(grid):
             return
-        full = full_context(ctx, session.of_file, options)
-        for found in session.method.full_maps(state, ctx, full):
+        for found in session.method.full_maps(state, ctx, grid):
             with ctx.team.together("writing full-size maps"):
                 if found.volume is not None:
-                    outputs.write_full_map(self.run_file.folder, state.iteration, found, session.resolved, full.grid)
-                    resolution = resolution_at(found.curves["half_fsc"], HALF_MAP_FSC, full.grid)
+                    outputs.write_full_map(self.run_file.folder, state.iteration, found, session.resolved, grid)
+                    resolution = resolution_at(found.curves["half_fsc"], HALF_MAP_FSC, grid)
                     log.info("map %d at full size: %.2f Å by its half-maps", found.model + 1, resolution)
 
     def _log_results(self, state: State, sizes: tuple[int, ...]) -> None:

@@ -17,6 +17,7 @@ from mpirefine.data.ctf import CTFParams
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.grid import Grid
 from mpirefine.data.keys import halves, image_keys
+from mpirefine.data.lens import Lens
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import PROBLEMS_SHOWN, InputError, Problems
 from mpirefine.maths.eman2.ctf import to_params
@@ -145,6 +146,7 @@ def read_eman_particles(
         optics_of_group,
         *_unique_ctfs(ctfs),
         subset=_read_half_sets([header.get(SUBSET) for header in headers]),
+        lenses=(Lens("all", grid),),
     )
     return EmanParticles(path, table, grid, headers, source)
 

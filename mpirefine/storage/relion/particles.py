@@ -14,6 +14,7 @@ import numpy as np
 from mpirefine.data.aberrations import Aberrations
 from mpirefine.data.grid import Grid
 from mpirefine.data.keys import halves, image_keys
+from mpirefine.data.lens import Lens
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import PROBLEMS_SHOWN, InputError, Problems
 from mpirefine.storage.particle_checks import check_boxes, noise_groups
@@ -152,6 +153,7 @@ def read_relion_particles(
         shift,
         optics_of_group,
         subset=read_half_sets(particles),
+        lenses=(Lens("all", grid),),
     )
     return RelionParticles(path, table, grid, tables, name, names.stacks, source, lens)
 
