@@ -54,12 +54,16 @@ class ParticleTable:
         """All that is known of single rows, by name: arrays with first axis p; CTF fields are named `ctf.<field>`."""
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*SHARED, "ctf")}
         if self.ctf is not None:
-            found |= {CTF_PREFIX + f.name: getattr(self.ctf, f.name) for f in fields(self.ctf)}
+            found |= {CTF_PREFIX + name: values for name, values in self.ctf.columns().items()}
         return {name: values for name, values in found.items() if values is not None}
 
     def from_columns(self, columns: Mapping[str, np.ndarray]) -> ParticleTable:
         """A table of other rows of the same file, from columns as `columns()` gives them."""
-        ctf = {n.removeprefix(CTF_PREFIX): values for n, values in columns.items() if n.startswith(CTF_PREFIX)}
+        ctf: dict[str, Any] = {
+            n.removeprefix(CTF_PREFIX): values for n, values in columns.items() if n.startswith(CTF_PREFIX)
+        }
+        if ctf and self.ctf is not None:
+            ctf["even_coefficients"] = self.ctf.even_coefficients
         own: dict[str, Any] = {n: values for n, values in columns.items() if not n.startswith(CTF_PREFIX)}
         return replace(self, **own, ctf=CTFParams(**ctf) if ctf else None)
 

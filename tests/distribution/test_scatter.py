@@ -7,6 +7,8 @@ import pytest
 
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.emanctf import EmanCTF
+from mpirefine.data.grid import Grid
+from mpirefine.data.lens import Lens
 from mpirefine.data.particles import ParticleTable
 from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
@@ -20,7 +22,8 @@ def make_table(count, files):
     rng = np.random.default_rng(count)
     names = tuple(f"/data/a folder with a long name/movies/grid_{number:06d}.mrcs" for number in range(files))
     columns = {f.name: rng.normal(size=count) for f in fields(CTFParams)}
-    ctf = CTFParams(**{**columns, "flipped": rng.random(count) < 0.5, "premultiplied": None})
+    even = {"even": rng.integers(0, 2, count).astype(np.int32), "even_coefficients": ((), (0.0, 1.5))}
+    ctf = CTFParams(**{**columns, "flipped": rng.random(count) < 0.5, "premultiplied": None, **even})
     return ParticleTable(
         names,
         rng.integers(0, files, count).astype(np.int32),
@@ -39,13 +42,17 @@ def make_table(count, files):
         own_key=rng.integers(0, 2**63, count).astype(np.uint64),
         repeat=rng.random(count) < 0.1,
         inverted=rng.random(count) < 0.5,
+        lenses=(Lens("one", Grid(16, 2.0)), Lens("two", Grid(20, 1.6), odd=(0.0, 1.0))),
+        lens=rng.integers(0, 2, count).astype(np.int32),
     )
 
 
 def assert_same(found, expected):
     """Every field, and its type."""
     assert found.files == expected.files and found.group_names == expected.group_names
-    assert found.eman_ctf == expected.eman_ctf
+    assert found.eman_ctf == expected.eman_ctf and found.lenses == expected.lenses
+    assert (found.ctf is None) == (expected.ctf is None)
+    assert found.ctf is None or found.ctf.even_coefficients == expected.ctf.even_coefficients
     np.testing.assert_array_equal(found.optics_of_group, expected.optics_of_group)
     columns = expected.columns()
     assert found.columns().keys() == columns.keys()

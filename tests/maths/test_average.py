@@ -153,16 +153,22 @@ def test_cartesian_and_polar_slices_agree(rng):
     np.testing.assert_allclose(slices(volume, rotation, np.array([[u, v]]))[0, 0], expected, rtol=2e-3)
 
 
-def test_astigmatic_weight_turns_with_the_particle():
+@pytest.mark.parametrize("even", [(), (0.0, 300.0, -40.0, 500.0, 9e3, 0.0, 3e3)])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_uneven_weight_turns_with_the_particle(even, mirror):
     from mpirefine.maths.likelihood.class_sums import transfer_power_in_projection
 
     grid, polar = Grid(32, 3.0), PolarGrid(32, 10, 64)
-    ctf = CTFParams(*(np.array([v]) for v in (22000.0, 15000.0, 20.0, 0.0, 0.0, 1.0, 300.0, 2.7, 0.1)))
+    ctf = CTFParams(
+        *(np.array([v]) for v in (22000.0, 15000.0, 20.0, 0.0, 0.0, 1.0, 300.0, 2.7, 0.1)),
+        even=np.zeros(1, np.int32),
+        even_coefficients=(even,),
+    )
     still = InPlanePoses(np.zeros(1), np.zeros(1, bool), np.zeros((1, 2)))
     t = 6
-    turned = InPlanePoses(np.array([2 * np.pi * t / 64]), np.zeros(1, bool), np.zeros((1, 2)))
+    turned = InPlanePoses(np.array([2 * np.pi * t / 64]), np.full(1, mirror), np.zeros((1, 2)))
     a, b = (transfer_power_in_projection(ctf, p, polar, grid)[0] for p in (still, turned))
-    circle = np.concatenate([a, a], axis=1)
-    # the particle's angle θ is the projection's θ + φ
-    np.testing.assert_allclose(b, np.roll(circle, t, axis=1)[:, :32], atol=1e-4)
+    circle = np.roll(np.concatenate([a, a], axis=1), t, axis=1)
+    # the particle's angle θ is the projection's θ + φ, and with a mirror its −θ − φ
+    np.testing.assert_allclose(b, (circle[:, -np.arange(64)] if mirror else circle)[:, :32], atol=1e-4)
     assert np.ptp(a, axis=1).max() > 0.1

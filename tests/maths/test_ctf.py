@@ -1,14 +1,19 @@
 """Contrast transfer: analytic values, astigmatism, EMAN2's curves."""
 
 import json
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
-from mpirefine.maths.image.ctf import contrast_transfer, contrast_transfer_squared_orders, wavelength
+from mpirefine.data.lens import Lens
+from mpirefine.maths.image.aberrations import even_phase
+from mpirefine.maths.image.ctf import contrast_transfer, contrast_transfer_squared_orders, uneven, wavelength
 from tests.arrays import load_npz
+
+FIELDS = [field.name for field in fields(CTFParams)][:9]  # those that every particle has
 
 
 def params(
@@ -46,8 +51,38 @@ def test_astigmatism_has_its_axis():
     )
 
 
-def test_ring_averages(rng):
+EVEN = (0.3, 20.0, -5.0, 40.0, 900.0)
+
+
+def test_even_aberrations_against_the_formula_of_relion(rng):
+    """RELION's CTF is −sin(its γ + offset), with its γ = −π λ Δf s² + ½ π Cs λ³ s⁴ − phase shift − asin w."""
+    x, y = rng.uniform(-0.2, 0.2, (2, 40))
+    many = CTFParams(*(np.repeat(getattr(params(), f), 3) for f in FIELDS))
+    many = replace(many, even=np.array([1, 0, 2]), even_coefficients=((), EVEN, (0.0, 0.0)))
+    lam, s2 = wavelength(300.0), x * x + y * y
+    gamma = -np.pi * lam * 15000 * s2 + 0.5 * np.pi * 2.7e7 * lam**3 * s2**2 - np.arcsin(0.1)
+    offset = even_phase(Lens("a", Grid(16, 1.0), even=EVEN), x, y)
+    assert np.ptp(offset) > 1
+    found = contrast_transfer(many, x, y)
+    np.testing.assert_allclose(found, [-np.sin(gamma + offset), -np.sin(gamma), -np.sin(gamma)], atol=2e-5)
+    np.testing.assert_array_equal(contrast_transfer(many.take([2, 0]), x, y), found[[2, 0]])
+    assert uneven(many).tolist() == [True, False, False]
+
+
+def test_turned_images_have_the_contrast_transfer_turned(rng):
+    """At an angle of a turned image there is what was at that angle minus the turn; a mirror comes after it."""
+    s, angle, turn = 0.1, np.linspace(0, np.pi, 30), np.array([0.7, -2.0])
+    both = replace(params(16000, 12000, 50), even=np.zeros(1, int), even_coefficients=(EVEN,)).take([0, 0])
+    found = contrast_transfer(both, s * np.cos(angle), s * np.sin(angle), turn=turn, mirror=np.array([False, True]))
+    for p, own in enumerate((angle - 0.7, -angle + 2.0)):
+        expected = contrast_transfer(both.take([p]), s * np.cos(own), s * np.sin(own))[0]
+        np.testing.assert_allclose(found[p], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("even", [(), EVEN])
+def test_ring_averages(rng, even):
     grid, both = Grid(64, 4.0), params(16000, 15600, 50, bfactor=50)
+    both = replace(both, even=np.zeros(1, int), even_coefficients=(even,))
     angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     for ring, mean in zip(
         (3, 15, 30), contrast_transfer_squared_orders(both, np.array([3, 15, 30]), grid, (0,))[0, :, 0].real

@@ -150,7 +150,7 @@ def test_lens_errors_in_words():
     (line,) = describe_uncorrected(lens(tilt=np.array([[0.1, 0], [1.5, 2]]), even=((0, 0, 0.001), ())), 8.0, 100.0)
     assert line == (
         "not corrected at 8.0 Å: beam tilt of 2.5 mrad (optics group b), phases are wrong by up to 18°; "
-        "even aberrations (_rlnEvenZernike) (optics group a), phases are wrong by up to 0.056°, which is harmless"
+        "even aberrations (_rlnEvenZernike) (optics group a), phases are wrong by up to 0.057°, which is harmless"
     )
     (line,) = describe_uncorrected(lens(magnification=np.array([np.eye(2), np.diag([1.0, 1.02])])), 8.0, 100.0)
     assert "anisotropic magnification of 2 % (optics group b), phases are wrong by up to 90°" in line

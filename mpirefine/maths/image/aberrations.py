@@ -1,79 +1,79 @@
-"""The phase errors that uncorrected aberrations cause: beam tilt, RELION's Zernike polynomials, anisotropic
-magnification.
+"""Phases that lens errors cause: beam tilt, RELION's Zernike polynomials, anisotropic magnification.
+
+In RELION's model an image is the prediction times exp(i · odd phase), and the even phase is an offset of γ in the CTF;
+both are polynomials of true frequencies, which are the magnification matrix times those of the image.
 """
 
 from __future__ import annotations
 
-from math import factorial, isqrt
-
 import numpy as np
 
+from mpirefine.data.lens import Lens
 from mpirefine.maths.image.ctf import wavelength
+from mpirefine.maths.image.zernike import even_order, odd_order, polynomial
 
-ANGLES = 360  # directions in which polynomials are evaluated
+ANGLES, RADII = 360, 24  # directions and radii at which the largest phase error is looked for
+SINE, COSINE = 3, 4  # places of coma along y and x among the odd polynomials
 
 
-def tilt_phase(tilt_mrad: np.ndarray, cs: np.ndarray, voltage: np.ndarray, resolution: float) -> np.ndarray:
-    """Largest phase error (k,) in degrees at `resolution` (Å) of beam tilts (k, 2) in mrad: 2π Cs λ² s³ θ, with Cs in
-    mm and voltage in kV.
+def odd_phase(lens: Lens, fx: np.ndarray, fy: np.ndarray) -> np.ndarray:
+    """Radians at true frequencies in 1/Å (broadcast together): the image is the prediction times exp(i · this)."""
+    return polynomial(lens.odd, odd_order, fx, fy)
+
+
+def even_phase(lens: Lens, fx: np.ndarray, fy: np.ndarray) -> np.ndarray:
+    """Radians at true frequencies in 1/Å (broadcast together), RELION's offset of γ: its CTF is −sin(its γ + this), in
+    which its γ is minus that of `contrast_transfer`.
     """
-    return 0.360 * cs * 1e7 * wavelength(voltage) ** 2 * np.hypot(*np.transpose(tilt_mrad)) / resolution**3
+    return polynomial(lens.even, even_order, fx, fy)
 
 
-def zernike_phase(coefficients: tuple[float, ...], resolution: float, *, odd: bool) -> float:
-    """Largest phase error in degrees at `resolution` (Å) of a sum of RELION's odd or even Zernike polynomials;
-    coefficients in radians.
+def with_tilt(odd: tuple[float, ...], tilt_mrad: tuple[float, float], cs: float, voltage: float) -> tuple[float, ...]:
+    """Odd coefficients with a beam tilt along x and y, as RELION's insertTilt has it (Cs in mm, voltage in kV).
+
+    The image is the prediction times exp(−2πi Cs λ² s² (s · θ)): coma, whose polynomials have linear terms that the
+    first two coefficients take away. RELION sets the coefficients of coma, whatever they were, and so does this.
     """
-    phi = 2 * np.pi * np.arange(ANGLES) / ANGLES
-    total = np.zeros(ANGLES)
-    for index, coefficient in enumerate(coefficients):
-        m, n = odd_order(index) if odd else even_order(index)
-        total += (
-            coefficient * zernike_radial(abs(m), n, 1 / resolution) * (np.cos(m * phi) if m >= 0 else np.sin(-m * phi))
-        )
-    return float(np.degrees(np.abs(total).max()))
+    found = [*odd, *[0.0] * (COSINE + 1 - len(odd))]
+    scale = 2e4 * np.pi * cs * wavelength(np.asarray(voltage)) ** 2
+    x, y = (float(-scale * tilt / 3) for tilt in tilt_mrad)
+    found[1] += 2 * x
+    found[0] += 2 * y
+    found[COSINE], found[SINE] = x, y
+    return tuple(found)
 
 
-def odd_order(index: int) -> tuple[int, int]:
-    """(m, n) of RELION's odd polynomials: n = 1, 3, 5, ..., each with m from -n to n in steps of 2.
+def beam_tilt(odd: tuple[float, ...], cs: float, voltage: float) -> tuple[float, float]:
+    """The beam tilt along x and y in mrad that the coma among odd coefficients stands for."""
+    coma = [*odd, *[0.0] * (COSINE + 1 - len(odd))]
+    scale = float(2e4 * np.pi * cs * wavelength(np.asarray(voltage)) ** 2)
+    return -3 * coma[COSINE] / scale, -3 * coma[SINE] / scale
 
-    >>> [odd_order(i) for i in range(6)]
-    [(-1, 1), (1, 1), (-3, 3), (-1, 3), (1, 3), (3, 3)]
+
+def worst_odd_phase(lens: Lens, resolution: float) -> float:
+    """Largest odd phase in degrees, without its sign, up to `resolution` (Å)."""
+    return float(np.degrees(np.abs(odd_phase(lens, *_directions(resolution))).max())) if any(lens.odd) else 0.0
+
+
+def worst_even_phase(lens: Lens, resolution: float) -> float:
+    """Largest even phase in degrees, without its sign, up to `resolution` (Å)."""
+    return float(np.degrees(np.abs(even_phase(lens, *_directions(resolution))).max())) if any(lens.even) else 0.0
+
+
+def _directions(resolution: float) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies in 1/Å in all directions and up to `resolution`."""
+    angle = 2 * np.pi * np.arange(ANGLES) / ANGLES
+    radius = np.linspace(0, 1 / resolution, RADII)[:, None]
+    return radius * np.cos(angle), radius * np.sin(angle)
+
+
+def stretch(lens: Lens) -> float:
+    """Largest relative change of length by the lens's magnification matrix."""
+    return float(np.linalg.norm(np.array(lens.magnification) - np.eye(2), 2))
+
+
+def magnification_phase(lens: Lens, radius: float, resolution: float) -> float:
+    """Largest phase error in degrees at `resolution`, of content at `radius` (both Å), when the magnification matrix is
+    ignored.
     """
-    k = (isqrt(1 + 4 * index) - 1) // 2
-    return 2 * (index - k * (k + 1)) - (2 * k + 1), 2 * k + 1
-
-
-def even_order(index: int) -> tuple[int, int]:
-    """(m, n) of RELION's even polynomials: n = 0, 2, 4, ..., each with m from -n to n in steps of 2.
-
-    >>> [even_order(i) for i in range(5)]
-    [(0, 0), (-2, 2), (0, 2), (2, 2), (-4, 4)]
-    """
-    k = isqrt(index)
-    return 2 * (index - k * (k + 1)), 2 * k
-
-
-def zernike_radial(m: int, n: int, rho: float) -> float:
-    """Zernike's radial polynomial at rho, which RELION takes to be the frequency in 1/Å; n − m is even."""
-    return float(
-        sum(
-            (-1) ** k
-            * factorial(n - k)
-            / (factorial(k) * factorial((n + m) // 2 - k) * factorial((n - m) // 2 - k))
-            * rho ** (n - 2 * k)
-            for k in range((n - m) // 2 + 1)
-        )
-    )
-
-
-def stretch(matrix: np.ndarray) -> np.ndarray:
-    """Largest relative change of length (k,) by magnification matrices (k, 2, 2)."""
-    return np.linalg.norm(matrix - np.eye(2), 2, axis=(1, 2))
-
-
-def magnification_phase(matrix: np.ndarray, radius: float, resolution: float) -> np.ndarray:
-    """Largest phase error (k,) in degrees at `resolution`, of content at `radius` (both Å), when a magnification matrix
-    is ignored.
-    """
-    return 360 * stretch(matrix) * radius / resolution
+    return 360 * stretch(lens) * radius / resolution

@@ -7,8 +7,6 @@ rings, mirroring a conjugation: nothing is interpolated before the sums are inse
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from mpirefine.data.ctf import CTFParams
@@ -55,13 +53,11 @@ def to_projection(samples_nkt: np.ndarray, poses: InPlanePoses, grid: PolarGrid,
 
 
 def transfer_power_in_projection(ctf: CTFParams, poses: InPlanePoses, polar: PolarGrid, grid: Grid) -> np.ndarray:
-    """CTF² (n, k, t) float32 on the half circle, in the frame of the projections: the axes of astigmatism turn with the
-    particle.
+    """CTF² (n, k, t) float32 on the half circle, in the frame of the projections: the axes of astigmatism and of even
+    aberrations turn with the particle.
     """
-    turned = ctf.defocus_angle + np.degrees(poses.angle)
-    turned = np.where(poses.mirror, -turned, turned)
     points = polar.points.reshape(-1, 2) / grid.length
-    curve = contrast_transfer(replace(ctf, defocus_angle=turned), points[:, 0], points[:, 1])
+    curve = contrast_transfer(ctf, points[:, 0], points[:, 1], turn=poses.angle, mirror=poses.mirror)
     return (curve * curve).reshape(len(ctf), *polar.half_shape)
 
 

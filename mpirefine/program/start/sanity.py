@@ -8,7 +8,14 @@ import numpy as np
 
 from mpirefine.data.aberrations import Aberrations
 from mpirefine.data.grid import Grid
-from mpirefine.maths.image.aberrations import magnification_phase, stretch, tilt_phase, zernike_phase
+from mpirefine.data.lens import Lens
+from mpirefine.maths.image.aberrations import (
+    magnification_phase,
+    stretch,
+    with_tilt,
+    worst_even_phase,
+    worst_odd_phase,
+)
 from mpirefine.maths.image.masks import estimate_radius
 from mpirefine.program.options import Options
 from mpirefine.storage.particle_file import ParticleInput
@@ -17,6 +24,7 @@ PIXELS = (0.2, 20.0)  # plausible pixel sizes of particles, Å
 FIELDS = 4.0  # largest factor between the edge of a map and that of the particle images
 LARGER = 1.5  # factor above which the user is warned
 LEAST_RADIUS = 3.0  # smallest particle radius, pixels
+NO_ERRORS = Lens("", Grid(2, 1.0))
 NO_MATTER = 1.0  # phase errors below it are called harmless, degrees
 
 
@@ -83,30 +91,36 @@ def describe_uncorrected(lens: Aberrations | None, resolution: float, radius: fl
     """
     if lens is None:
         return ()
-    tilts, stretches = np.hypot(*lens.tilt.T), stretch(lens.magnification)
+    tilts = np.hypot(*lens.tilt.T)
+    scopes = zip(lens.tilt.tolist(), lens.cs.tolist(), lens.voltage.tolist())
+    coma = [Lens("", Grid(2, 1.0), odd=with_tilt((), *scope)) if any(scope[0]) else NO_ERRORS for scope in scopes]
+    cases = [
+        Lens(name, Grid(2, 1.0), matrix, odd, even)
+        for name, matrix, odd, even in zip(lens.names, lens.magnification.tolist(), lens.odd, lens.even)
+    ]
+    stretches = [stretch(case) for case in cases]
     kinds = [
         describe_worst(
             lens.names,
-            tilt_phase(lens.tilt, lens.cs, lens.voltage, resolution),
+            np.array([worst_odd_phase(case, resolution) for case in coma]),
             [f"beam tilt of {x:.2g} mrad" if x else "" for x in tilts],
-        )
-    ]
-    for name, cases, odd in (("odd", lens.odd, True), ("even", lens.even, False)):
-        phases = np.array([zernike_phase(case, resolution, odd=odd) for case in cases])
-        kinds.append(
-            describe_worst(
-                lens.names,
-                phases,
-                [f"{name} aberrations (_rln{name.title()}Zernike)" if any(case) else "" for case in cases],
-            )
-        )
-    kinds.append(
+        ),
         describe_worst(
             lens.names,
-            magnification_phase(lens.magnification, radius, resolution),
+            np.array([worst_odd_phase(case, resolution) for case in cases]),
+            ["odd aberrations (_rlnOddZernike)" if any(case.odd) else "" for case in cases],
+        ),
+        describe_worst(
+            lens.names,
+            np.array([worst_even_phase(case, resolution) for case in cases]),
+            ["even aberrations (_rlnEvenZernike)" if any(case.even) else "" for case in cases],
+        ),
+        describe_worst(
+            lens.names,
+            np.array([magnification_phase(case, radius, resolution) for case in cases]),
             [f"anisotropic magnification of {100 * x:.2g} %" if x else "" for x in stretches],
-        )
-    )
+        ),
+    ]
     return (f"not corrected at {resolution:.1f} Å: " + "; ".join(filter(None, kinds)),) if any(kinds) else ()
 
 

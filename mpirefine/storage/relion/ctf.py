@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def read_ctf(
     if missing:
         source = NO_CTF.format("RELION's CtfFind or Extract job")
         problems.add(f"{path}: missing CTF column{'s' * (len(missing) > 1)} {', '.join(missing)}: {source}")
-    fields = {}
+    fields: dict[str, Any] = {}
     for column, (field, default) in CTF_COLUMNS.items():
         if has_column(column, particles, optics):
             values = spread_column(column, particles, optics, group, problems)
@@ -55,8 +56,9 @@ def read_ctf(
             fields[field] = values
     check_ranges(path, fields, {field: f"column _{column}" for column, (field, _) in CTF_COLUMNS.items()}, problems)
     _check_unit(path, fields, problems)
-    flags = _read_flags(particles, optics, group, problems)
-    return CTFParams(**fields, **flags) if len(fields) == len(CTF_COLUMNS) else None
+    complete = len(fields) == len(CTF_COLUMNS)
+    fields |= _read_flags(particles, optics, group, problems)
+    return CTFParams(**fields) if complete else None
 
 
 def _check_unit(path: Path, fields: Mapping[str, np.ndarray], problems: Problems) -> None:

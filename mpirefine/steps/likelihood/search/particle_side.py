@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.maths.fourier.polar import PolarTransform
-from mpirefine.maths.image.ctf import contrast_transfer_squared_orders
+from mpirefine.maths.image.ctf import contrast_transfer_squared_orders, uneven
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, norm_columns
 from mpirefine.maths.likelihood.model import transfer_power
 from mpirefine.maths.likelihood.pose_search import ring_norms
@@ -44,14 +44,14 @@ class ParticleSide:
     def _uneven_norms(self, rows: np.ndarray, state: State) -> list[np.ndarray | None]:
         """How each particle's norm terms depend on the in-plane angle: (2 orders, k) complex64.
 
-        None for a particle without astigmatism.
+        None for a particle whose CTF is the same in all directions.
         """
         ctf, rings = self.ctx.particles.ctf(rows), self.grid.radii.astype(int)
         if ctf is None:
             return [None] * len(rows)
         orders = contrast_transfer_squared_orders(ctf, rings, self.ctx.grid, NORM_ORDERS)
         orders *= (0.5 * self.grid.quadrature * self._precision(rows, state))[..., None]
-        return [norm_columns(orders[p]) if ctf.defocus_u[p] != ctf.defocus_v[p] else None for p in range(len(rows))]
+        return [norm_columns(orders[p]) if differs else None for p, differs in enumerate(uneven(ctf).tolist())]
 
     def _precision(self, rows: np.ndarray, state: State) -> np.ndarray:
         """α²/σ² (p, k) of own `rows` on the rings of the level."""
