@@ -14,6 +14,7 @@ import numpy as np
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
 from mpirefine.data.lens import Lens
+from mpirefine.maths.image.aberrations import odd_phase
 from mpirefine.maths.image.ctf import contrast_transfer
 from mpirefine.maths.likelihood.model import ctf_filter, on_shells
 
@@ -57,6 +58,11 @@ class ImageSamples:
         """Area of a sample in Fourier pixels of the map."""
         return (self.grid.length / self.lens.grid.length) ** 2
 
+    @cached_property
+    def without_odd_phase(self) -> np.ndarray:
+        """Factors (h, k) complex64 that remove the lens's odd aberrations."""
+        return np.exp(-1j * odd_phase(self.lens, *self.true_frequencies)).astype(np.complex64)
+
     def of_images(
         self, images_pyx: np.ndarray, ctf: CTFParams | None, amplitude: np.ndarray, noise_pk: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +77,8 @@ class ImageSamples:
         curve = np.ones((len(images_pyx), *x.shape), np.float32) if ctf is None else contrast_transfer(ctf, x, y)
         precision = on_shells((amplitude[:, None] / noise_pk).astype(np.float32), self.lens.grid).astype(np.float32)
         spectrum = fft.rfft2(images_pyx)
+        if any(self.lens.odd):
+            spectrum *= self.without_odd_phase
         spectrum *= ctf_filter(curve, ctf)
         spectrum *= precision
         spectrum = fft.rfft2(fft.irfft2(spectrum, s=images_pyx.shape[1:], overwrite_x=True) * self.disc)

@@ -185,6 +185,7 @@ class Job:
         voxels, nx = self.slab_voxels, self.grid.nx
         group = max(INSERT_SAMPLES, voxels // SLAB_SHARE)
         block = self.classes_per_block * ClassSums.bytes_per_class(self.polar)
+        adding = 1.4 * block + VOXEL_BYTES * voxels + BYTES_PER_SAMPLE * group
         private = {
             "program": base_mb * 2**20,
             "particles": 0 if self.lowmem else 4 * own * nx**2,
@@ -192,9 +193,7 @@ class Job:
             "matching": 8 * CHUNK * shifts * (coarse + sampling.coarse_angles * sampling.coarse_grid.n_rings)
             + 8 * BLOCK_VALUES * 4,
             "slab": VOXEL_BYTES * voxels * maps,
-            "averaging": max(
-                1.4 * block + VOXEL_BYTES * voxels + BYTES_PER_SAMPLE * group, FINISHED_VOXEL_BYTES * voxels
-            ),
+            "averaging": max(adding, FINISHED_VOXEL_BYTES * voxels),
             ROOT_MAPS: 4 * nx**3 * maps * 5,
         }
         return Memory(private, references, self.per_node)

@@ -22,7 +22,7 @@ class Reconstruct:
         """Collective."""
         assert state.slab is not None, "nothing was averaged"
         radius = radial_index(state.slab.box, state.slab.block, PAD)
-        parts = [reconstruct_map(m, state, state.slab, radius, ctx) for m in range(ctx.models)]
+        parts = [reconstruct_map(m, m, state, state.slab, radius, ctx) for m in range(ctx.models)]
         names = parts[0].curves
         return replace(
             state,

@@ -86,7 +86,7 @@ class OwnParticles:
         self.background = Background.blank(len(table))
         self.fingerprint = np.zeros(len(table), np.uint64)
         self.lenses = table.lenses or (Lens("all", grid),)
-        self._resamplers = [Resampler(lens.grid, grid) for lens in self.lenses]
+        self._resamplers = [Resampler(lens, grid) for lens in self.lenses]
         with stack:
             for rows in self.in_order_of_files():
                 images = self._inspected(rows, stack.read(rows))

@@ -153,7 +153,6 @@ def grey_factor(working: Grid, recorded: Grid, full: Grid) -> float:
 
 def finished(state: LikelihoodState, ctx: Context, grid: Grid, slab: Slab, part: Block) -> Iterator[FullMap]:
     """Collective. The maps of a pass from their sums, one after the other."""
-    of_part = replace(state, last_rings=state.last_rings[part.as_slice])
     radius = radial_index(slab.box, slab.block, PAD)
     for place, model in enumerate(range(part.start, part.stop)):
         mask = None
@@ -161,7 +160,7 @@ def finished(state: LikelihoodState, ctx: Context, grid: Grid, slab: Slab, part:
             if ctx.team.is_root:
                 mask = np.clip(resample(ctx.mask_of(model), ctx.grid, grid), 0, 1)
         full = replace(ctx, grid=grid, masks=None if mask is None else mask[None])
-        made = reconstruct_map(place, of_part, slab, radius, full)
+        made = reconstruct_map(model, place, state, slab, radius, full)
         first, second = made.halves
         if made.volume is None or first is None or second is None:
             yield FullMap(model)

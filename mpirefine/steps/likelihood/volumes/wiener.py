@@ -31,15 +31,15 @@ class ReconstructedMap:
 
 
 def reconstruct_map(
-    model: int, state: LikelihoodState, slab: Slab, radius: np.ndarray, ctx: Context
+    model: int, place: int, state: LikelihoodState, slab: Slab, radius: np.ndarray, ctx: Context
 ) -> ReconstructedMap:
-    """Collective. Wiener-filtered map and half-maps of one model.
+    """Collective. Wiener-filtered map and half-maps of one model, whose sums are at `place` in the slab.
 
     The prior power is `tau2_fudge` times the signal power that follows from the half-maps' FSC (Scheres 2012).
     `radius` is the shell of each voxel of the own slab.
     """
-    weight = [slab.weight(model, h) for h in (0, 1)]
-    numerator = [slab.numerator(model, h) for h in (0, 1)]
+    weight = [slab.weight(place, h) for h in (0, 1)]
+    numerator = [slab.numerator(place, h) for h in (0, 1)]
     shells = ctx.grid.nx // 2
     sums = np.stack([shell_sums(w, radius, shells) for w in weight])
     reduce.sum_in_place(ctx.team, sums)
