@@ -71,6 +71,10 @@ class ParticleTable:
         """The given rows (slice, indices or mask)."""
         return self.from_columns({name: values[rows] for name, values in self.columns().items()})
 
+    def lens_of(self, rows: Rows) -> np.ndarray:
+        """(n,) place in `lenses` of the given rows; 0 where all are in the first."""
+        return np.zeros(len(self.file[rows]), np.int32) if self.lens is None else self.lens[rows]
+
     @property
     def key(self) -> np.ndarray:
         """(p,) uint64, see `data/keys.py`."""

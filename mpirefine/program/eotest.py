@@ -76,7 +76,7 @@ def split_particles(options: Options, team: Team) -> Path:
         sources = read_sources(options) if team.is_root else None
     count, grid = team.bcast(None if sources is None else (len(sources.particles.table), sources.particles.grid))
     partition = Partition.even(count, team.size)
-    particles = read_own(team, sources.particles if sources else None, partition, grid, keep_pixels=False)
+    particles = read_own(team, sources.particles if sources else None, partition, grid)
     settle_half_sets(team, particles, partition, options.seed)
     table = particles.table
     from_file = all(team.allgather(table.subset is not None and np.array_equal(table.subset, table.half)))

@@ -21,9 +21,10 @@ from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC
 from mpirefine.program import logs
 from mpirefine.program.loop import Loop
 from mpirefine.program.options import Options
+from mpirefine.program.reports.html import FullSizeCurves
 from mpirefine.program.reports.iteration import Reports
 from mpirefine.program.results import checkpoint, outputs, run_folder
-from mpirefine.program.start.full_size import full_context
+from mpirefine.program.start.full_size import full_size_grid
 from mpirefine.program.start.inputs import input_files
 from mpirefine.program.start.setup import Session, open_session
 from mpirefine.program.validation import validate
@@ -166,24 +167,32 @@ class Driver:
         with ctx.team.together("writing maps"):
             if conclusion.hard_maps is not None:
                 outputs.write_hard_maps(folder, state.iteration, conclusion.hard_maps, session.resolved, ctx.grid)
-        self._full_size(state)
+        full = self._full_size(state)
         sizes = outputs.write_particles(folder, session.inputs, session.resolved.options, state, ctx)
         session.clock.write(folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
-        reports.at_the_end(state, conclusion.differences)
+        reports.at_the_end(state, conclusion.differences, full)
         self._log_results(state, sizes)
 
-    def _full_size(self, state: State) -> None:
-        """Collective. Maps at the particles' own size, or that of --full-box, where they were matched in another."""
+    def _full_size(self, state: State) -> FullSizeCurves | None:
+        """Collective. Maps at the particles' own size, or that of --full-box, where they were matched in another; the
+        FSC of their half-maps on rank 0.
+        """
         session, ctx, options = self.session, self.session.context, self.session.resolved.options
-        if options.no_full_maps or ctx.grid.nx == (options.full_box or session.of_file.nx):
-            return
-        full = full_context(ctx, session.of_file, options)
-        for found in session.method.full_maps(state, ctx, full):
+        grid, began = full_size_grid(ctx.particles.lenses, options.full_box), time.monotonic()
+        if options.no_full_maps or ctx.grid.agrees(grid):
+            return None
+        curves = []
+        for found in session.method.full_maps(state, ctx, grid):
             with ctx.team.together("writing full-size maps"):
                 if found.volume is not None:
-                    outputs.write_full_map(self.run_file.folder, state.iteration, found, session.resolved, full.grid)
-                    resolution = resolution_at(found.curves["half_fsc"], HALF_MAP_FSC, full.grid)
+                    outputs.write_full_map(self.run_file.folder, state.iteration, found, session.resolved, grid)
+                    resolution = resolution_at(found.curves["half_fsc"], HALF_MAP_FSC, grid)
                     log.info("map %d at full size: %.2f Å by its half-maps", found.model + 1, resolution)
+                    curves.append(found.curves)
+        if not curves:
+            return None
+        log.info("full-size maps of %d px took %.0f s", grid.nx, time.monotonic() - began)
+        return FullSizeCurves(grid, curves)
 
     def _log_results(self, state: State, sizes: tuple[int, ...]) -> None:
         """Collective. Write the last lines of the log."""

@@ -65,6 +65,7 @@ def find_contradictions(options: Options) -> list[str]:
         ),
         ((options.box or 0) % 2, f"--box {options.box}: must be even"),
         ((options.full_box or 0) % 2, f"--full-box {options.full_box}: must be even"),
+        (options.scratch and not options.lowmem, "--scratch names the folder for --lowmem: give --lowmem too"),
         (options.full_box and options.no_full_maps, "--full-box and --no-full-maps: give one of them"),
         (
             options.local and options.keep_simmx,

@@ -259,8 +259,8 @@ class Method(Protocol[AnyState]):
     def released(self, state: AnyState) -> AnyState:
         """The state without arrays in the iteration's shared windows, which are about to be freed."""
 
-    def full_maps(self, state: AnyState, ctx: Context, full: Context) -> Iterator[FullMap]:
-        """Collective. The final maps, one after the other, on the grid and with the images of `full`."""
+    def full_maps(self, state: AnyState, ctx: Context, grid: Grid) -> Iterator[FullMap]:
+        """Collective. The final maps, one after the other, on `grid`, from the images as they were recorded."""
 
     def last(self, state: AnyState, ctx: Context) -> Conclusion:
         """Collective. After the last iteration: hard maps, and which maps are different states."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -71,12 +72,15 @@ class MrcImages:
         self._map = self._header.shape[0] > 1 and not stack and Path(path).suffix.lower() not in STACK
         self.count = 1 if self._map else self._header.shape[0]
         self.shape: tuple[int, ...] = self._header.shape if self._map else self._header.shape[1:]
+        self._opened = ExitStack()
+        self._file: BinaryIO | None = None  # between `with` and its end
 
     def __enter__(self) -> MrcImages:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        """Nothing stays open."""
+        self._opened.close()
+        self._file = None
 
     def read(self, indices: Iterable[int]) -> np.ndarray:
         """(n, y, x) or (n, z, y, x) float32. InputError when an index is beyond the last image, FormatError when the
@@ -85,9 +89,12 @@ class MrcImages:
         chosen = np.fromiter(indices, int)
         if len(chosen) and chosen.max() >= self.count:
             raise InputError(f"{self.path}: image {chosen.max()} (from 0) of {self.count}")
+        if self._file is None:
+            self._file = self._opened.enter_context(mrc.open_pixels(self._header))
         if self._map:
-            return np.stack([mrc.read_sections(self._header, np.arange(self._header.shape[0])) for _ in chosen])
-        return mrc.read_sections(self._header, chosen)
+            whole = np.arange(self._header.shape[0])
+            return np.stack([mrc.sections_of(self._file, self._header, whole) for _ in chosen])
+        return mrc.sections_of(self._file, self._header, chosen)
 
     def header(self, index: int) -> dict[str, Any]:
         """The pixel size, under EMAN2's names."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -131,23 +131,36 @@ def _plausible(fields: np.void) -> bool:
 
 
 def read_sections(header: MrcHeader, indices: np.ndarray) -> np.ndarray:
-    """(n, y, x) float32 sections of the given indices (from 0); runs of neighbours are read at once. FormatError
-    when the file is too short.
+    """(n, y, x) float32 sections of the given indices (from 0); errors as of `open_pixels` and `sections_of`."""
+    with open_pixels(header) as file:
+        return sections_of(file, header, indices)
+
+
+def open_pixels(header: MrcHeader) -> BinaryIO:
+    """The file of a header, open for reading; InputError when it is not there any more."""
+    try:
+        return open(header.path, "rb")
+    except OSError as error:
+        raise InputError(f"{header.path}: cannot be read ({error.strerror})") from None
+
+
+def sections_of(file: BinaryIO, header: MrcHeader, indices: np.ndarray) -> np.ndarray:
+    """(n, y, x) float32 sections of the given indices (from 0) of an open file; runs of neighbours are read at once.
+    FormatError when the file is too short.
     """
     _, ny, nx = header.shape
     out = np.empty((len(indices), ny, nx), np.float32)
     if not len(indices):
         return out
     breaks = np.flatnonzero(np.diff(indices) != 1) + 1
-    with open(header.path, "rb") as file:
-        for run in np.split(np.arange(len(indices)), breaks):
-            file.seek(header.offset + int(indices[run[0]]) * ny * nx * header.dtype.itemsize)
-            pixels = np.fromfile(file, header.dtype, len(run) * ny * nx)
-            if pixels.size != len(run) * ny * nx:
-                raise FormatError(
-                    f"{header.path}: section {int(indices[run[-1]]) + 1} cannot be read: the file is truncated"
-                )
-            out[run] = pixels.reshape(len(run), ny, nx)
+    for run in np.split(np.arange(len(indices)), breaks):
+        file.seek(header.offset + int(indices[run[0]]) * ny * nx * header.dtype.itemsize)
+        pixels = np.fromfile(file, header.dtype, len(run) * ny * nx)
+        if pixels.size != len(run) * ny * nx:
+            raise FormatError(
+                f"{header.path}: section {int(indices[run[-1]]) + 1} cannot be read: the file is truncated"
+            )
+        out[run] = pixels.reshape(len(run), ny, nx)
     return out
 
 

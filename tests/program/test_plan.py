@@ -85,7 +85,7 @@ def test_the_working_box_is_in_the_plan():
     binned = command(*words, "--box", 80, "--apix", 4, "--maxshift", 6).stdout.splitlines()
     assert "320 px, 1 Å/px matched as 80 px, 4 Å/px" in large[0]
     assert large[1:-1] == binned[1:]
-    assert re.match(r"full size +maps of 320 px at the end, one after the other: [\d.]+ [MG]B used by", large[-1])
+    assert re.match(r"full size +maps of 320 px at the end: [\d.]+ [MG]B used by", large[-1])
     assert not any("matched as" in line or "full size" in line for line in binned)
 
 

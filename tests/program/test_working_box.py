@@ -60,6 +60,8 @@ def test_labels_origins_and_full_maps(team, shared_tmp, large):
     assert curve[1:11].min() > 0.8  # the working box ends at ring 14
     lines = (run / "fsc_full_02_01.txt").read_text().splitlines()
     assert len(lines) == 34 and "half_fsc_randomised" in lines[0]
+    page = (run / "report.html").read_text()
+    assert "Maps at full size" in page and "half-maps of 64 px and 4.000" in page
     assert all((run / f"threed_02_0{m}_full_half{h}.mrc").exists() for m in (1, 2) for h in (1, 2))
 
 
@@ -75,7 +77,7 @@ def test_full_maps_hold_what_the_working_box_does_not(team, shared_tmp):
         for k in range(2):
             full = read_volume(run / f"threed_01_0{k + 1}_full.mrc")[0]
             curve = fsc(full, read_volume(folder / f"truth_{k}.mrc")[0])
-            assert curve[1:15].min() > 0.7 and curve[15:20].mean() > 0.5  # 30 views sample these rings thinly
+            assert curve[1:13].min() > 0.7 and curve[13:20].mean() > 0.5  # 30 views sample these rings thinly
 
 
 def add_true_poses(folder):

@@ -15,7 +15,7 @@ from mpirefine.program.performance.timing import Clock
 from mpirefine.steps.likelihood.search.particle_side import CHUNK
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.settings import Settings
-from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.shared.particles import MemoryStack, OwnParticles
 from mpirefine.steps.state import Context, Noise, RingLimits
 
 GRID = Grid(32, 6.0)
@@ -29,16 +29,6 @@ def simulate(n=60, snr=0.5, seed=3, maps=2):
     return truth, made
 
 
-class Memory:
-    """A stack that lies in memory."""
-
-    def __init__(self, images):
-        self.images = images
-
-    def read(self, rows):
-        return self.images[rows].copy()
-
-
 def context(team, truth, made, kind=LikelihoodState, **settings):
     """Context and state of iteration 1, with the true maps low-passed as references and the true noise."""
     n = len(made["images"])
@@ -48,7 +38,7 @@ def context(team, truth, made, kind=LikelihoodState, **settings):
     table = ParticleTable(
         (), np.zeros(n, np.int32), rows, rows, np.zeros(n, np.int32), ("all",), (rows % 2).astype(np.int8), made["ctf"]
     )
-    particles = OwnParticles(table.take(mine), Memory(made["images"][mine]), GRID.nx, keep_pixels=True)
+    particles = OwnParticles(table.take(mine), MemoryStack(made["images"][mine]), GRID, pixels=None)
     chosen = Settings(**{"iterations": 8, "block_mb": 1, "held_out": 0.0, **settings})
     mask = soft_sphere(GRID.nx, RADIUS + 1, 3.0, 3)
     ctx = Context(

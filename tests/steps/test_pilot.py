@@ -15,9 +15,9 @@ from mpirefine.steps.eman2.twins import check_twins
 from mpirefine.steps.likelihood.pilot import pilot
 from mpirefine.steps.likelihood.project import Project
 from mpirefine.steps.likelihood.search.candidates import find_candidates
-from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.shared.particles import MemoryStack, OwnParticles
 from mpirefine.steps.workspace import Workspace
-from tests.steps.small import GRID, Memory, context, simulate
+from tests.steps.small import GRID, context, simulate
 
 
 def piloted(team, truth, made, factors=(1.0, 1.0), names=(), **table):
@@ -114,7 +114,7 @@ def test_filtered_twins_must_be_those_of_the_particles(team):
         (-smooth, "contrast is turned"),
         (np.roll(smooth, 5, axis=0), "not the same particles"),
     ):
-        twins = OwnParticles(ctx.particles.table, Memory(images[ctx.block.as_slice]), GRID.nx, keep_pixels=True)
+        twins = OwnParticles(ctx.particles.table, MemoryStack(images[ctx.block.as_slice]), GRID, pixels=None)
         if not said:
             check_twins(ctx, twins, "twins.hdf")
             continue

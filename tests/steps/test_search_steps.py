@@ -19,10 +19,10 @@ from mpirefine.steps.likelihood.search.everywhere import select_survivors
 from mpirefine.steps.likelihood.search.local import LocalMatcher
 from mpirefine.steps.likelihood.simmx import Simmx
 from mpirefine.steps.shared.assignments import hard_poses
-from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.shared.particles import MemoryStack, OwnParticles
 from mpirefine.steps.shared.samples import sampled_rows
 from mpirefine.steps.workspace import Workspace
-from tests.steps.small import GRID, Memory, context, simulate
+from tests.steps.small import GRID, context, simulate
 from tests.tools import angular_distance, load_tool
 
 
@@ -224,9 +224,7 @@ def test_images_with_nan_are_set_aside(team):
     made["images"][[5, 17], 3, 3] = np.nan
     ctx = replace(
         ctx,
-        particles=OwnParticles(
-            ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True
-        ),
+        particles=OwnParticles(ctx.particles.table, MemoryStack(made["images"][ctx.block.as_slice]), GRID, pixels=None),
     )
     with Workspace() as work:
         state = Classify().run(Simmx().run(Project(work).run(state, ctx), ctx), ctx)

@@ -17,9 +17,9 @@ from mpirefine.steps.likelihood.pilot import pilot
 from mpirefine.steps.likelihood.project import Project
 from mpirefine.steps.likelihood.simmx import Simmx
 from mpirefine.steps.likelihood.trust import Trust
-from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.shared.particles import MemoryStack, OwnParticles
 from mpirefine.steps.workspace import Workspace
-from tests.steps.small import GRID, Memory, context, simulate
+from tests.steps.small import GRID, context, simulate
 
 
 def searched(team, made, truth, **options):
@@ -65,9 +65,7 @@ def test_a_pixel_too_large_to_square_is_set_aside(team):
     made["images"][5, 3, 3] = 1e25
     ctx = replace(
         ctx,
-        particles=OwnParticles(
-            ctx.particles.table, Memory(made["images"][ctx.block.as_slice]), GRID.nx, keep_pixels=True
-        ),
+        particles=OwnParticles(ctx.particles.table, MemoryStack(made["images"][ctx.block.as_slice]), GRID, pixels=None),
     )
     state = pilot(state, ctx)
     with Workspace() as work:
@@ -149,7 +147,7 @@ def test_power_of_images_is_known_by_ring(team):
     images[1] *= 2
     truth, made = simulate(n=3)
     ctx, _ = context(team, truth, made)
-    own = OwnParticles(ctx.particles.table, Memory(images), GRID.nx, keep_pixels=False, chunk=2)
+    own = OwnParticles(ctx.particles.table, MemoryStack(images), GRID, pixels=None, chunk=2)
     np.testing.assert_allclose(own.power[1, 5:].mean() / own.power[[0, 2], 5:].mean(), 4, rtol=0.2)
     direct = np.abs(np.fft.fft2(images[0])) ** 2
     assert own.power[0, 0] == pytest.approx(direct[0, 0], rel=1e-3)

@@ -51,6 +51,10 @@ class Background:
         ):
             own[rows] = values
 
+    def on(self, pixel: float) -> Background:
+        """The same backgrounds for images whose pixel is `pixel` times as large, with the same grey values."""
+        return Background(self.level, self.slope * pixel, self.scale, self.padding)
+
     def removed(self, images_pyx: np.ndarray) -> np.ndarray:
         """Images (p, y, x) float32 with a background of mean 0, without slope, and of standard deviation 1; padding
         becomes 0.

@@ -12,6 +12,8 @@ import numpy as np
 
 from mpirefine.data.partition import Block
 
+ADDED = 1 << 16  # samples whose neighbours are in memory together
+
 
 class Slab:
     """Sums of several maps and both half-sets on the planes `block` of l: (m, voxels, 6) float32.
@@ -58,6 +60,20 @@ class Slab:
         spread = csc_array((kernel.reshape(-1), voxel.reshape(-1), pointer), shape=(self.sums.shape[1], len(near)))
         self.sums[model] += spread @ columns
         return len(near)
+
+    def add(self, model: int, half: int, positions: np.ndarray, numbers: np.ndarray) -> None:
+        """Add samples of one half-set to one map, in place; without memory for a second slab, unlike `insert`.
+
+        `positions` (n, 3) float32 are as `fold` gives them, `numbers` (n, 3) float32 the real and imaginary part of the
+        value, and the weight.
+        """
+        sums = self.sums[model].reshape(-1)
+        for start in range(0, len(positions), ADDED):
+            part = slice(start, start + ADDED)
+            voxel, kernel = self._neighbours(positions[part])
+            first = (voxel * np.int64(6) + 3 * half).reshape(-1)
+            for number in range(3):
+                np.add.at(sums, first + number, (kernel * numbers[part, number, None]).reshape(-1))
 
     def _touches(self, z: np.ndarray) -> np.ndarray:
         """Which samples, by their z, have a neighbour in the slab."""

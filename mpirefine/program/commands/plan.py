@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     add("--maxshift", type=float, help="largest shift in px (default: as a run chooses it)")
     add("--sym", default="c1", help="symmetry, one for all maps or one each (default c1)")
     add("--block-mb", type=int, default=64, help="memory of one block of class sums, MB (default 64)")
-    add("--lowmem", action="store_true", help="read particles again in each pass, as in the run")
+    add("--lowmem", action="store_true", help="keep particles in files on the nodes' disks, as in the run")
     add("--preset", choices=["eman2"], help="plan for EMAN2's way, which scores by comparators and uses class averages")
     add("--machine", type=Path, help="profile made by 'bench --out', for the seconds")
 

@@ -9,7 +9,7 @@ from mpirefine.distribution.team import Team
 from mpirefine.program import run
 from mpirefine.program.options import add_to
 
-CHANGEABLE = ("iter", "threads", "lowmem", "patience", "verbose")
+CHANGEABLE = ("iter", "threads", "lowmem", "scratch", "patience", "verbose")
 
 
 def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:

@@ -61,7 +61,7 @@ def read_flipped(
                 )
     grid, count = team.bcast((source.grid, len(source.table)) if source else None)
     partition = Partition.even(count, team.size)
-    return FlippedParticles(read_own(team, source, partition, grid, keep_pixels=False), grid.apix), partition
+    return FlippedParticles(read_own(team, source, partition, grid), grid.apix), partition
 
 
 def prepare_on_root(team: Team, func: Callable[..., tuple], *args: Any) -> tuple:

@@ -20,6 +20,7 @@ from mpirefine.maths.likelihood.search_plan import Sampling, SearchPlan
 from mpirefine.steps.likelihood.estimates.noise import SAMPLE
 from mpirefine.steps.likelihood.search.fine import BLOCK_VALUES
 from mpirefine.steps.likelihood.search.particle_side import CHUNK
+from mpirefine.steps.likelihood.volumes.full_size import SAMPLE_NUMBERS, SLAB_BYTES
 from mpirefine.steps.likelihood.volumes.slabs import INSERT_SAMPLES, SLAB_SHARE, padded_box
 
 # A pair is a (projection, shift) of a particle, with all in-plane angles and the mirror.
@@ -32,6 +33,9 @@ PEAK_WEIGHT = 10.0  # time to read the result of an in-plane angle, in flop of t
 PARTICLE_FLOP = 1.2e8  # work of a particle of 64 pixels besides its pairs, in flop of the matrix product
 BYTES_PER_SAMPLE = 230  # temporary memory for inserting one sample into a slab
 ROOT_MAPS = "maps on rank 0"
+FINISHED_VOXEL_BYTES = 80  # temporary memory for a voxel of a slab while its map is made ...
+FINISHED_MAPS = 8  # ... and on rank 0, in maps: half-maps, their transforms for the FSC
+PASS_BYTES = 160 << 20  # temporary memory of the pass over the images
 VOXEL_BYTES = 24  # a complex value and a weight, float32, for each of two half-sets
 
 
@@ -97,18 +101,27 @@ class Job:
         box = padded_box(self.grid.nx)
         return max(Partition.even(box, self.ranks).counts) * box * (box // 2 + 1)
 
-    def at_full_size(self, symmetries: tuple[str, ...]) -> Job:
-        """The sizes of the full-size maps of these symmetries, made with the same projections. Needs `full`."""
-        assert self.full is not None
-        maxshift = self.maxshift * self.full.nx / self.grid.nx
-        return replace(self, grid=self.full, full=None, symmetries=symmetries, maxshift=maxshift, lowmem=True)
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of the file of a rank that --lowmem keeps particles in."""
+        return 4 * self.own_particles * self.grid.nx**2
 
     def full_size_bytes(self, base_mb: float) -> tuple[float, float]:
-        """Memory of rank 0 while a full-size map is made, and what all ranks send for all of them. Needs `full`."""
-        now, kept = self.at_full_size(self.symmetries[:1]).memory(base_mb).private, self.memory(base_mb).private
-        used = sum(now[name] for name in ("program", "slab", "averaging", ROOT_MAPS))
-        sent = self.at_full_size(self.symmetries).bytes_sent()
-        return used + sum(kept[name] for name in ("particles", "candidates", ROOT_MAPS)), sum(sent.values())
+        """Memory of rank 0 while full-size maps are made, and what all ranks send for all of them. Needs `full`."""
+        assert self.full is not None
+        large = replace(self, grid=self.full, full=None)
+        voxels, maps = large.slab_voxels, len(self.symmetries)
+        together = min(maps, max(1, SLAB_BYTES // (VOXEL_BYTES * voxels)))
+        kept = self.memory(base_mb).private
+        used = sum(kept[name] for name in ("program", "particles", "candidates", ROOT_MAPS))
+        used += VOXEL_BYTES * voxels * together + max(FINISHED_VOXEL_BYTES * voxels, PASS_BYTES)
+        used += 4 * self.full.nx**3 * FINISHED_MAPS
+        if self.ranks == 1:
+            return used, 0.0
+        samples = np.pi / 8 * self.full.nx**2 * (1 + self.ranks / padded_box(self.full.nx))
+        copies = sum(len(operations(name)) for name in self.symmetries) / maps
+        sent = self.particles * self.pairs_per_particle * samples * copies * 4 * SAMPLE_NUMBERS
+        return used, sent * (1 - 1 / self.ranks) + large.bytes_sent()["reconstruct"]
 
     def pair_work(self, grid: PolarGrid, angles: int) -> float:
         """Work of one pair with all in-plane angles and the mirror, in flop of the matrix product."""
@@ -172,6 +185,7 @@ class Job:
         voxels, nx = self.slab_voxels, self.grid.nx
         group = max(INSERT_SAMPLES, voxels // SLAB_SHARE)
         block = self.classes_per_block * ClassSums.bytes_per_class(self.polar)
+        adding = 1.4 * block + VOXEL_BYTES * voxels + BYTES_PER_SAMPLE * group
         private = {
             "program": base_mb * 2**20,
             "particles": 0 if self.lowmem else 4 * own * nx**2,
@@ -179,7 +193,7 @@ class Job:
             "matching": 8 * CHUNK * shifts * (coarse + sampling.coarse_angles * sampling.coarse_grid.n_rings)
             + 8 * BLOCK_VALUES * 4,
             "slab": VOXEL_BYTES * voxels * maps,
-            "averaging": max(1.4 * block + VOXEL_BYTES * voxels + BYTES_PER_SAMPLE * group, 80 * voxels),
+            "averaging": max(adding, FINISHED_VOXEL_BYTES * voxels),
             ROOT_MAPS: 4 * nx**3 * maps * 5,
         }
         return Memory(private, references, self.per_node)

@@ -16,6 +16,7 @@ def describe_plan(job: Job, profile: Machine | None) -> str:
         [
             *size_lines(job),
             *memory_lines(job, profile),
+            *scratch_lines(job),
             *message_lines(job),
             *second_lines(job, profile),
             *full_size_lines(job, profile),
@@ -66,6 +67,14 @@ def memory_lines(job: CostModel, profile: Machine | None) -> list[str]:
     ]
 
 
+def scratch_lines(job: Job) -> list[str]:
+    """A line about the files of --lowmem."""
+    if not job.lowmem:
+        return []
+    size = job.scratch_bytes
+    return [f"scratch     {mb(size)} of each rank, {mb(size * job.per_node)} of a node, in the folder of --scratch"]
+
+
 def message_lines(job: CostModel) -> list[str]:
     """A line about the bytes that ranks send."""
     sent = job.bytes_sent()
@@ -81,7 +90,7 @@ def full_size_lines(job: Job, profile: Machine | None) -> list[str]:
     if job.full is None:
         return []
     used, sent = job.full_size_bytes(profile.base_mb if profile else BASE_MB)
-    when = f"maps of {job.full.nx} px at the end, one after the other"
+    when = f"maps of {job.full.nx} px at the end"
     return [f"full size   {when}: {mb(used)} used by rank 0, {mb(sent)} sent over all ranks"]
 
 

@@ -23,7 +23,7 @@ from mpirefine.program.start.defaults import PROJECTIONS
 from mpirefine.steps.likelihood.method import Likelihood
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.settings import Settings
-from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.shared.particles import MemoryStack, OwnParticles
 from mpirefine.steps.state import Context, Noise, RingLimits
 from mpirefine.steps.workspace import Workspace
 
@@ -44,17 +44,6 @@ class DiscardedRows:
         """Discard `rows`."""
 
 
-class MemoryStack:
-    """Stands for a particle stack, with images (pyx) in memory."""
-
-    def __init__(self, images: np.ndarray):
-        self._images = images
-
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """Copies (pyx) of the images in `rows`."""
-        return self._images[rows].copy()
-
-
 def simulate_context(team: Team, threads: int, clock: Clock) -> tuple[Context, LikelihoodState, Job]:
     """Collective. Simulate PARTICLES particles on each rank; the job holds the sizes of all ranks together."""
     grid = Grid(BOX, APIX)
@@ -72,7 +61,7 @@ def simulate_context(team: Team, threads: int, clock: Clock) -> tuple[Context, L
         grid=grid,
         symmetries=symmetries,
         partition=Partition.even(count, team.size),
-        particles=OwnParticles(table, MemoryStack(simulated["images"]), grid.nx, keep_pixels=True),
+        particles=OwnParticles(table, MemoryStack(simulated["images"]), grid, pixels=None),
         plan=SearchPlan(grid.nx, radius / grid.apix, MAXSHIFT),
         limits=RingLimits(rings),
         clock=clock,

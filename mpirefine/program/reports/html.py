@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.maths.fourier.fsc import resolution_at
 from mpirefine.maths.fourier.half_maps import HALF_MAP_FSC
 from mpirefine.program.reports.terminal import ENOUGH_POWER
 from mpirefine.steps.state import State
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+FULL_SIZE_COLUMNS = 4  # maps in a row
+HALF_MAP_CURVES = {  # name of a curve -> what it is called
+    "half_fsc_unmasked": "unmasked",
+    "half_fsc_masked": "masked",
+    "half_fsc_randomised": "phases randomised",
+    "half_fsc": "corrected",
+}
 GREY_RANGE = (1.0, 99.7)  # percentiles of the density of all maps that slices show as black and as white
 
 
@@ -34,6 +42,14 @@ class RunFacts:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class FullSizeCurves:
+    """FSC curves (k,) by name of the half-maps of each map at the particles' own size, on `grid`."""
+
+    grid: Grid
+    of_maps: Sequence[Mapping[str, np.ndarray]]
+
+
 def write_page(
     folder: Path,
     state: State,
@@ -41,11 +57,12 @@ def write_page(
     about: RunFacts,
     timing: Sequence[dict[str, Any]],
     differences: Sequence[Sequence[str]] = (),
+    full: FullSizeCurves | None = None,
 ) -> None:
     """On rank 0. Write report.html.
 
-    `timing` holds the iterations of the clock, `differences` the rows of `terminal.difference_rows`. OSError
-    when the disk is full.
+    `timing` holds the iterations of the clock, `differences` the rows of `terminal.difference_rows`; `full` is of the
+    full-size maps, if there are any. OSError when the disk is full.
     """
     import jinja2
 
@@ -60,19 +77,22 @@ def write_page(
         history=list(enumerate(state.history, 1)),
         differences=differences,
         enough_power=ENOUGH_POWER,
-        pictures=draw_pictures(state, grid),
+        pictures=draw_pictures(state, grid, full),
+        full=full,
         timing=timing[-1] if timing else None,
     )
     write_text(folder / "report.html", text)
 
 
-def draw_pictures(state: State, grid: Grid) -> dict[str, str]:
+def draw_pictures(state: State, grid: Grid, full: FullSizeCurves | None) -> dict[str, str]:
     """All figures, by name, as data URLs."""
     figures = {
         "slices": as_url(draw_slices(state.root_volumes)),
         "curves": as_url(draw_curves(state, grid)),
         "progress": as_url(draw_progress(state.history)),
     }
+    if full is not None:
+        figures["full"] = as_url(draw_full_size_curves(full))
     if state.summary.posteriors:
         figures["certainty"] = as_url(draw_certainty(state.summary.certainty))
     return figures
@@ -131,6 +151,24 @@ def draw_curves(state: State, grid: Grid) -> Figure:
         axis.set(title=f"FSC {title}", xlabel="1/Å", ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))
         if rows:
             axis.legend(fontsize="x-small", ncols=1 if len(rows) < 8 else 2)
+    return figure
+
+
+def draw_full_size_curves(full: FullSizeCurves) -> Figure:
+    """Draw the FSC of each map's full-size half-maps: unmasked, masked, with random phases, corrected."""
+    frequency = np.arange(1, full.grid.nx // 2 + 1) / full.grid.length
+    columns = min(len(full.of_maps), FULL_SIZE_COLUMNS)
+    rows = -(-len(full.of_maps) // columns)
+    figure = new_figure(max(13 / FULL_SIZE_COLUMNS * columns, 5), 3.4 * rows)
+    for m, (axis, curves) in enumerate(zip(np.ravel(figure.subplots(rows, columns, squeeze=False)), full.of_maps)):
+        for name, label in HALF_MAP_CURVES.items():
+            axis.plot(frequency, curves[name][1 : len(frequency) + 1], label=label, linewidth=1.3)
+        axis.axhline(HALF_MAP_FSC, color="0.6", linewidth=0.8)
+        resolution = resolution_at(curves["half_fsc"], HALF_MAP_FSC, full.grid)
+        axis.set(title=f"map {m + 1}: {resolution:.1f} Å", xlabel="1/Å", ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))
+        axis.legend(fontsize="x-small")
+    for axis in figure.axes[len(full.of_maps) :]:
+        axis.set_visible(False)
     return figure
 
 

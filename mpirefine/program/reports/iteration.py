@@ -40,8 +40,11 @@ class Reports:
         last, took = ctx.settings.iterations, clock.seconds(state.iteration)
         log.info("%s", terminal.iteration_table(state.summary, state.iteration, last, took))
 
-    def at_the_end(self, state: State, differences: Sequence[Difference]) -> None:
-        """Collective. Report which maps are different states. RankFailure when the disk is full.
+    def at_the_end(
+        self, state: State, differences: Sequence[Difference], full: html.FullSizeCurves | None = None
+    ) -> None:
+        """Collective. Report which maps are different states, and the full-size maps. RankFailure when the disk is
+        full.
 
         report.html of a run that was finished before stays as it is.
         """
@@ -61,8 +64,8 @@ class Reports:
                     for pair in differences
                 ]
                 write_text(self.folder / "differences.json", json.dumps(rows, indent=1))
-                if state.curves:
-                    self._write_page(state, terminal.difference_rows(differences))
+            if ctx.team.is_root and state.curves and (differences or full):
+                self._write_page(state, terminal.difference_rows(differences), full)
 
     def _update_page(self, state: State) -> None:
         """On rank 0. Write report.html when the last one is old or no iteration follows."""
@@ -71,7 +74,9 @@ class Reports:
             self._write_page(state)
             self._page_written = time.monotonic()
 
-    def _write_page(self, state: State, differences: Sequence[Sequence[str]] = ()) -> None:
+    def _write_page(
+        self, state: State, differences: Sequence[Sequence[str]] = (), full: html.FullSizeCurves | None = None
+    ) -> None:
         """On rank 0. Write report.html."""
         grid, timing = self.session.context.grid, self.session.clock.iterations
-        html.write_page(self.folder, state, grid, self.about, timing, differences)
+        html.write_page(self.folder, state, grid, self.about, timing, differences, full)

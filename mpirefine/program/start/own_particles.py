@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from collections.abc import Callable
 
 import numpy as np
 
 from mpirefine.data.grid import Grid
-from mpirefine.data.particles import ParticleTable
 from mpirefine.data.partition import Partition
 from mpirefine.distribution import reduce
 from mpirefine.distribution.scatter import scatter_table
 from mpirefine.distribution.team import Team
 from mpirefine.maths.image.background import outside_circle
-from mpirefine.maths.image.resampling import Resampler
 from mpirefine.program.options import Options
 from mpirefine.program.reports.images import background_report
 from mpirefine.steps.shared.particles import OUTLIER, REASONS, OwnParticles
 from mpirefine.storage.particle_file import ParticleInput
+from mpirefine.storage.scratch import scratch_array
 from mpirefine.storage.stack import ParticleStack
 
 log = logging.getLogger(__name__)
+Keep = Callable[[tuple[int, ...]], np.ndarray]  # an empty float32 array of a shape
 NAMED_ROWS = 10  # row numbers that a warning shows at most
 
 
@@ -30,26 +32,19 @@ def read_own(
     partition: Partition,
     grid: Grid,
     *,
-    keep_pixels: bool,
+    keep: Keep | None = None,
     outside: np.ndarray | None = None,
 ) -> OwnParticles:
     """Collective. Scatter the rows of a particle table from rank 0, and open their images, resampled to `grid`.
 
-    `source` is on rank 0. `outside` (yx) bool as in OwnParticles. InputError when a stack cannot be read.
+    `source` is on rank 0. `keep` says where pixels are kept; None: they are read again when they are asked for.
+    `outside` (yx) bool as in OwnParticles. InputError when a stack cannot be read, StorageFailure when there is too
+    little space for pixels.
     """
     table = scatter_table(team, source.table if source is not None else None, partition)
-    of_file: Grid = team.bcast(source.grid if source is not None else None)
-    return open_on_grid(team, table, of_file, grid, keep_pixels=keep_pixels, outside=outside)
-
-
-def open_on_grid(
-    team: Team, table: ParticleTable, of_file: Grid, grid: Grid, *, keep_pixels: bool, outside: np.ndarray | None
-) -> OwnParticles:
-    """Collective. Images of own rows, which are on `of_file`, resampled to `grid`; InputError as of `read_own`."""
-    resample = Resampler(of_file, grid)
     with team.together("reading particles"):
-        stack = ParticleStack(table)
-        return OwnParticles(table, stack, grid.nx, keep_pixels=keep_pixels, outside=outside, resample=resample)
+        pixels = keep((len(table), grid.nx, grid.nx)) if keep is not None else None
+        return OwnParticles(table, ParticleStack(table), grid, pixels=pixels, outside=outside)
 
 
 def read_normalised(
@@ -61,7 +56,7 @@ def read_normalised(
     are. Rank 0 logs the values before. InputError when a stack cannot be read.
     """
     outside = None if options.no_normalise else outside_circle(grid.nx, radius)
-    particles = read_own(team, source, partition, grid, keep_pixels=not options.lowmem, outside=outside)
+    particles = read_own(team, source, partition, grid, keep=keep_pixels(options), outside=outside)
     if outside is not None:
         before = particles.background
         columns = np.column_stack([before.level, before.slope, before.scale, particles.set_aside])
@@ -73,6 +68,13 @@ def read_normalised(
     if reason is not None:
         _warn_of_unusable(reason)
     return particles
+
+
+def keep_pixels(options: Options) -> Keep:
+    """Where pixels are kept: in memory, or with --lowmem in a file."""
+    if not options.lowmem:
+        return lambda shape: np.empty(shape, np.float32)
+    return lambda shape: scratch_array(options.scratch or tempfile.gettempdir(), shape)
 
 
 def _warn_of_unusable(reason: np.ndarray) -> None:

@@ -49,7 +49,6 @@ class Session:
     state: State
     clock: Clock
     resolved: defaults.Resolved
-    of_file: Grid  # of the particles as they are in their file
     inputs: Inputs | None
     notes: tuple[str, ...]  # automatic values and warnings, as logged
 
@@ -108,7 +107,7 @@ def open_session(options: Options, team: Team, typed: Options | None = None) -> 
     notes: tuple[str, ...] = ()
     if inputs is not None and seeds is not None:
         notes = log_choices(inputs, resolved, seeds, grid, method.describe(context))
-    return Session(context, method, state, clock, resolved, source_grid, inputs, notes)
+    return Session(context, method, state, clock, resolved, inputs, notes)
 
 
 def read_and_decide(options: Options, typed: Options | None) -> tuple[Inputs, Decisions]:

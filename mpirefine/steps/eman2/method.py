@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from mpirefine.data.grid import Grid
 from mpirefine.steps.eman2.average import AverageClasses
 from mpirefine.steps.eman2.choices import Choices
 from mpirefine.steps.eman2.class_averages import ParticleSet
@@ -79,7 +80,7 @@ class Eman2:
         """The state without projections and class averages."""
         return replace(state, projections=None, classes=())
 
-    def full_maps(self, state: Eman2State, ctx: Context, full: Context) -> Iterator[FullMap]:
+    def full_maps(self, state: Eman2State, ctx: Context, grid: Grid) -> Iterator[FullMap]:
         """None: class averages are of the box in which particles are matched."""
         return iter(())
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mpirefine.data.grid import Grid
 from mpirefine.steps.likelihood.average import Average
 from mpirefine.steps.likelihood.classify import Classify
 from mpirefine.steps.likelihood.held_out_test import compare_maps
@@ -19,7 +20,7 @@ from mpirefine.steps.likelihood.reconstruct import Reconstruct
 from mpirefine.steps.likelihood.simmx import Simmx
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.likelihood.trust import Trust
-from mpirefine.steps.likelihood.volumes.full_size import prepare_full_size
+from mpirefine.steps.likelihood.volumes.full_size import full_size_maps
 from mpirefine.steps.shared.converge import Converge
 from mpirefine.steps.shared.empty_classes import EmptyClasses
 from mpirefine.steps.shared.exchange import Exchange
@@ -82,10 +83,9 @@ class Likelihood:
         """The state without references."""
         return replace(state, references=None)
 
-    def full_maps(self, state: LikelihoodState, ctx: Context, full: Context) -> Iterator[FullMap]:
-        """Collective. One map after the other; a rank holds its slab of one map and a block of class sums."""
-        for model in range(ctx.models):
-            yield full_size_map(state, ctx, full, model)
+    def full_maps(self, state: LikelihoodState, ctx: Context, grid: Grid) -> Iterator[FullMap]:
+        """Collective. Each map after one pass over the images, or more where a rank's memory asks for it."""
+        return full_size_maps(state, ctx, grid)
 
     def last(self, state: LikelihoodState, ctx: Context) -> Conclusion:
         """Collective. Maps of each particle in its best projection only, and tests of whether maps differ."""
@@ -101,14 +101,3 @@ def hard_maps(state: LikelihoodState, ctx: Context) -> np.ndarray | None:
     for step in (Average(None), Reconstruct(), Postprocess()):
         state = step.run(state, ctx)
     return state.volumes
-
-
-def full_size_map(state: LikelihoodState, ctx: Context, full: Context, model: int) -> FullMap:
-    """Collective. One of the final maps on the grid and with the images of `full`; volumes and curves on rank 0."""
-    of_map, full = prepare_full_size(state, ctx, full, model)
-    for step in (Average(None), Reconstruct()):
-        of_map = step.run(of_map, full)
-    if of_map.volumes is None or of_map.halves is None:
-        return FullMap(model)
-    curves = {name: values[0] for name, values in of_map.curves.items() if name.startswith("half_fsc")}
-    return FullMap(model, of_map.volumes[0] * full.mask_of(0), of_map.halves[0], curves)

@@ -1,23 +1,16 @@
-"""Step: maps and half-maps from slabs of Fourier sums: Wiener filter, distributed inverse FFT, kernel correction."""
+"""Step: maps and half-maps from slabs of Fourier sums."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from mpirefine.distribution import reduce
-from mpirefine.maths.fourier.half_maps import known_fsc
-from mpirefine.maths.likelihood.fourier_volume import Slab, divide, radial_index, shell_sums
+from mpirefine.maths.likelihood.fourier_volume import radial_index
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.likelihood.volumes.slabs import PAD, inverse_transform
-from mpirefine.steps.shared.maps import half_map_curves
+from mpirefine.steps.likelihood.volumes.slabs import PAD
+from mpirefine.steps.likelihood.volumes.wiener import reconstruct_map
 from mpirefine.steps.state import Context, stack_on_root
-
-# added to the weights of half-maps, as a share of the shell's mean weight: limits noise where there are few samples
-HALF_FLOOR = 0.1
-LEAST_FSC = 1e-3  # the FSC in the Wiener filter is kept this far from 0 and 1
 
 
 class Reconstruct:
@@ -29,7 +22,7 @@ class Reconstruct:
         """Collective."""
         assert state.slab is not None, "nothing was averaged"
         radius = radial_index(state.slab.box, state.slab.block, PAD)
-        parts = [reconstruct_map(m, state, state.slab, radius, ctx) for m in range(ctx.models)]
+        parts = [reconstruct_map(m, m, state, state.slab, radius, ctx) for m in range(ctx.models)]
         names = parts[0].curves
         return replace(
             state,
@@ -40,42 +33,3 @@ class Reconstruct:
             summary=replace(state.summary, lone_halves=tuple(half for part in parts for half in part.lone_halves)),
             curves={**state.curves, **{name: np.array([part.curves[name] for part in parts]) for name in names}},
         )
-
-
-@dataclass(frozen=True)
-class ReconstructedMap:
-    """The map of one model, its half-maps and their FSC; maps and curves are on rank 0."""
-
-    volume: np.ndarray | None  # (z, y, x)
-    halves: list[np.ndarray | None]  # (z, y, x) each
-    curves: Mapping[str, np.ndarray]  # (k,) by name
-    lone_halves: list[tuple[int, int]]  # as in Summary, on all ranks
-
-
-def reconstruct_map(
-    model: int, state: LikelihoodState, slab: Slab, radius: np.ndarray, ctx: Context
-) -> ReconstructedMap:
-    """Collective. Wiener-filtered map and half-maps of one model.
-
-    The prior power is `tau2_fudge` times the signal power that follows from the half-maps' FSC (Scheres 2012).
-    `radius` is the shell of each voxel of the own slab.
-    """
-    weight = [slab.weight(model, h) for h in (0, 1)]
-    numerator = [slab.numerator(model, h) for h in (0, 1)]
-    shells = ctx.grid.nx // 2
-    sums = np.stack([shell_sums(w, radius, shells) for w in weight])
-    reduce.sum_in_place(ctx.team, sums)
-    mean = sums[:, 0] / np.maximum(sums[:, 1], 1)
-    lone_halves = [(model, h) for h in (0, 1) if not sums[h, 0].any() and sums[1 - h, 0].any()]
-    half_maps = []
-    for h in (0, 1):
-        divided = divide(numerator[h], weight[h], radius, HALF_FLOOR * mean[h])
-        half_maps.append(inverse_transform(ctx, divided, slab.box))
-    curves: dict[str, np.ndarray] = {}
-    if half_maps[0] is not None and half_maps[1] is not None:
-        curves = half_map_curves((half_maps[0], half_maps[1]), model, state, ctx)
-    curve = reduce.bcast_array(ctx.team, curves["half_fsc"] if ctx.team.is_root else None)
-    known = np.clip(known_fsc(curve, state.last_rings[model])[:shells], LEAST_FSC, 1 - LEAST_FSC)
-    floor = mean.sum(axis=0) * (1 - known) / (2 * known) / ctx.settings.tau2_fudge
-    whole = divide(numerator[0] + numerator[1], weight[0] + weight[1], radius, floor)
-    return ReconstructedMap(inverse_transform(ctx, whole, slab.box), half_maps, curves, lone_halves)

@@ -40,8 +40,11 @@ class Contributions:
     def of_classes(self, block: Block) -> Contributions:
         """Pairs of a range of classes, in order of particle."""
         lo, hi = np.searchsorted(self.reference, [block.start, block.stop])
-        order = np.argsort(self.particle[lo:hi], kind="stable") + lo
-        return Contributions(self.particle[order], self.place[order], self.reference[order])
+        return self.take(np.argsort(self.particle[lo:hi], kind="stable") + lo)
+
+    def take(self, pairs: np.ndarray) -> Contributions:
+        """Some of the pairs, in the order given."""
+        return Contributions(self.particle[pairs], self.place[pairs], self.reference[pairs])
 
 
 class Turner:

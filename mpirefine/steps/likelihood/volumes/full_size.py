@@ -1,59 +1,168 @@
-"""State and context for maps at the particles' own size: final poses and weights, with the images of the file."""
+"""Maps at the particles' own size: one pass over the images as they were recorded, with final poses and weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
+from mpirefine.data.grid import Grid
+from mpirefine.data.lens import Lens
+from mpirefine.data.partition import Block, Partition
+from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.filters import resample
-from mpirefine.steps.likelihood.estimates.noise import estimate_first_noise
+from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.image.masks import soft_sphere
+from mpirefine.maths.likelihood.central_slices import in_plane
+from mpirefine.maths.likelihood.fourier_volume import Slab, fold, radial_index
+from mpirefine.maths.likelihood.image_samples import ImageSamples
+from mpirefine.steps.likelihood.estimates.full_size_noise import noise_of_lens
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.state import Context
+from mpirefine.steps.likelihood.turner import Contributions
+from mpirefine.steps.likelihood.volumes.slabs import PAD, padded_box
+from mpirefine.steps.likelihood.volumes.wiener import reconstruct_map
+from mpirefine.steps.shared.maps import DISC_DIMENSIONS, DISC_EDGE
+from mpirefine.steps.state import Context, FullMap, amplitude
+
+SLAB_BYTES = 512 << 20  # of a rank: as many maps as fit are made in one pass over the images
+# a sample on its way to the rank that owns its voxels: x, y, z in the padded volume, real and imaginary part, weight
+SAMPLE_NUMBERS = 6
 
 
-def prepare_full_size(
-    state: LikelihoodState, ctx: Context, full: Context, model: int
-) -> tuple[LikelihoodState, Context]:
-    """Collective. One map of the final `state`, which was matched in `ctx`, on the grid and with the images of `full`.
+def full_size_maps(state: LikelihoodState, ctx: Context, grid: Grid) -> Iterator[FullMap]:
+    """Collective. Each final map, in order, on `grid`; volumes and curves are on rank 0.
 
-    Noise and grey scale are estimated from the larger images.
+    A rank holds its slabs of the maps of one pass, and a few images. Scales and noise are those of the last iteration;
+    beyond the rings of the working grid the noise is measured outside the particles.
     """
-    full = for_one_map(ctx, full, model)
-    of_map = of_one_map(state, full.grid.nx / ctx.grid.nx, model)
-    if full.team.is_root:
-        of_map = replace(of_map, volumes=resample(state.root_volumes[model], ctx.grid, full.grid)[None])
-    return replace(of_map, noise=estimate_first_noise(full, of_map.volumes, of_map.trust)), full
+    box = padded_box(grid.nx)
+    noise = [noise_of_lens(state, ctx, number) for number in range(len(ctx.particles.lenses))]
+    for part in maps_of_passes(ctx, box):
+        slab = Slab(box, Partition.even(box, ctx.team.size)[ctx.team.rank], part.size)
+        insert_particles(state, ctx, FullSize(grid, slab, part, noise))
+        yield from finished(state, ctx, grid, slab, part)
 
 
-def for_one_map(ctx: Context, full: Context, model: int) -> Context:
-    """The context `full` with one map's symmetry and, on rank 0, its solvent mask."""
-    masks = None
-    if full.team.is_root:
-        masks = np.clip(resample(ctx.mask_of(model), ctx.grid, full.grid), 0, 1)[None]
-    return replace(full, symmetries=ctx.symmetries[model : model + 1], masks=masks)
+def maps_of_passes(ctx: Context, box: int) -> Iterator[Block]:
+    """The maps that are made together: as many as fit into SLAB_BYTES."""
+    most = max(Partition.even(box, ctx.team.size).counts) * box * (box // 2 + 1)
+    return Block(0, ctx.models).chunks(max(1, SLAB_BYTES // (4 * SAMPLE_NUMBERS * most)))
 
 
-def of_one_map(state: LikelihoodState, magnification: float, model: int) -> LikelihoodState:
-    """The state as if a map were the only one; shifts are multiplied by `magnification`, full-size pixels per pixel."""
-    part = state.orientations.of_model(model)
-    found, assignments = state.candidates, state.assignments
-    own = (found.reference >= part.start) & (found.reference < part.stop)
-    orientations = replace(
-        state.orientations,
-        rotation=state.orientations.rotation[part],
-        model=np.zeros(part.stop - part.start, np.int32),
+class FullSize:
+    """What a pass inserts into: the own `slab` of the maps `part` on `grid`; `noise` of each lens is (g, k)."""
+
+    def __init__(self, grid: Grid, slab: Slab, part: Block, noise: list[np.ndarray]):
+        self.grid, self.slab, self.part, self.noise = grid, slab, part, noise
+
+
+def insert_particles(state: LikelihoodState, ctx: Context, full: FullSize) -> None:
+    """Collective. Add every image to the maps of a pass, in the order of the files; slabs are changed in place."""
+    pairs = Contributions.of(state)
+    model = state.orientations.model[pairs.reference]
+    pairs = pairs.take(np.flatnonzero((model >= full.part.start) & (model < full.part.stop)))
+    chunks = ctx.particles.in_order_of_files(np.unique(pairs.particle))
+    rounds = max(ctx.team.allgather(len(chunks)))
+    owners = Partition.even(full.slab.box, ctx.team.size)
+    with ctx.particles.passing(), ctx.progress(rounds, "full-size maps") as bar:
+        for number in range(rounds):
+            with ctx.team.together("reading particles"):
+                own = samples_of(state, ctx, full, pairs, chunks[number]) if number < len(chunks) else {}
+            for target in range(2 * full.part.size):
+                samples = own.get(target, np.zeros((0, SAMPLE_NUMBERS), np.float32))
+                for received in delivered(ctx, samples, owners):
+                    full.slab.add(target // 2, target % 2, received[:, :3], received[:, 3:])
+            bar.update(1)
+
+
+def samples_of(
+    state: LikelihoodState, ctx: Context, full: FullSize, pairs: Contributions, rows: np.ndarray
+) -> dict[int, np.ndarray]:
+    """Samples (n, 6) of own `rows` of one lens by target, 2 · (map of the pass) + half-set; InputError when the images
+    cannot be read.
+    """
+    lens = ctx.particles.lens(rows)
+    samples = ImageSamples(lens, full.grid, disc_of_lens(ctx, lens))
+    noise = full.noise[ctx.particles.table.lens_of(rows[:1])[0]][ctx.particles.table.group[rows]]
+    strength = amplitude(state, ctx, rows) * grey_factor(ctx.grid, lens.grid, full.grid)
+    values, weights = samples.of_images(ctx.particles.recorded(rows), ctx.particles.ctf(rows), strength, noise)
+    pairs = pairs.take(np.flatnonzero(np.isin(pairs.particle, rows)))
+    views, place_of_row = views_of(state, ctx, pairs), {row: at for at, row in enumerate(rows.tolist())}
+    found: dict[int, list[np.ndarray]] = {}
+    for pair in range(len(pairs.particle)):
+        particle, place, reference = pairs.particle[pair], pairs.place[pair], pairs.reference[pair]
+        at = place_of_row[particle]
+        model, share = state.orientations.model[reference], state.assignments.weight[particle, place]
+        value = share * samples.moved_back(values[at], state.candidates.shift[particle, place] * ctx.grid.apix)
+        numbers = np.stack([value.real, value.imag, share * weights[at]], axis=1)
+        target = 2 * (int(model) - full.part.start) + int(state.half[particle])
+        for operation in operations(ctx.symmetries[model]):
+            found.setdefault(target, []).append(folded((samples.points * PAD) @ views[pair] @ operation, numbers))
+    return {target: np.concatenate(parts) for target, parts in found.items()}
+
+
+def views_of(state: LikelihoodState, ctx: Context, pairs: Contributions) -> np.ndarray:
+    """Rotations (n, 3, 3) from map to image; with --fixed-poses those of the particle file themselves, and not of the
+    projections nearest to them.
+    """
+    if ctx.settings.fixed_poses:
+        return ctx.particles.given_poses.rotation[pairs.particle]
+    at = pairs.particle, pairs.place
+    return in_plane(
+        state.orientations.rotation[pairs.reference], state.candidates.angle[at], state.candidates.mirror[at]
     )
-    return replace(
-        state,
-        last_rings=state.last_rings[model : model + 1],
-        orientations=orientations,
-        candidates=replace(
-            found,
-            reference=np.where(own, found.reference - part.start, -1).astype(np.int32),
-            shift=(found.shift * magnification).astype(np.float32),
-        ),
-        assignments=replace(assignments, weight=np.where(own, assignments.weight, 0).astype(np.float32)),
-        grey=np.ones_like(state.grey),
-        curves={},
-    )
+
+
+def folded(positions: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Samples (n, 6) in the half of the volume that is stored."""
+    positions, source, mate = fold(positions.astype(np.float32))
+    numbers = numbers[source]
+    numbers[mate, 1] *= -1
+    return np.concatenate([positions, numbers], axis=1, dtype=np.float32)
+
+
+def delivered(ctx: Context, samples: np.ndarray, owners: Partition) -> list[np.ndarray]:
+    """Collective. The samples (n, 6) of all ranks that touch own planes of the volume."""
+    if ctx.team.size == 1:
+        return [samples]
+    box = owners.n
+    lower = np.floor(samples[:, 2]).astype(np.int64) % box
+    stops = np.array([block.stop for block in owners])
+    first, second = (np.searchsorted(stops, plane, side="right") for plane in (lower, (lower + 1) % box))
+    both = np.flatnonzero(first != second)
+    rank = np.concatenate([first, second[both]])
+    order = np.argsort(rank, kind="stable")
+    sent = samples[np.concatenate([np.arange(len(samples)), both])[order]]
+    bounds = np.searchsorted(rank[order], np.arange(ctx.team.size + 1))
+    return reduce.exchange(ctx.team, [sent[start:stop] for start, stop in zip(bounds[:-1], bounds[1:])])
+
+
+def disc_of_lens(ctx: Context, lens: Lens) -> np.ndarray:
+    """(y, x) soft disc in images of a lens that covers the particle at any allowed shift."""
+    radius = ctx.plan.full_radius * ctx.grid.apix / lens.grid.apix
+    return soft_sphere(lens.grid.nx, radius, DISC_EDGE * ctx.grid.apix / lens.grid.apix, DISC_DIMENSIONS)
+
+
+def grey_factor(working: Grid, recorded: Grid, full: Grid) -> float:
+    """Grey scale of a map on the grid `full` in `recorded` images, relative to that of the map on the `working` grid in
+    the same images there: transforms are sums over pixels and voxels.
+    """
+    return full.apix**3 / (working.apix * recorded.apix**2)
+
+
+def finished(state: LikelihoodState, ctx: Context, grid: Grid, slab: Slab, part: Block) -> Iterator[FullMap]:
+    """Collective. The maps of a pass from their sums, one after the other."""
+    radius = radial_index(slab.box, slab.block, PAD)
+    for place, model in enumerate(range(part.start, part.stop)):
+        mask = None
+        with ctx.team.together("the mask of a full-size map"):
+            if ctx.team.is_root:
+                mask = np.clip(resample(ctx.mask_of(model), ctx.grid, grid), 0, 1)
+        full = replace(ctx, grid=grid, masks=None if mask is None else mask[None])
+        made = reconstruct_map(model, place, state, slab, radius, full)
+        first, second = made.halves
+        if made.volume is None or first is None or second is None:
+            yield FullMap(model)
+            continue
+        yield FullMap(model, made.volume * mask, np.stack([first, second]), made.curves)
