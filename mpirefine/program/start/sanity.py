@@ -51,8 +51,6 @@ def find_field_problems(
                 f"{name}: its edge is {field:.4g} Å ({size} voxels of {pixel:.4g} Å), that of the particle images "
                 f"{grid.length:.4g} Å ({pixels}): correct the pixel size of one of them, or give --apix"
             )
-    if len({lens.grid for lens in particles.table.lenses}) > 1:  # until images are read lens by lens
-        problems.append(f"{particles.path}: optics groups have different boxes or pixel sizes: bring them to one first")
     return problems + find_radius_problems(options.radius, grid)
 
 
