@@ -113,9 +113,7 @@ def planted(kind, n):
         for name in ("images", "rotation", "shift"):
             made[name][odd] = other[name][odd]
         columns = {
-            name: np.where(odd, getattr(other["ctf"], name), values)
-            for name, values in vars(made["ctf"]).items()
-            if values is not None
+            name: np.where(odd, getattr(other["ctf"], name), values) for name, values in made["ctf"].columns().items()
         }
         made["ctf"] = replace(made["ctf"], **columns)
     images = made["images"]
