@@ -144,7 +144,7 @@ def test_lens_errors_in_words():
     assert lens_lines(a, b, c) == (
         "lens errors that are corrected: beam tilt of group b and 1 more (up to 37°); even aberrations of group c "
         "(57°); magnification by 2 % of group c (90°), phases at 8.0 Å",
-        "lens errors too small to be corrected: odd aberrations of group c (0.00011°), phases at 8.0 Å",
+        "lens errors too small to be corrected in matching: odd aberrations of group c (0.00011°), phases at 8.0 Å",
     )
     *_, warning = lens_lines(a, b, c, even=False)
     assert warning == (

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from mpirefine.data.grid import Grid
+from mpirefine.data.lens import Lens
 from mpirefine.data.rotations import euler_from_rotation
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.fourier.fsc import fsc
 from mpirefine.program.options import Options
 from mpirefine.program.run import resume, start
 from mpirefine.program.start import defaults
+from mpirefine.program.start.full_size import full_size_grid
 from mpirefine.program.validation import validate
 from mpirefine.storage.mrc import read_volume, write_volume
 from mpirefine.storage.star import read_star, write_star
@@ -127,7 +129,7 @@ def test_the_box_follows_from_the_target():
     with pytest.raises(InputError, match="--box 400: the particles have 320 px"):
         chosen(320, 1.0, box=400)
     with pytest.raises(InputError, match="--full-box 400: the particles have 320 px"):
-        chosen(320, 1.0, full_box=400)
+        full_size_grid([Lens("all", Grid(320, 1.0)), Lens("b", Grid(256, 1.3))], 400)
     with pytest.raises(ParameterError, match="--box 33: must be even"):
         validate(Options(input="p", models="a", box=33))
     with pytest.raises(ParameterError, match="--full-box 33: must be even"):

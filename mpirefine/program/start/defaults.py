@@ -21,6 +21,7 @@ ITERATIONS, SEED_ITERATIONS = 8, 40
 SHIFT_SHARE = 0.08  # automatic --maxshift, as a share of the box
 LEAST_RINGS = 6  # fewest Fourier rings that particles are matched on
 FINER_THAN_TARGET = 1.5  # --targetres divided by the Nyquist resolution of the automatic working box
+TOO_LARGE = "the particles have {} px, which is the most"
 WORTH_CROPPING = 0.75  # largest automatic working box, as a share of the particles' box: a larger one would gain little
 PROJECTIONS = 8  # automatic --sep of the likelihood: more projections add little of the posterior
 
@@ -183,13 +184,8 @@ def choose_target_resolution(options: Options, grid: Grid) -> Choice:
 
 def choose_working_box(options: Options, grid: Grid, targetres: float) -> Choice:
     """Choose or check --box in pixels: Nyquist 1.5 times finer than the target, prime factors 2, 3, 5 and 7."""
-    problems = [
-        f"{flag} {box}: the particles have {grid.nx} px, which is the most"
-        for flag, box in (("--box", options.box), ("--full-box", options.full_box))
-        if box is not None and box > grid.nx
-    ]
-    if problems:
-        return Choice({}, [], problems)
+    if options.box is not None and options.box > grid.nx:
+        return Choice({}, [], [f"--box {options.box}: {TOO_LARGE.format(grid.nx)}"])
     if options.box is not None:
         asked = [f"--box {options.box} px of {grid.length / options.box:.3f} Å, as asked for"]
         return Choice({}, asked if options.box < grid.nx else [], [])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.data.particles import ParticleTable
 from mpirefine.data.partition import Partition
 from mpirefine.distribution.team import Team
 from mpirefine.maths.likelihood.search_plan import SearchPlan
@@ -19,6 +20,7 @@ from mpirefine.program.options import Options
 from mpirefine.program.performance.timing import Clock
 from mpirefine.program.settings import settings_of
 from mpirefine.program.start import defaults
+from mpirefine.program.start.full_size import full_size_grid
 from mpirefine.program.start.inputs import Inputs, apply_inversion, read_inputs, read_twins
 from mpirefine.program.start.own_particles import read_normalised
 from mpirefine.program.start.sanity import describe_lenses, find_field_warnings
@@ -59,6 +61,7 @@ class Decisions:
 
     source: Grid  # of the particles as they are in their file
     particles: int
+    sizes: str  # how many particles of which box and pixel size, in words
     resolved: defaults.Resolved
     choices: Choices | None  # components of EMAN2's way; None: the likelihood is used
 
@@ -75,8 +78,7 @@ def open_session(options: Options, team: Team, typed: Options | None = None) -> 
     decisions = team.bcast(decisions)
     options, source_grid, resolved = decisions.resolved.options, decisions.source, decisions.resolved
     grid = resolved.working_grid(source_grid)
-    sizes = decisions.particles, source_grid.nx, source_grid.apix, len(resolved.symmetries)
-    log.info("%d particles of %d px, %.3f Å/px; %d maps", *sizes)
+    log.info("%s; %d maps", decisions.sizes, len(resolved.symmetries))
     seeds = None
     with team.together("preparing the starting maps"):
         if inputs is not None:
@@ -115,10 +117,20 @@ def read_and_decide(options: Options, typed: Options | None) -> tuple[Inputs, De
     inputs = read_inputs(options, fresh=typed is None)
     grid, table = inputs.particles.grid, inputs.particles.table
     resolved, choices = defaults.resolve(options, grid, len(inputs.maps)), None
+    full_size_grid(table.lenses, options.full_box)  # refused here rather than after the last iteration
     if options.by_classes:
         resolved, choices = components.choose_components(resolved, grid, table.ctf, typed or options)
     inputs = replace(inputs, twins=read_twins(resolved.options, inputs.particles))
-    return inputs, Decisions(grid, len(table), resolved, choices)
+    return inputs, Decisions(grid, len(table), describe_sizes(table), resolved, choices)
+
+
+def describe_sizes(table: ParticleTable) -> str:
+    """How many particles have which box and pixel size."""
+    counts: dict[Grid, int] = {}
+    for lens, count in zip(table.lenses, np.bincount(table.lens_of(slice(None)), minlength=len(table.lenses))):
+        counts[lens.grid] = counts.get(lens.grid, 0) + int(count)
+    sizes = [f"{count} particles of {grid.nx} px, {grid.apix:.3f} Å/px" for grid, count in counts.items() if count]
+    return ", ".join(sizes)
 
 
 def prepare_starting_maps(inputs: Inputs, resolved: defaults.Resolved, grid: Grid) -> Seeds:
@@ -185,7 +197,17 @@ def log_choices(inputs: Inputs, resolved: defaults.Resolved, seeds: Seeds, grid:
     fields = find_field_warnings(grid, inputs.maps, inputs.apix, inputs.names)
     lenses, even = inputs.particles.table.lenses, not resolved.options.by_classes
     lens = describe_lenses(lenses, grid, resolved.targetres, seeds.radius, even=even)
-    notes = (*resolved.options.idle, *resolved.reasons, *seeds.notes, *fields, *lens, search)
+    several = len({lens.grid for lens in inputs.particles.table.lenses}) > 1
+    brought = [f"images of different boxes and pixel sizes are brought to {grid.nx} px of {grid.apix:.3f} Å"]
+    notes = (
+        *resolved.options.idle,
+        *(brought if several else []),
+        *resolved.reasons,
+        *seeds.notes,
+        *fields,
+        *lens,
+        search,
+    )
     for note in notes:
         log.log(logging.WARNING if note.startswith("warning:") else logging.INFO, "%s", note)
     return notes
