@@ -162,7 +162,7 @@ def test_lens_errors_are_said_once_in_the_log(small):
     (small / "particles.star").write_text("\n".join(text) + "\n")
     done = command(*basic(small, check=True), cwd=small)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("too small to be corrected: beam tilt of ") == 1
+    assert done.stdout.count("too small to be corrected in matching: beam tilt of ") == 1
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ LARGER = 1.5  # factor above which the user is warned
 LEAST_RADIUS = 3.0  # smallest particle radius, pixels
 TREATMENTS = (  # of lens errors
     "lens errors that are corrected",
-    "lens errors too small to be corrected",
+    "lens errors too small to be corrected in matching",
     "warning: lens errors that this way to refine does not correct",
 )
 
