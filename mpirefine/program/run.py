@@ -34,6 +34,7 @@ from mpirefine.storage.run import fingerprint
 from mpirefine.storage.run.runfile import RunFile, library_version
 
 log = logging.getLogger(__name__)
+MAPS_WRITTEN = 3  # of each full-size map: itself and its half-maps
 
 
 def start(options: Options, team: Team) -> None:
@@ -167,8 +168,8 @@ class Driver:
         with ctx.team.together("writing maps"):
             if conclusion.hard_maps is not None:
                 outputs.write_hard_maps(folder, state.iteration, conclusion.hard_maps, session.resolved, ctx.grid)
-        full = self._full_size(state)
         sizes = outputs.write_particles(folder, session.inputs, session.resolved.options, state, ctx)
+        full = self._full_size(state)
         session.clock.write(folder / "timing.json", time.monotonic() - self.began, ctx.partition.n)
         reports.at_the_end(state, conclusion.differences, full)
         self._log_results(state, sizes)
@@ -181,6 +182,8 @@ class Driver:
         grid, began = full_size_grid(ctx.particles.lenses, options.full_box), time.monotonic()
         if options.no_full_maps or ctx.grid.agrees(grid):
             return None
+        size = MAPS_WRITTEN * ctx.models * 4 * grid.nx**3
+        self.run_file.ensure_space(size, f"full-size maps of {grid.nx} px")
         curves = []
         for found in session.method.full_maps(state, ctx, grid):
             with ctx.team.together("writing full-size maps"):

@@ -98,14 +98,32 @@ def padding_and_steps(pixels_pn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return padding, steps
 
 
+def fill_padding(images_pyx: np.ndarray, outside_yx: np.ndarray) -> None:
+    """Give padding, in place, values drawn from the image's other pixels outside, before images are resampled: its edge
+    would spread, and it could not be told from background any more.
+    """
+    y, x = sampled_pixels(outside_yx)
+    pixels = images_pyx[:, y, x]
+    padding, _ = padding_and_steps(pixels)
+    for row in np.flatnonzero(~np.isnan(padding)):
+        padded = images_pyx[row] == padding[row]
+        recorded = pixels[row][pixels[row] != padding[row]]
+        images_pyx[row][padded] = np.random.default_rng(0).choice(recorded, int(padded.sum()))
+
+
+def sampled_pixels(outside_yx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels outside, or of so many of them as are enough."""
+    y, x = np.nonzero(outside_yx)
+    step = -(-len(x) // MOST_PIXELS)
+    return y[::step], x[::step]
+
+
 def backgrounds(images_pyx: np.ndarray, outside_yx: np.ndarray) -> Background:
     """Backgrounds of images: a least-squares plane through the pixels outside, without those beyond CLIP standard
     deviations, and the standard deviation about it.
     """
     nx = images_pyx.shape[-1]
-    y, x = np.nonzero(outside_yx)
-    step = -(-len(x) // MOST_PIXELS)
-    y, x = y[::step], x[::step]
+    y, x = sampled_pixels(outside_yx)
     terms = np.stack([np.ones(len(x)), x - nx // 2, y - nx // 2], -1).astype(np.float64)
     inverse = np.linalg.pinv(terms)  # (3, n)
     pixels = images_pyx[:, y, x].astype(np.float64)

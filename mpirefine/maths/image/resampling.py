@@ -55,14 +55,23 @@ class Resampler:
         """Whether odd aberrations are removed."""
         return worst_odd_phase(self.lens, self.target.nyquist) > LEAST_PHASE
 
+    @cached_property
+    def crops(self) -> bool:
+        """Whether Fourier cropping, without a change of the field, is enough."""
+        return self.same_field and not self.distorted and self.target.nx <= self.lens.grid.nx
+
+    @cached_property
+    def keeps(self) -> bool:
+        """Whether images stay as they are."""
+        return self.crops and not self.aberrant and self.target.nx == self.lens.grid.nx
+
     def __call__(self, images_pyx: np.ndarray) -> np.ndarray:
         """(p, y, x) float32 on the target grid, of images of the lens; themselves where nothing is to be done."""
         from scipy import fft
 
-        crop = self.same_field and not self.distorted and self.target.nx <= self.lens.grid.nx
-        if crop and not self.aberrant and self.target.nx == self.lens.grid.nx:
+        if self.keeps:
             return images_pyx
-        if crop:
+        if self.crops:
             level, spectrum = None, self._cropped(images_pyx)
         else:
             level = images_pyx[:, self._frame].mean(axis=1, dtype=np.float64).astype(np.float32)[:, None, None]

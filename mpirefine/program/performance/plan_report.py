@@ -7,7 +7,7 @@ from typing import Protocol
 from mpirefine.program.performance.cost_model import Job, Memory
 from mpirefine.program.performance.machine import Machine
 
-BASE_MB = 190.0  # memory of a rank without data, when no profile is given
+BASE_MB = 140.0  # memory of a rank without data, when no profile is given
 
 
 def describe_plan(job: Job, profile: Machine | None) -> str:

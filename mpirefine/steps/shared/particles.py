@@ -14,7 +14,7 @@ from mpirefine.data.lens import Lens
 from mpirefine.data.particles import ParticleTable
 from mpirefine.data.poses import HardPoses
 from mpirefine.maths.fourier.ring_averages import ring_means
-from mpirefine.maths.image.background import Background, backgrounds
+from mpirefine.maths.image.background import Background, backgrounds, fill_padding
 from mpirefine.maths.image.resampling import Resampler
 
 CHUNK_PIXELS = 1 << 20  # pixels of the images that are read or transformed together
@@ -113,8 +113,7 @@ class OwnParticles:
 
         self.fingerprint[rows] = fingerprints(images)
         self.reason[rows] = unusable(images)
-        images[self.set_aside[rows]] = 0
-        images = self._on_grid(rows, images)
+        images = self._on_grid(rows, self._usable(rows, images))
         if self._outside is not None:
             self.background.put(rows, backgrounds(images, self._outside))
         images = self._as_used(rows, images)
@@ -166,9 +165,23 @@ class OwnParticles:
 
     def _recorded(self, rows: np.ndarray) -> np.ndarray:
         """Images (n, y, x) of rows of one lens as they are in their file; zeros for those set aside."""
-        images = self._stack.read(rows)
+        return self._usable(rows, self._stack.read(rows))
+
+    def _usable(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """The images of rows of one lens, changed in place: zeros for those set aside, no padding where they will be
+        resampled.
+        """
         images[self.set_aside[rows]] = 0
+        number = self.table.lens_of(rows[:1])[0]
+        if self._outside is not None and not self._resamplers[number].keeps:
+            fill_padding(images, self._outside_recorded(self.lenses[number].grid))
         return images
+
+    def _outside_recorded(self, grid: Grid) -> np.ndarray:
+        """(y, x) bool, the background pixels of images on another grid."""
+        axis = np.rint((np.arange(grid.nx) - grid.nx // 2) * grid.apix / self.grid.apix).astype(int)
+        near = np.clip(axis + self.grid.nx // 2, 0, self.grid.nx - 1)
+        return self._outside[np.ix_(near, near)] if self._outside is not None else np.ones((grid.nx, grid.nx), bool)
 
     def _on_grid(self, rows: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Images (n, y, x) of rows of one lens, as they are in their file, on the grid that is used."""
