@@ -10,7 +10,7 @@ from mpirefine.data.partition import Block, Partition
 from mpirefine.data.poses import InPlanePoses
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.likelihood.central_slices import in_plane, polar_slices, slices
-from mpirefine.maths.likelihood.class_sums import ClassSums, average_images, to_projection
+from mpirefine.maths.likelihood.class_sums import ClassSums, RingSamples, average_images, to_projection
 from mpirefine.maths.likelihood.fourier_volume import (
     Slab,
     crop_axis,
@@ -36,20 +36,24 @@ def test_turned_particles_come_back_to_their_projection(rng, polar):
     )
     rotations = in_plane(np.repeat(direction[None], 6, 0), placing.angle, placing.mirror)
     moved = polar_slices(volume, rotations, polar) * np.moveaxis(polar.shift_ramp(-placing.shift), 2, 0)
-    sums = ClassSums(2, polar)
+    everywhere = RingSamples(polar, np.ones(polar.half_shape, bool))
+    sums = ClassSums(2, everywhere)
     back = to_projection(moved.astype(np.complex64), placing, polar, polar.half_shape[1])
     sums.add(np.zeros(6, int), np.array([0, 1, 0, 1, 0, 1]), np.ones(6), back, np.ones((6, *polar.half_shape)))
-    expected = polar_slices(volume, direction[None], polar)[0]
+    expected = polar_slices(volume, direction[None], polar)[0].ravel()
     mean = sums.signal[0] / 3
     np.testing.assert_allclose(mean, np.stack([expected, expected]), atol=2e-3 * np.abs(expected).max())
     assert sums.count.tolist() == [[3, 3], [0, 0]] and not sums.signal[1].any()
 
 
-def test_average_image_is_the_projection(rng, polar):
+@pytest.mark.parametrize("sparse", [False, True], ids=["all samples", "fewer on inner rings"])
+def test_average_image_is_the_projection(rng, polar, sparse):
+    samples = RingSamples.for_content(polar, 12, 15) if sparse else RingSamples(polar, np.ones(polar.half_shape, bool))
+    assert (len(samples) < 0.8 * samples.kept.size) == sparse
     volume = blob_map(rng)
     identity = np.eye(3)[None]
-    samples = polar_slices(volume, identity, polar)
-    image = average_images(samples, np.ones((1, *polar.half_shape)), polar, np.zeros(polar.half_shape[0]))[0]
+    values = polar_slices(volume, identity, polar)[:, samples.kept]
+    image = average_images(values, np.ones((1, len(samples))), samples, np.zeros(polar.half_shape[0]))[0]
     expected = volume.sum(axis=0)
     assert np.corrcoef(image.ravel(), expected.ravel())[0, 1] > 0.999
     np.testing.assert_allclose(image, expected, atol=0.03 * np.abs(expected).max())

@@ -7,6 +7,9 @@ rings, mirroring a conjugation: nothing is interpolated before the sums are inse
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
 from mpirefine.data.ctf import CTFParams
@@ -18,18 +21,49 @@ from mpirefine.maths.image.ctf import contrast_transfer
 IMAGE_BATCH, IMAGE_ACCURACY = 16, 1e-3  # of class averages, which are only looked at
 
 
-def sparse_rings(polar: PolarGrid, radius: float, full_radius: float) -> np.ndarray:
-    """Which half-circle samples (k, t) are needed, bool: inner rings have few angular orders, for which every 2nd, 4th
-    or 8th sample is enough.
+@dataclass(frozen=True)
+class RingSamples:
+    """The samples of half circles that class sums hold: `kept` (k, t) bool of those of a polar grid."""
 
-    The rule is that of `PolarGrid.for_content`, for each ring by itself; radii are in pixels.
-    """
-    keep, (rings, samples) = np.zeros(polar.half_shape, bool), polar.half_shape
-    for k in range(rings):
-        least = angular_band(polar.nx, polar.radii[k], radius) + angular_band(polar.nx, polar.radii[k], full_radius)
-        step = max(s for s in (1, 2, 4, 8) if samples % s == 0 and (s == 1 or 2 * samples // s >= least))
-        keep[k, ::step] = True
-    return keep
+    polar: PolarGrid
+    kept: np.ndarray
+
+    @classmethod
+    def for_content(cls, polar: PolarGrid, radius: float, full_radius: float) -> RingSamples:
+        """As many as content within these radii (pixels) needs: inner rings have few angular orders, for which every
+        2nd, 4th or 8th sample is enough.
+
+        The rule is that of `PolarGrid.for_content`, for each ring by itself.
+        """
+        kept, (rings, samples) = np.zeros(polar.half_shape, bool), polar.half_shape
+        for k in range(rings):
+            least = angular_band(polar.nx, polar.radii[k], radius) + angular_band(polar.nx, polar.radii[k], full_radius)
+            step = max(s for s in (1, 2, 4, 8) if samples % s == 0 and (s == 1 or 2 * samples // s >= least))
+            kept[k, ::step] = True
+        return cls(polar, kept)
+
+    def __len__(self) -> int:
+        return int(self.kept.sum())
+
+    @cached_property
+    def ring(self) -> np.ndarray:
+        """Row of the polar grid (s,) that each sample is on."""
+        return np.nonzero(self.kept)[0]
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """Coordinates x, y (s, 2) in Fourier pixels."""
+        return self.polar.points[self.kept]
+
+    @cached_property
+    def area(self) -> np.ndarray:
+        """Fourier pixels (s,) that each sample stands for."""
+        return (self.polar.quadrature / self.kept.sum(axis=1))[self.ring]
+
+    @property
+    def bytes_per_class(self) -> int:
+        """Memory of the sums of one class."""
+        return 2 * (24 * len(self) + 8)
 
 
 def to_projection(samples_nkt: np.ndarray, poses: InPlanePoses, grid: PolarGrid, orders: int) -> np.ndarray:
@@ -62,20 +96,15 @@ def transfer_power_in_projection(ctf: CTFParams, poses: InPlanePoses, polar: Pol
 
 
 class ClassSums:
-    """Sums of a block of classes, for both halves: `signal` (c, 2, k, t) complex128, `weight` (c, 2, k, t) float64,
-    `count` (c, 2).
+    """Sums of a block of classes, for both halves: `signal` (c, 2, s) complex128, `weight` (c, 2, s) float64, `count`
+    (c, 2).
     """
 
-    def __init__(self, classes: int, polar: PolarGrid):
-        self.polar = polar
-        self.signal = np.zeros((classes, 2, *polar.half_shape), np.complex128)
-        self.weight = np.zeros((classes, 2, *polar.half_shape))
+    def __init__(self, classes: int, samples: RingSamples):
+        self.samples = samples
+        self.signal = np.zeros((classes, 2, len(samples)), np.complex128)
+        self.weight = np.zeros((classes, 2, len(samples)))
         self.count = np.zeros((classes, 2))
-
-    @staticmethod
-    def bytes_per_class(polar: PolarGrid) -> int:
-        """Memory of one class."""
-        return 2 * (24 * polar.half_shape[0] * polar.half_shape[1] + 8)
 
     def add(
         self, where: np.ndarray, half: np.ndarray, share: np.ndarray, samples: np.ndarray, power: np.ndarray
@@ -83,31 +112,33 @@ class ClassSums:
         """Add n particles in place: class `where` in the block, half, weight `share`, samples (n, k, t) in the frame of
         the projection, and `power` c²/σ² (n, k, t).
         """
+        kept = self.samples.kept
         for n, (c, h) in enumerate(zip(where.tolist(), half.tolist())):
-            self.signal[c, h] += share[n] * samples[n]
-            self.weight[c, h] += share[n] * power[n]
+            self.signal[c, h] += share[n] * samples[n][kept]
+            self.weight[c, h] += share[n] * power[n][kept]
         np.add.at(self.count, (where, half), share)
 
 
 def average_images(
-    samples_ckt: np.ndarray, weight_ckt: np.ndarray, polar: PolarGrid, floor_k: np.ndarray
+    signal_cs: np.ndarray, weight_cs: np.ndarray, samples: RingSamples, floor_k: np.ndarray
 ) -> np.ndarray:
-    """Class averages (c, y, x) float32 from polar sums: Wiener division with `floor_k` added to the weights, then the
-    adjoint non-uniform FFT with ring areas as weights.
+    """Class averages (c, y, x) float32 from sums: Wiener division with `floor_k` added to the weights of each ring,
+    then the adjoint non-uniform FFT with the samples' areas as weights.
     """
     import finufft
 
-    spectrum = samples_ckt / (weight_ckt + floor_k[:, None])
-    spectrum = spectrum * (polar.quadrature / polar.half_shape[1])[:, None] / polar.nx**2
-    x, y = (polar.points * (2 * np.pi / polar.nx)).reshape(-1, 2).T.astype(np.float32)
-    images = np.empty((len(spectrum), polar.nx, polar.nx), np.float32)
+    nx = samples.polar.nx
+    spectrum = signal_cs / (weight_cs + floor_k[samples.ring])
+    spectrum = spectrum * samples.area / nx**2
+    x, y = (samples.points * (2 * np.pi / nx)).T.astype(np.float32)
+    images = np.empty((len(spectrum), nx, nx), np.float32)
     if len(images):
         batch = min(IMAGE_BATCH, len(images))
-        plan = finufft.Plan(1, (polar.nx, polar.nx), n_trans=batch, eps=IMAGE_ACCURACY, isign=1, dtype="complex64")
+        plan = finufft.Plan(1, (nx, nx), n_trans=batch, eps=IMAGE_ACCURACY, isign=1, dtype="complex64")
         plan.setpts(np.ascontiguousarray(y), np.ascontiguousarray(x))
         values = np.zeros((batch, x.size), np.complex64)
         for start in range(0, len(images), batch):
             part = spectrum[start : start + batch]
-            values[: len(part)] = part.reshape(len(part), -1)
-            images[start : start + batch] = plan.execute(values).real.reshape(batch, polar.nx, polar.nx)[: len(part)]
+            values[: len(part)] = part
+            images[start : start + batch] = plan.execute(values).real.reshape(batch, nx, nx)[: len(part)]
     return images

@@ -13,7 +13,7 @@ from mpirefine.data.partition import Partition
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.geometry.directions import projection_directions
 from mpirefine.maths.geometry.symmetry import operations
-from mpirefine.maths.likelihood.class_sums import ClassSums, sparse_rings
+from mpirefine.maths.likelihood.class_sums import RingSamples
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, bands
 from mpirefine.maths.likelihood.pose_search import shift_disc
 from mpirefine.maths.likelihood.search_plan import Sampling, SearchPlan
@@ -85,6 +85,11 @@ class Job:
         """The polar grid of class sums."""
         return self.plan.averaging_grid()
 
+    @cached_property
+    def samples(self) -> RingSamples:
+        """The samples that class sums hold."""
+        return RingSamples.for_content(self.polar, self.plan.radius, self.plan.full_radius)
+
     @property
     def own_particles(self) -> int:
         """Particles of the rank that has most."""
@@ -93,7 +98,7 @@ class Job:
     @property
     def classes_per_block(self) -> int:
         """Classes whose sums fit into --block-mb."""
-        return min(self.references[1], max(1, self.block_mb * 2**20 // ClassSums.bytes_per_class(self.polar)))
+        return min(self.references[1], max(1, self.block_mb * 2**20 // self.samples.bytes_per_class))
 
     @property
     def slab_voxels(self) -> int:
@@ -145,7 +150,6 @@ class Job:
         )
         match += self.surviving * fine * fine_shifts * self.pair_work(sampling.fine_grid, sampling.fine_angles)
         match += REFINED_PAIRS * self.pair_work(sampling.fine_grid, sampling.refined_angles)
-        samples = sparse_rings(self.polar, self.plan.radius, self.plan.full_radius).sum()
         copies = sum(
             len(operations(name)) * len(projection_directions(name, sampling.fine_delta)) for name in self.symmetries
         )
@@ -154,7 +158,7 @@ class Job:
             "project": float(points) / min(self.ranks, self.per_node),
             "simmx": own * (match + PARTICLE_FLOP * pixels / 64**2),
             "average": own * self.pairs_per_particle * float(np.prod(self.polar.half_shape)),
-            "insert": float(samples) * copies * touched,
+            "insert": float(len(self.samples)) * copies * touched,
             "store averages": fine * float(pixels) / self.ranks,
             "noise": min(SAMPLE, self.particles) / self.ranks * pixels,
             "reconstruct": float(self.slab_voxels) * len(self.symmetries),
@@ -169,7 +173,7 @@ class Job:
         columns = 8.0 * box * nx * (box // 2 + 1)  # complex64 after the transform along ky
         return {
             "project": maps * real,
-            "average": float(self.references[1]) * ClassSums.bytes_per_class(self.polar) * self.ranks,
+            "average": float(self.references[1]) * self.samples.bytes_per_class * self.ranks,
             "noise": maps * real + 32.0 * (nx // 2 + 1) * self.ranks,
             "reconstruct": 3 * maps * (columns + real) * (1 - 1 / self.ranks),
         }
@@ -184,7 +188,7 @@ class Job:
         )
         voxels, nx = self.slab_voxels, self.grid.nx
         group = max(INSERT_SAMPLES, voxels // SLAB_SHARE)
-        block = self.classes_per_block * ClassSums.bytes_per_class(self.polar)
+        block = self.classes_per_block * self.samples.bytes_per_class
         adding = 1.4 * block + VOXEL_BYTES * voxels + BYTES_PER_SAMPLE * group
         private = {
             "program": base_mb * 2**20,

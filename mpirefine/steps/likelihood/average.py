@@ -9,7 +9,7 @@ import numpy as np
 from mpirefine.data.partition import Block, Partition
 from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.polar import angular_band
-from mpirefine.maths.likelihood.class_sums import ClassSums, average_images
+from mpirefine.maths.likelihood.class_sums import ClassSums, RingSamples, average_images
 from mpirefine.maths.likelihood.fourier_volume import Slab
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.likelihood.turner import Contributions, Turner
@@ -33,7 +33,8 @@ class Average:
         polar = ctx.plan.averaging_grid()
         orders = min(angular_band(ctx.grid.nx, polar.n_rings, ctx.plan.radius + 2), polar.half_shape[1])
         classes = len(state.orientations)
-        per_block = max(1, ctx.settings.block_mb * 2**20 // ClassSums.bytes_per_class(polar))
+        samples = RingSamples.for_content(polar, ctx.plan.radius, ctx.plan.full_radius)
+        per_block = max(1, ctx.settings.block_mb * 2**20 // samples.bytes_per_class)
         box = padded_box(ctx.grid.nx)
         slab = Slab(box, Partition.even(box, ctx.team.size)[ctx.team.rank], ctx.models)
         turner = Turner(state, ctx, polar, orders)
@@ -43,7 +44,7 @@ class Average:
             self.store.begin_rows("classes/average", classes, (ctx.grid.nx, ctx.grid.nx))
             self.store.begin_rows("classes/count", classes, ())
         for block in Block(0, classes).chunks(per_block):
-            sums = ClassSums(block.size, polar)
+            sums = ClassSums(block.size, samples)
             turner.add(contributions.of_classes(block), block, sums)
             for array in (sums.signal, sums.weight, sums.count):
                 reduce.sum_in_place(ctx.team, array)
@@ -65,9 +66,11 @@ def store_averages(store: RowStore, sums: ClassSums, block: Block, ctx: Context)
     if len(filled):
         weight = sums.weight.sum(axis=1)
         # by the mean of the whole block, so that images do not depend on the number of ranks
-        floor = WIENER_IMAGE * weight[every > 0].mean(axis=(0, 2)) + 1e-20
+        of_samples = weight[every > 0].mean(axis=0)
+        rings = sums.samples.ring
+        floor = WIENER_IMAGE * np.bincount(rings, of_samples) / np.bincount(rings) + 1e-20
         signal = sums.signal[part.as_slice][filled].sum(axis=1)
-        images[filled] = average_images(signal, weight[part.as_slice][filled], sums.polar, floor)
+        images[filled] = average_images(signal, weight[part.as_slice][filled], sums.samples, floor)
     rows = Block(block.start + part.start, block.start + part.stop)
     store.put_rows("classes/average", rows, images)
     store.put_rows("classes/count", rows, count.astype(np.float32))

@@ -7,7 +7,7 @@ import numpy as np
 from mpirefine.data.partition import Block, Partition
 from mpirefine.distribution import reduce
 from mpirefine.maths.geometry.symmetry import operations
-from mpirefine.maths.likelihood.class_sums import ClassSums, sparse_rings
+from mpirefine.maths.likelihood.class_sums import ClassSums
 from mpirefine.maths.likelihood.fourier_volume import Slab, crop_axis, kernel_correction
 from mpirefine.steps.state import Context, State
 
@@ -25,9 +25,8 @@ def padded_box(nx: int) -> int:
 
 def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab) -> None:
     """Insert the summed classes of a block into the own slab, in place, under each symmetry operation of their map."""
-    keep = sparse_rings(sums.polar, ctx.plan.radius, ctx.plan.full_radius)
-    area = np.repeat(sums.polar.quadrature / keep.sum(axis=1), keep.sum(axis=1)).astype(np.float32)
-    points = np.concatenate([sums.polar.points[keep], np.zeros((keep.sum(), 1))], -1) * PAD
+    samples, area = sums.samples, sums.samples.area.astype(np.float32)
+    points = np.concatenate([samples.points, np.zeros((len(samples), 1))], -1) * PAD
     step = max(1, max(INSERT_SAMPLES, slab.sums.shape[1] // SLAB_SHARE) // len(points))
     filled = np.flatnonzero(sums.count.sum(axis=1) > 0)
     model = state.orientations.model[block.as_slice][filled]
@@ -35,8 +34,8 @@ def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab
         for group in np.array_split(filled[model == m], -(-int((model == m).sum()) // step) or 1):
             if not len(group):
                 continue
-            values = (sums.signal[group][..., keep] * area).astype(np.complex64).transpose(1, 0, 2).reshape(2, -1)
-            weights = (sums.weight[group][..., keep] * area).astype(np.float32).transpose(1, 0, 2).reshape(2, -1)
+            values = (sums.signal[group] * area).astype(np.complex64).transpose(1, 0, 2).reshape(2, -1)
+            weights = (sums.weight[group] * area).astype(np.float32).transpose(1, 0, 2).reshape(2, -1)
             positions = points @ state.orientations.rotation[block.start + group]
             for operation in operations(symmetry):
                 done = slab.insert(m, (positions.reshape(-1, 3) @ operation).astype(np.float32), values, weights)
