@@ -16,6 +16,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import InputError
 from mpirefine.storage import mrc
+from mpirefine.storage.eman2.conversion import list_particles
 from mpirefine.storage.eman2.hdf import EmanHdf
 from mpirefine.storage.eman2.hdf_writer import write_hdf
 from mpirefine.storage.eman2.list_images import ListImages
@@ -94,7 +95,7 @@ def read_images_as_particles(
 
 def convert_to_list(path: Path, table: ParticleTable, grid: Grid) -> EmanParticles:
     """A list of EMAN2 with these particles."""
-    return EmanParticles(path, table, grid)
+    return list_particles(path, table, grid)
 
 
 def read_volumes(path: str | os.PathLike[str]) -> tuple[list[np.ndarray], float]:
