@@ -1,4 +1,6 @@
-"""Files of other kinds are refused in one line that says what to do; so are boxes that no particle can have."""
+"""Files of other kinds are refused in one line that says what to do, so are boxes that no particle can have; particle
+files of other programs with RELION's columns are read.
+"""
 
 import gzip
 import os
@@ -8,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError
 from mpirefine.storage import mrc
 from mpirefine.storage.eman2 import lst
@@ -143,3 +146,43 @@ def test_stacks_with_the_suffix_of_a_map(folder):
         "s.mrc: images of 17 x 17 pixels",
         "(a copy of it named s.mrcs: python -m mpirefine proc s.mrcs s_16.mrcs --clip 16)",
     )
+
+
+DIALECTS = {  # how others write RELION's columns: the block's name, columns and cells after those that all have
+    "relion 3.0": ("", "rlnDetectorPixelSize 10 rlnMagnification 50000", "{:06d}@p.mrcs"),
+    "warp": ("", "rlnMagnification 10000.0 rlnDetectorPixelSize 2.000 rlnCtfMaxResolution 4.1", "{:07d}@./p.mrcs"),
+    "scipion": ("particles", "rlnOpticsGroup 1 rlnEnabled 1 rlnParticleId 7", "{:06d}@Runs/000123/extra/p.mrcs"),
+    "pyem": ("particles", "rlnOpticsGroup 1 rlnClassNumber 2 rlnRandomSubset 1", "{:06d}@J10/extract/p.mrc"),
+    "relion 5": ("particles", "rlnOpticsGroup 1 rlnGroupNumber 3 rlnCtfFigureOfMerit 0.1", "{}@Extract/job007/p.mrcs"),
+}
+CTF = "rlnDefocusU 15000 rlnDefocusV 14000 rlnDefocusAngle 20"
+SCOPE = "rlnVoltage 300 rlnSphericalAberration 2.7 rlnAmplitudeContrast 0.1"
+GROUP = f"rlnOpticsGroupName opticsGroup1 rlnOpticsGroup 1 rlnImagePixelSize 2.0 rlnImageSize 16 {SCOPE}"
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_particle_files_of_other_programs(folder, name):
+    """Read, and written back with every column that is not a result."""
+    block, columns, image = DIALECTS[name]
+    stack = folder / image.partition("@")[2]
+    stack.parent.mkdir(parents=True, exist_ok=True)
+    mrc.write_stack(stack, np.ones((4, 16, 16), np.float32), 2.0)
+    words = f"{CTF} {columns}{'' if block else ' ' + SCOPE}".split()
+    rows = [" ".join([image.format(i + 1), *words[1::2]]) for i in range(4)]
+    text = "\n".join(
+        [f"data_{block}", "", "loop_", "_rlnImageName", *(f"_{column}" for column in words[::2]), *rows, ""]
+    )
+    if block:
+        optics = GROUP.split()
+        head = ["data_optics", "", "loop_", *(f"_{column}" for column in optics[::2]), " ".join(optics[1::2]), "", ""]
+        text = "\n".join(head) + text
+    (folder / "x.star").write_text("# version 30001\n\n" + text)
+    source = read_particles("x.star")
+    assert source.grid == Grid(16, 2.0) and source.table.ctf.defocus_u.tolist() == [15000] * 4
+    assert source.table.image.tolist() == [0, 1, 2, 3] and source.table.ctf.voltage.tolist() == [300] * 4
+    told = {"model": np.zeros(4, int), "posterior": np.ones(4), "shift_xy": np.zeros((4, 2))}
+    source.with_results(**told, rotation=np.tile(np.eye(3), (4, 1, 1))).write("out.star")
+    out = read_star("out.star")[block]
+    assert out.cell("rlnClassNumber", 0) == "1" and out.cell("rlnImageName", 1) == image.format(2)
+    for column, cell in zip(words[::2], words[1::2]):
+        assert column == "rlnClassNumber" or out.column(column) == [cell] * 4
