@@ -15,6 +15,7 @@ from mpirefine.errors import InputError
 from mpirefine.storage import mrc
 
 STACK = (".mrcs", ".st")  # suffixes of MRC files that are always stacks of images
+MAPS = (".mrc", ".map", ".ccp4", ".rec")  # of those that are maps, where nothing says otherwise
 
 
 class ImageFile(Protocol):

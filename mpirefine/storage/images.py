@@ -16,16 +16,18 @@ from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import InputError
 from mpirefine.storage import mrc
+from mpirefine.storage.eman2.conversion import list_particles
 from mpirefine.storage.eman2.hdf import EmanHdf
 from mpirefine.storage.eman2.hdf_writer import write_hdf
 from mpirefine.storage.eman2.list_images import ListImages
 from mpirefine.storage.eman2.lst import read_lst
 from mpirefine.storage.eman2.particles import EmanParticles, read_eman_particles
-from mpirefine.storage.image_file import STACK, ImageFile, MrcImages, StackHeader
-from mpirefine.storage.places import find
+from mpirefine.storage.foreign_files import check_kind
+from mpirefine.storage.image_file import MAPS, STACK, ImageFile, MrcImages, StackHeader
+from mpirefine.storage.places import clip_command, find
 
 log = logging.getLogger(__name__)
-HDF, LIST, MAPS = (".hdf", ".h5"), (".lst",), (".mrc", ".map", ".ccp4", ".rec")
+HDF, LIST = (".hdf", ".h5"), (".lst",)
 SELECTION = ":"  # EMAN2's file:bits and file:selection
 
 
@@ -45,6 +47,7 @@ def open_images(path: str | os.PathLike[str]) -> ImageFile:
         )
     if SELECTION in Path(name).name and not os.path.exists(name):
         raise InputError(f"{name}: selections after a colon are not read: make a list (.lst) of the images")
+    check_kind(path)
     if suffix in LIST:
         return ListImages(path, open_images)
     if suffix in HDF:
@@ -58,6 +61,7 @@ def open_stack(path: str | os.PathLike[str]) -> ImageFile:
     """Open a stack of images, whatever its suffix: a file that is no HDF is taken for MRC. InputError when it cannot be
     read.
     """
+    check_kind(path)
     return EmanHdf(path) if _suffix(path) in HDF else MrcImages(path, stack=True)
 
 
@@ -94,7 +98,7 @@ def read_images_as_particles(
 
 def convert_to_list(path: Path, table: ParticleTable, grid: Grid) -> EmanParticles:
     """A list of EMAN2 with these particles."""
-    return EmanParticles(path, table, grid)
+    return list_particles(path, table, grid)
 
 
 def read_volumes(path: str | os.PathLike[str]) -> tuple[list[np.ndarray], float]:
@@ -110,10 +114,10 @@ def read_volumes(path: str | os.PathLike[str]) -> tuple[list[np.ndarray], float]
         for index in range(file.count):
             volume = file.read([index])[0]
             if len(set(volume.shape)) != 1 or volume.ndim != 3:
-                raise InputError(
-                    f"{path}: {' x '.join(map(str, volume.shape[::-1]))} voxels, but a map must be cubic: pad it to "
-                    f"{max(volume.shape)}"
-                )
+                box = max(volume.shape)
+                pad = f"pad it to {box} ({clip_command(path, box)})" if volume.ndim == 3 else "these are images"
+                size = " x ".join(map(str, volume.shape[::-1]))
+                raise InputError(f"{path}: {size} voxels, but a map must be cubic: {pad}")
             volumes.append(volume)
         return volumes, file.apix
 

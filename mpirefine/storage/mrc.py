@@ -10,7 +10,8 @@ import numpy as np
 
 from mpirefine.errors import FormatError, InputError
 from mpirefine.storage.atomic import replacing
-from mpirefine.storage.places import check_file
+from mpirefine.storage.foreign_files import check_unpacked
+from mpirefine.storage.places import check_file, clip_command
 
 HEADER: np.dtype = np.dtype(
     [
@@ -74,6 +75,7 @@ def read_header(path: str | os.PathLike[str]) -> MrcHeader:
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    check_unpacked(path, raw)
     if len(raw) < HEADER.itemsize:
         raise FormatError(f"{path}: {len(raw)} bytes are too few for an MRC header of 1024: the file is truncated")
     order: Literal["<", ">"] = "<"
@@ -169,7 +171,10 @@ def read_volume(path: str | os.PathLike[str]) -> tuple[np.ndarray, float]:
     header = read_header(path)
     if len(set(header.shape)) != 1:
         nz, ny, nx = header.shape
-        raise InputError(f"{path}: {nx} x {ny} x {nz} voxels, but a map must be cubic: pad it to {max(header.shape)}")
+        box = max(header.shape)
+        raise InputError(
+            f"{path}: {nx} x {ny} x {nz} voxels, but a map must be cubic: pad it to {box} ({clip_command(path, box)})"
+        )
     return read_sections(header, np.arange(header.shape[0])), header.apix
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mpirefine.errors import Problems
+from mpirefine.storage.image_file import MAPS, STACK
+from mpirefine.storage.places import clip_command
 
 LEAST_GROUP = 50  # particles of a micrograph that make it a noise group of its own
 LEAST_BOX = 16  # pixels
@@ -49,10 +51,20 @@ def check_shapes(boxes: Mapping[tuple[int, ...], object], problems: Problems) ->
     """A problem for each size of images that no particle can have; `boxes` as of `check_one_size`."""
     for size, where in boxes.items():
         if len(size) != 2 or size[0] != size[1] or size[0] % 2 or size[0] < LEAST_BOX:
+            fits = max(min(size) // 2 * 2, LEAST_BOX)
             problems.add(
                 f"{where}: images of {' x '.join(map(str, size[::-1]))} pixels, but the box must be square, even and "
-                f"at least {LEAST_BOX}: clip or pad them"
+                f"at least {LEAST_BOX}: clip or pad them ({_how_to_clip(where, fits)})"
             )
+
+
+def _how_to_clip(where: object, box: int) -> str:
+    """The command for a stack; one with the suffix of a map would be taken for a map."""
+    name = str(where)
+    if Path(name).suffix.lower() not in MAPS:
+        return clip_command(name, box)
+    stack = str(Path(name).with_suffix(STACK[0]))
+    return f"a copy of it named {stack}: {clip_command(stack, box)}"
 
 
 def rows_by_file(file: np.ndarray, count: int) -> list[np.ndarray]:

@@ -20,6 +20,12 @@ def shortened(text: object) -> str:
     return plain if len(plain) <= MOST_SHOWN else f"{plain[: MOST_SHOWN // 2]}...{plain[-MOST_SHOWN // 3 :]}"
 
 
+def clip_command(path: str | os.PathLike[str], box: int) -> str:
+    """The command that cuts or pads the images or maps of a file to a box."""
+    name = Path(path)
+    return f"python -m mpirefine proc {path} {name.stem}_{box}{name.suffix} --clip {box}"
+
+
 def check_file(path: str | os.PathLike[str]) -> None:
     """InputError when a file cannot be read: it does not exist, is a folder or a pipe, or the name is impossible."""
     name = str(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 
 from mpirefine.errors import FormatError, InputError
 from mpirefine.storage.atomic import replacing
+from mpirefine.storage.foreign_files import check_unpacked
 from mpirefine.storage.places import check_file, shortened
 from mpirefine.storage.star_cells import quote_all, unquote
 from mpirefine.storage.star_parser import CellPlaces, parse_blocks
@@ -188,6 +190,11 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, StarTable]:
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    check_unpacked(path, data)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data[:2]:
+        command = f"iconv -f UTF-16 -t UTF-8 {Path(path).name} > utf8_{Path(path).name}"
+        raise FormatError(f"{path}: is text in UTF-16: save it as UTF-8 ({command})")
     if b"\n" not in data:  # lines may end with a carriage return alone
         data = data.replace(b"\r", b"\n")
     tables = {}

@@ -73,6 +73,7 @@ def test_every_file_that_is_named_is_there():
         "docs/method.md",
         "docs/performance.md",
         "docs/accuracy.md",
+        "docs/formats.md",
         "CONTRIBUTING.md",
     ):
         for path in re.findall(

@@ -210,7 +210,14 @@ def to_params(ctfs: list[EmanCTF], *, flipped: bool = False) -> CTFParams:
 
 
 def from_params(params: CTFParams, apix: float) -> list[EmanCTF]:
-    """EMAN2's CTFs of the program's own parameters (p,); `apix` in Å.
+    """EMAN2's CTFs of the program's own parameters (p,), as `to_columns` has them; `apix` in Å."""
+    columns = to_columns(params)
+    rows = np.stack(list(columns.values()), axis=1)
+    return [EmanCTF.from_fields({**dict(zip(columns, row)), "apix": apix}) for row in rows]
+
+
+def to_columns(params: CTFParams) -> dict[str, np.ndarray]:
+    """EMAN2's CTFs of the program's own parameters, a column (p,) for each field but the pixel size and the curves.
 
     The phase shift and the amplitude contrast become one amplitude contrast, possibly beyond ±100 %.
     """
@@ -221,4 +228,4 @@ def from_params(params: CTFParams, apix: float) -> list[EmanCTF]:
     )
     mean, difference = (params.defocus_u + params.defocus_v) / 2e4, (params.defocus_u - params.defocus_v) / 1e4
     columns = (mean, difference, params.defocus_angle, params.bfactor, 100 * contrast, params.voltage, params.cs)
-    return [EmanCTF.from_fields(dict(zip(NUMBERS, (*row, apix)))) for row in np.stack(columns, axis=1)]
+    return dict(zip(NUMBERS, columns))

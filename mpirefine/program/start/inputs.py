@@ -115,11 +115,25 @@ def read_twins(options: Options, particles: ParticleInput) -> ParticleInput | No
             f"--usefilt {options.usefilt}: {len(twins.table)} images of {twins.grid.nx} px, --input has "
             f"{len(particles.table)} of {particles.grid.nx} px: they must be the same particles"
         )
+    own, theirs = boxes_of_rows(twins), boxes_of_rows(particles)
+    other = np.flatnonzero(own != theirs)
+    if len(other):
+        first = other[0]
+        raise InputError(
+            f"--usefilt {options.usefilt}: row {first + 1}{f' and {len(other) - 1} more' * (len(other) > 1)}: an image "
+            f"of {own[first]} px, --input has {theirs[first]} px there: both must have the same box"
+        )
     if twins.table.ctf is None:  # they are filtered copies of the particles, and have their CTF
         table = particles.table
         filtered = replace(twins.table, ctf=table.ctf, eman_ctf=table.eman_ctf, eman_index=table.eman_index)
         return twins.with_table(replace(filtered, lenses=table.lenses, lens=table.lens))
     return twins
+
+
+def boxes_of_rows(source: ParticleInput) -> np.ndarray:
+    """(p,) edge in pixels of each row's image."""
+    edges = np.array([lens.grid.nx for lens in source.table.lenses] or [source.grid.nx])
+    return edges[source.table.lens_of(slice(None))]
 
 
 def apply_inversion(inputs: Inputs, options: Options) -> Inputs:

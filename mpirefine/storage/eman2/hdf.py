@@ -17,6 +17,7 @@ import numpy as np
 from mpirefine.errors import FormatError, InputError
 from mpirefine.storage.eman2.hdf_header import ENOUGH_FOR_INT, PREFIX, number_of, value_of
 from mpirefine.storage.eman2.hdf_writer import ROOT
+from mpirefine.storage.foreign_files import check_unpacked
 from mpirefine.storage.places import check_file, shortened
 
 LARGEST = 1 << 16  # pixels along an axis
@@ -45,6 +46,8 @@ class EmanHdf:
         try:
             self._file = h5py.File(self.path, "r")
         except BROKEN as error:
+            with open(self.path, "rb") as file:
+                check_unpacked(self.path, file.read(8))
             raise InputError(
                 f"{self.path}: cannot be read (no HDF5 file, or truncated: {_first_line(error)})"
             ) from None

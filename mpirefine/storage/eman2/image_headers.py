@@ -10,7 +10,7 @@ import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import Problems
-from mpirefine.storage.eman2.hdf_header import matrix_of
+from mpirefine.storage.eman2.hdf_header import matrix_of, number_of
 from mpirefine.storage.eman2.list_images import ListImages
 from mpirefine.storage.image_file import ImageFile
 from mpirefine.storage.particle_checks import NO_CTF
@@ -18,6 +18,8 @@ from mpirefine.storage.places import shortened
 
 log = logging.getLogger(__name__)
 CTF, MICROGRAPH, POSE = "ctf", "ptcl_source_image", "xform.projection"
+PIXELS = ("apix_x", "apix_y", "apix_z")
+FLIPPED = "phases_flipped"  # 0: those of this image are not; EMAN2 has no such value and takes all for flipped
 
 
 class ParticleImages:
@@ -67,6 +69,11 @@ def read_ctfs(particles: ParticleImages, problems: Problems, *, required: bool) 
         source = NO_CTF.format("EMAN2's e2ctf_auto.py or e2ctf.py")
         problems.add(f"{path}: no image has a CTF (header {CTF}): {source}")
     return []
+
+
+def read_flipped(particles: ParticleImages) -> np.ndarray:
+    """(p,) bool, images whose phases are flipped: all, unless a header says of its image that they are not."""
+    return np.array([number_of(value) != 0 for value in particles.values(FLIPPED)], bool)
 
 
 def read_micrographs(particles: ParticleImages, problems: Problems) -> tuple[list[str], np.ndarray]:

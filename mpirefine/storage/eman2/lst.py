@@ -13,6 +13,7 @@ from typing import Any
 from mpirefine.errors import FormatError, InputError
 from mpirefine.storage.atomic import replacing
 from mpirefine.storage.eman2.json import from_json, to_json
+from mpirefine.storage.foreign_files import check_unpacked
 from mpirefine.storage.places import check_file, find, shortened
 
 FAST, SLOW = "#LSX", "#LST"
@@ -39,7 +40,9 @@ def read_lst(path: str | os.PathLike[str]) -> list[Entry]:
     path = Path(path)
     check_file(path)
     try:
-        text = path.read_bytes().decode("utf-8")
+        data = path.read_bytes()
+        check_unpacked(path, data)
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -4,7 +4,6 @@ each particle.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,25 +16,23 @@ from mpirefine.data.ctf import CTFParams
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.grid import Grid
 from mpirefine.data.keys import halves, image_keys
-from mpirefine.data.lens import Lens
+from mpirefine.data.lens import common_grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import PROBLEMS_SHOWN, InputError, Problems
 from mpirefine.maths.eman2.ctf import to_params
-from mpirefine.storage.eman2.image_headers import ParticleImages, read_ctfs, read_micrographs, read_transforms
+from mpirefine.storage.eman2.grids import read_grids
+from mpirefine.storage.eman2.image_headers import (
+    ParticleImages,
+    read_ctfs,
+    read_flipped,
+    read_micrographs,
+    read_transforms,
+)
 from mpirefine.storage.eman2.lst import Entry, format_line, write_lines
 from mpirefine.storage.image_file import ImageFile
-from mpirefine.storage.lens_frames import from_common, pixels_of_rows
-from mpirefine.storage.particle_checks import (
-    LEAST_BOX,
-    RANGES,
-    check_one_size,
-    check_ranges,
-    check_shapes,
-    noise_groups,
-    rows_by_file,
-)
+from mpirefine.storage.lens_frames import from_common, pixels_of_rows, to_common
+from mpirefine.storage.particle_checks import RANGES, check_ranges, noise_groups
 
-log = logging.getLogger(__name__)
 SUBSET = "half"  # header value of lists: the half-set of a particle, 1 or 2
 SUBSETS = {1: 0, 2: 1}
 
@@ -47,7 +44,7 @@ class EmanParticles:
     path: Path
     table: ParticleTable
     grid: Grid
-    headers: tuple[dict[str, Any], ...] = ()  # (p,) header values in the list itself; empty: there is no list
+    headers: Sequence[dict[str, Any]] = ()  # (p,) header values in the list itself; empty: there is no list
     pixel_source: str = ""  # where the pixel size came from, in words
 
     suffix = ".lst"
@@ -120,33 +117,32 @@ def read_eman_particles(
 ) -> EmanParticles:
     """On rank 0. Check an opened list (.lst) or stack (.hdf, .mrcs); `apix` (Å) overrides what the headers say.
 
-    Images whose headers hold a CTF are taken to have flipped phases, as EMAN2's refinements need them; that none has
-    one is an error unless `ctf_required` is False. `poses=True` reads `xform.projection`, which must be there. Raises
-    InputError with every problem found.
+    Images whose headers hold a CTF are taken to have flipped phases, as EMAN2's refinements need them, unless a header
+    says that they are not; that none has a CTF is an error unless `ctf_required` is False. `poses=True` reads
+    `xform.projection`, which must be there. Raises InputError with every problem found.
     """
     if len(images.shape) != 2:
-        raise InputError(
-            f"{path}: holds {'x'.join(map(str, images.shape[::-1]))} voxels: a map, but --input names particles"
-        )
+        size = "x".join(map(str, images.shape[::-1]))
+        raise InputError(f"{path}: holds {size} voxels: a map, but --input names particles")
     problems = Problems(PROBLEMS_SHOWN)
     particles = ParticleImages(path, images)
-    grid, source = _read_grid(particles, apix, problems)
+    lenses, lens, source = read_grids(particles, apix, problems)
     problems.raise_if_any()  # before the headers of all images are read
     ctfs = read_ctfs(particles, problems, required=ctf_required) if ctf else []
     rotation, shift = read_transforms(particles, problems, required=poses)
     names, micrograph = read_micrographs(particles, problems)
-    params = _to_params(path, ctfs, problems)
+    params = _to_params(particles, ctfs, problems)
     problems.raise_if_any()
     particles.warn()
-    count = len(particles.entries)
-    group, group_names, optics_of_group = noise_groups(names, micrograph, np.zeros(count, np.int32), ("all",))
+    several = len(lenses) > 1
+    group, group_names, optics_of_group = noise_groups(names, micrograph, lens, [own.name for own in lenses])
     stacks = tuple(str(file.resolve()) for file in particles.files)
     headers = tuple(entry[2] for entry in particles.entries)
     table = ParticleTable(
         stacks,
         particles.file,
         particles.image,
-        np.arange(count),
+        np.arange(len(headers)),
         group,
         group_names,
         halves(image_keys(stacks, particles.file, particles.image)),
@@ -156,54 +152,30 @@ def read_eman_particles(
         optics_of_group,
         *_unique_ctfs(ctfs),
         subset=_read_half_sets([header.get(SUBSET) for header in headers]),
-        lenses=(Lens("all images", grid),),
+        lenses=lenses,
+        lens=lens if several else None,
     )
-    return EmanParticles(path, table, grid, headers, source)
+    return EmanParticles(path, *_on_common_grid(table), headers, source)
 
 
-def _to_params(path: Path, ctfs: list[EmanCTF], problems: Problems) -> CTFParams | None:
+def _on_common_grid(table: ParticleTable) -> tuple[ParticleTable, Grid]:
+    """The table with shifts (p, 2), in pixels of each image, on the common grid of its lenses; and that grid."""
+    grid = common_grid(table.lenses)
+    if table.shift is None or len(table.lenses) == 1:
+        return table, grid
+    return replace(table, shift=to_common(table.shift * pixels_of_rows(table, grid)[:, None], table, grid)), grid
+
+
+def _to_params(particles: ParticleImages, ctfs: list[EmanCTF], problems: Problems) -> CTFParams | None:
     """The CTFs as columns, None without any; a problem for values out of range."""
     if not ctfs:
         return None
     with np.errstate(over="ignore"):
         params = to_params(ctfs, flipped=True)
-    check_ranges(path, vars(params), dict.fromkeys(RANGES, "header ctf"), problems)
+    if len(ctfs) == len(particles.entries):  # else there are problems
+        params = replace(params, flipped=read_flipped(particles))
+    check_ranges(particles.path, vars(params), dict.fromkeys(RANGES, "header ctf"), problems)
     return params
-
-
-def _read_grid(particles: ParticleImages, apix: float | None, problems: Problems) -> tuple[Grid, str]:
-    """Box and Å per pixel, which all files must share, and where the pixel size came from; a problem for images that
-    are not there.
-    """
-    boxes: dict[tuple[int, ...], Path] = {}
-    pixels: dict[float, Path] = {}
-    rows_of = rows_by_file(particles.file, len(particles.files))
-    for place, rows in zip(particles.files, rows_of):
-        own = Problems()
-        with own.collect():
-            file = particles.open_file(place)
-            boxes.setdefault(file.shape, place)
-            beyond = rows[particles.image[rows] >= file.count]
-            last = int(particles.image[beyond].max(initial=0))
-            text = f"image {last} of {place}, which holds {file.count} (counted from 0)"
-            problems.add_rows(particles.path, beyond, text)
-            if file.note:
-                log.warning("%s", file.note)
-            if apix is None:
-                pixels.setdefault(round(file.apix, 4), place)
-        if own and particles.is_list:
-            problems.add_rows(particles.path, rows, "; ".join(own.texts))
-        else:
-            problems.add(*own.texts)
-    check_one_size(particles.path, boxes, problems)
-    check_shapes(boxes, problems)
-    if len(pixels) > 1:
-        sizes = ", ".join(f"{value:g} Å ({place})" for value, place in pixels.items())
-        problems.add(f"{particles.path}: pixel sizes differ: {sizes}: decide with --apix")
-    pixel, source = (apix, "--apix") if apix else (next(iter(pixels), 0.0), "the headers")
-    if pixel <= 0 and not problems:
-        problems.add(f"{particles.path}: no pixel size in the headers (apix_x): give --apix")
-    return Grid(next(iter(boxes), (LEAST_BOX,))[-1], max(float(pixel), 1e-3)), source
 
 
 def _read_half_sets(values: Sequence[Any]) -> np.ndarray | None:
@@ -213,8 +185,10 @@ def _read_half_sets(values: Sequence[Any]) -> np.ndarray | None:
 
 
 def _unique_ctfs(ctfs: list[EmanCTF]) -> tuple[tuple[EmanCTF, ...] | None, np.ndarray | None]:
-    """The different CTFs, and (p,) int32 which of them each image has: those of a micrograph are alike."""
-    if not ctfs:
+    """The different CTFs, and (p,) int32 which of them each image has: those of a micrograph are alike. None where they
+    say no more than the parameters do.
+    """
+    if not any(ctf.background or ctf.snr for ctf in ctfs):
         return None, None
     place = {ctf: number for number, ctf in enumerate(dict.fromkeys(ctfs))}
     return tuple(place), np.array([place[ctf] for ctf in ctfs], np.int32)

@@ -1,0 +1,73 @@
+"""Sets written in another program's format and used again, files that are refused, and filtered twins."""
+
+import numpy as np
+import pytest
+
+from mpirefine.errors import InputError
+from mpirefine.program.options import Options
+from mpirefine.program.start.inputs import read_twins
+from mpirefine.storage import mrc
+from mpirefine.storage.eman2.lst import read_lst
+from mpirefine.storage.particle_file import read_particles
+from tests.program.small import basic, command, make_set
+
+pytestmark = pytest.mark.ranks(1)
+
+
+def labels(path):
+    return np.array([entry.header["class"] for entry in read_lst(path)])
+
+
+def test_sets_as_lists_are_an_input_again(tmp_path):
+    """The list has what the STAR file had: the same particles find the same maps."""
+    folder = make_set(tmp_path / "set")
+    for name, changes in (("one", {}), ("two", {"input": tmp_path / "one/particles.lst"})):
+        line = basic(folder, setformat="lst", path=name, **changes)
+        (tmp_path / name).mkdir()
+        done = command(*line, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("the phases of 60 images are not flipped" in done.stdout + done.stderr) == (name == "one")
+    first, again = (labels(tmp_path / name / "particles.lst") for name in ("one", "two"))
+    assert set(first) == {1, 2}
+    np.testing.assert_array_equal(first, again)
+    assert len(read_lst(tmp_path / "two/sets/particles_m01.lst")) == (again == 1).sum()
+
+
+def test_other_kinds_of_files_are_told_together(tmp_path):
+    for name in ("p.star.gz", "m.eer", "mask.pdb"):
+        (tmp_path / name).write_bytes(b"\x1f\x8b\x08")
+    words = ["--input", "p.star.gz", "--models", "m.eer,m.eer", "--mask", "mask.pdb", "--iter", "1"]
+    done = command(*words, cwd=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2 and "Traceback" not in said
+    for word in ("(gunzip p.star.gz)", "m.eer: '.eer' is no format", "mask.pdb: '.pdb' is no format"):
+        assert word in said, said
+
+
+def stacks_of_two_boxes(folder, name, boxes, rng):
+    """A STAR file of six particles, alternately in two stacks of these boxes, in an optics group each."""
+    for stack, box in zip("ab", boxes):
+        mrc.write_stack(folder / f"{name}_{stack}.mrcs", rng.standard_normal((3, box, box)).astype(np.float32), 2.0)
+    rows = [f"{1 + i // 2}@{name}_{'ab'[i % 2]}.mrcs {1 + i % 2} 15000 14000 20" for i in range(6)]
+    groups = [f"{number} 300 2.7 0.1 2.0" for number in (1, 2)]
+    optics = ["OpticsGroup", "Voltage", "SphericalAberration", "AmplitudeContrast", "ImagePixelSize"]
+    columns = ["ImageName", "OpticsGroup", "DefocusU", "DefocusV", "DefocusAngle"]
+    lines = [
+        line
+        for table, names, cells in (("optics", optics, groups), ("particles", columns, rows))
+        for line in (f"data_{table}", "loop_", *(f"_rln{column}" for column in names), *cells, "")
+    ]
+    (folder / f"{name}.star").write_text("\n".join(lines))
+    return read_particles(folder / f"{name}.star")
+
+
+def test_filtered_twins_have_the_box_of_their_particle(tmp_path, rng):
+    """Row by row: their common box says nothing of the optics groups."""
+    particles = stacks_of_two_boxes(tmp_path, "p", (32, 40), rng)
+    stacks_of_two_boxes(tmp_path, "same", (32, 40), rng)
+    stacks_of_two_boxes(tmp_path, "other", (40, 32), rng)
+    twins = read_twins(Options(usefilt=str(tmp_path / "same.star")), particles)
+    assert twins.table.lenses == particles.table.lenses and twins.table.ctf is particles.table.ctf
+    said = r"--usefilt .*other.star: row 1 and 5 more: an image of 40 px, --input has 32 px there"
+    with pytest.raises(InputError, match=said):
+        read_twins(Options(usefilt=str(tmp_path / "other.star")), particles)
