@@ -36,7 +36,12 @@ EMAN_GROUP = "options of EMAN2's e2refinemulti (docs/eman2.md says what is the s
 class Options(EmanOptions):
     """The options of a refinement; None stands for an automatic value, which `defaults.resolve` fills in."""
 
-    input: str = opt("", "particle file: RELION STAR (3.0 or later), EMAN2 list or HDF stack", level=0)
+    input: str = opt(
+        "",
+        "particle file: RELION STAR (3.0 or later), cryoSPARC .cs (after a comma its passthrough file), EMAN2 list or "
+        "HDF stack",
+        level=0,
+    )
     models: str = opt("", "starting maps, comma separated (MRC or EMAN2 HDF, any box and pixel size)", level=0)
     nmodels: int | None = opt(None, "make this many seeds from one starting map, by seeded noise", level=0, least=2)
     sym: str = opt("c1", "symmetry, one for all maps or one each: c<n>, d<n>, tet, oct, icos", level=0)
@@ -138,7 +143,7 @@ class Options(EmanOptions):
     )
     mapformat: str = opt("mrc", "format of the output maps", choices=("mrc", "hdf"))
     setformat: str | None = opt(
-        None, "format of the output particle sets (default: that of --input)", choices=("star", "lst")
+        None, "format of the output particle sets (default: that of --input)", choices=("star", "cs", "lst")
     )
     keep_simmx: bool = opt(False, "store the whole matrix of coarse scores in the run file")
     patience: int = opt(

@@ -1,11 +1,12 @@
-"""Catalogue of particle files, by suffix: RELION's STAR files, EMAN2's lists and stacks; each can be written in either
-program's format.
+"""Catalogue of particle files, by suffix: RELION's STAR files, cryoSPARC's tables, EMAN2's lists and stacks; each can
+be written in every program's format.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,12 +14,16 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.particles import ParticleTable
+from mpirefine.storage.cryosparc.conversion import convert_to_cs
+from mpirefine.storage.cryosparc.dataset import dataset_paths
+from mpirefine.storage.cryosparc.particles import read_cs_particles
 from mpirefine.storage.images import convert_to_list, read_images_as_particles
 from mpirefine.storage.relion.conversion import convert_to_relion
 from mpirefine.storage.relion.particles import read_relion_particles
 
-STAR = ".star"
-LISTS = {"lst": ".lst", "star": STAR}  # name of a format -> suffix
+log = logging.getLogger(__name__)
+STAR, CS, LST = ".star", ".cs", ".lst"
+LISTS = {"star": STAR, "cs": CS, "lst": LST}  # name of a format -> suffix
 
 
 class ParticleRows(Protocol):
@@ -80,6 +85,13 @@ class ParticleInput(Protocol):
         ...
 
 
+CONVERSIONS: dict[str, Callable[[Path, ParticleTable, Grid], ParticleInput]] = {
+    STAR: convert_to_relion,
+    CS: convert_to_cs,
+    LST: convert_to_list,
+}
+
+
 def read_particles(
     path: str | os.PathLike[str],
     apix: float | None = None,
@@ -94,13 +106,30 @@ def read_particles(
     file has no CTF, which is an error otherwise. `poses=True` reads rotations and shifts, which must be there. Raises
     InputError with every problem found.
     """
-    reader = read_relion_particles if Path(path).suffix.lower() == STAR else read_images_as_particles
-    return reader(path, apix, ctf=ctf, poses=poses, ctf_required=ctf_required)
+    files = files_of_input(path)
+    asked = {"ctf": ctf, "poses": poses, "ctf_required": ctf_required}
+    suffix = files[0].suffix.lower()
+    if suffix == CS:
+        return read_cs_particles(files, apix, **asked)
+    return (read_relion_particles if suffix == STAR else read_images_as_particles)(path, apix, **asked)
+
+
+def files_of_input(path: str | os.PathLike[str]) -> Sequence[Path]:
+    """The files that an input names: one, or a table of cryoSPARC and after commas its passthrough files."""
+    return dataset_paths(str(path))
 
 
 def in_format(source: ParticleInput, name: str | None) -> ParticleInput:
-    """The same particles as a file of the format asked for ("star", "lst"; None: their own)."""
+    """The same particles as a file of the format asked for ("star", "cs", "lst"; None: their own)."""
     suffix = LISTS[name] if name else source.suffix
     if suffix == source.suffix:
         return source
-    return (convert_to_relion if suffix == STAR else convert_to_list)(source.path, source.table, source.grid)
+    if source.suffix == CS and source.table.inverted is not None:
+        log.warning(
+            "warning: %d particles of %s have blob/sign -1, for which %s files have no column: say --invert when they "
+            "are read again",
+            source.table.inverted.sum(),
+            source.path,
+            suffix,
+        )
+    return CONVERSIONS[suffix](source.path, source.table, source.grid)

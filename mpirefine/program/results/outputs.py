@@ -137,7 +137,7 @@ def write_particles(
             source = in_format(inputs.particles, options.setformat)
             particles = source.with_results(**columns)
             particles.write(folder / f"particles{source.suffix}")
-            name = Path(options.input).stem
+            name = inputs.particles.path.stem
             for m in range(ctx.models):
                 rows = np.flatnonzero(columns["model"] == m)
                 particles.write(run_folder.set_path(folder, name, m, source.suffix), rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import InputError, Problems
 from mpirefine.maths.fourier.filters import resample
 from mpirefine.program.options import Options
@@ -17,7 +18,7 @@ from mpirefine.program.start.polarity import find_inverted
 from mpirefine.program.start.sanity import find_field_problems
 from mpirefine.storage import particle_file
 from mpirefine.storage.images import read_volumes
-from mpirefine.storage.particle_file import STAR, ParticleInput
+from mpirefine.storage.particle_file import STAR, ParticleInput, files_of_input
 from mpirefine.storage.run import fingerprint
 
 
@@ -144,12 +145,21 @@ def apply_inversion(inputs: Inputs, options: Options) -> Inputs:
     rows, maps = find_inverted(options.invert, inputs.particles.table, len(inputs.maps))
     inverted = rows if rows.any() else None
     particles, twins = (
-        None if source is None else source.with_table(replace(source.table, inverted=inverted))
+        None if source is None else source.with_table(replace(source.table, inverted=turned(source.table, inverted)))
         for source in (inputs.particles, inputs.twins)
     )
     assert particles is not None
     volumes = [-volume if invert else volume for volume, invert in zip(inputs.maps, maps)]
     return replace(inputs, particles=particles, twins=twins, maps=volumes)
+
+
+def turned(table: ParticleTable, inverted: np.ndarray | None) -> np.ndarray | None:
+    """Which images are inverted: those that --invert names, unless the particle file itself inverts them (and the
+    reverse).
+    """
+    if table.inverted is None or inverted is None:
+        return inverted if table.inverted is None else table.inverted
+    return table.inverted ^ inverted
 
 
 def input_files(options: Options, inputs: Inputs) -> list[str]:
@@ -158,4 +168,4 @@ def input_files(options: Options, inputs: Inputs) -> list[str]:
     stacks = [file for source in sources for file in (str(source.path), *source.table.files)]
     lists = (options.models, options.mask or "", options.usefilt or "")
     named = [name.strip() for names in lists for name in names.split(",")]
-    return fingerprint.with_listed_files([options.input, *stacks, *named])
+    return fingerprint.with_listed_files([*map(str, files_of_input(options.input)), *stacks, *named])
