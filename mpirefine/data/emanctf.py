@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,8 @@ class EmanCTF:
 
     def checked(self) -> EmanCTF:
         """The CTF itself. Raises FormatError when numbers are not finite, or voltage or pixel size not positive."""
-        values = np.array([getattr(self, name) for name in NUMBERS])
-        if not (np.isfinite(values).all() and np.isfinite([*self.background, *self.snr]).all()):
+        numbers = (getattr(self, name) for name in NUMBERS)
+        if not all(map(math.isfinite, (*numbers, *self.background, *self.snr))):
             raise FormatError("a CTF of EMAN2 with numbers that are not finite")
         if self.voltage <= 0 or self.apix <= 0:
             raise FormatError(

@@ -9,7 +9,8 @@ from mpirefine.program.start.inputs import read_twins
 from mpirefine.storage import mrc
 from mpirefine.storage.eman2.lst import read_lst
 from mpirefine.storage.particle_file import read_particles
-from tests.program.small import basic, command, make_set
+from mpirefine.storage.star import read_star, write_star
+from tests.program.small import basic, command, make_set, read
 
 pytestmark = pytest.mark.ranks(1)
 
@@ -18,15 +19,44 @@ def labels(path):
     return np.array([entry.header["class"] for entry in read_lst(path)])
 
 
-def test_sets_as_lists_are_an_input_again(tmp_path):
+def with_two_boxes(folder):
+    """Every second particle of a set clipped to 28 pixels, in an optics group of its own."""
+    tables = read_star(folder / "particles.star")
+    (name,) = {image.partition("@")[2] for image in tables["particles"].column("rlnImageName")}
+    images, _ = read(folder / name)
+    mrc.write_stack(folder / "small.mrcs", images[:, 2:-2, 2:-2], 8.0)
+    odd = np.arange(len(images)) % 2 == 1
+    stacks = np.where(odd, str(folder / "small.mrcs"), str(folder / name))
+    optics = (
+        tables["optics"]
+        .take([0, 0])
+        .with_columns(
+            {"rlnOpticsGroup": ["1", "2"], "rlnOpticsGroupName": ["one", "two"], "rlnImageSize": ["32", "28"]}
+        )
+    )
+    particles = tables["particles"].with_columns(
+        {
+            "rlnImageName": [f"{i + 1}@{stack}" for i, stack in enumerate(stacks)],
+            "rlnOpticsGroup": (1 + odd).astype("S"),
+        }
+    )
+    write_star(folder / "particles.star", [optics, particles])
+
+
+@pytest.mark.parametrize("boxes", [1, 2])
+def test_sets_as_lists_are_an_input_again(tmp_path, boxes):
     """The list has what the STAR file had: the same particles find the same maps."""
     folder = make_set(tmp_path / "set")
+    if boxes > 1:
+        with_two_boxes(folder)
     for name, changes in (("one", {}), ("two", {"input": tmp_path / "one/particles.lst"})):
         line = basic(folder, setformat="lst", path=name, **changes)
         (tmp_path / name).mkdir()
         done = command(*line, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert ("the phases of 60 images are not flipped" in done.stdout + done.stderr) == (name == "one")
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said
+        assert ("the phases of 60 images are not flipped" in said) == (name == "one")
+        assert ("EMAN2 takes one box and pixel size, these are 2" in said) == (name == "one" and boxes == 2)
     first, again = (labels(tmp_path / name / "particles.lst") for name in ("one", "two"))
     assert set(first) == {1, 2}
     np.testing.assert_array_equal(first, again)

@@ -37,7 +37,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
     if isinstance(value, np.ndarray) and value.shape == (3, 4):
-        return {"__class__": "Transform", "matrix": "[" + ",".join(f"{x:.9g}" for x in value.ravel()) + "]"}
+        return {"__class__": "Transform", "matrix": "[" + ",".join(f"{x:.9g}" for x in value.ravel().tolist()) + "]"}
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value.item() if isinstance(value, np.generic) else value

@@ -138,7 +138,7 @@ def format_line(entry: Entry) -> bytes:
     """An image as a line of a list, without its end."""
     columns = [str(entry.index), entry.file]
     if entry.header:
-        columns.append(json.dumps(to_json(entry.header), sort_keys=True))
+        columns.append(json.dumps(entry.header, sort_keys=True, separators=(",", ":"), default=to_json))
     return "\t".join(columns).encode()
 
 
