@@ -142,6 +142,6 @@ def noise_groups_of(rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...], np.n
     """As `noise_groups`, with exposure groups as optics groups."""
     names = rows.dtype.names or ()
     column = next((name for name in MICROGRAPHS if name in names), None)
-    micrographs, micrograph = texts(rows[column]) if column else ([], np.zeros(len(rows), int))
+    micrographs, micrograph = texts(rows[column]) if column else ([], np.zeros(0, int))
     groups, number = texts(rows[GROUP]) if GROUP in names else (["all"], np.zeros(len(rows), int))
     return noise_groups(micrographs, micrograph, number.astype(np.int32), groups)

@@ -4,6 +4,7 @@ each particle.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from mpirefine.storage.image_file import ImageFile
 from mpirefine.storage.lens_frames import from_common, pixels_of_rows, to_common
 from mpirefine.storage.particle_checks import RANGES, check_ranges, noise_groups
 
+log = logging.getLogger(__name__)
 SUBSET = "half"  # header value of lists: the half-set of a particle, 1 or 2
 SUBSETS = {1: 0, 2: 1}
 
@@ -107,9 +109,22 @@ class EmanRows:
 
 
 def _names_from_here(table: ParticleTable) -> list[str]:
-    """The stacks as EMAN2 wants them in lists: relative to the current folder where they lie in it."""
-    here = Path.cwd()
-    return [os.path.relpath(file, here) if Path(file).is_relative_to(here) else file for file in table.files]
+    """The stacks as EMAN2 wants them in lists: relative to the current folder where they lie in it, and with the suffix
+    of stacks, since a .mrc is a map to EMAN2.
+    """
+    here, files = Path.cwd(), [Path(file) for file in table.files]
+    maps = [file for file in files if file.suffix.lower() == ".mrc"]
+    if maps:
+        log.warning(
+            "warning: EMAN2 takes %s for a map: lists name it %s: for EMAN2 make a link, ln -s %s %s%s",
+            maps[0],
+            maps[0].with_suffix(".mrcs").name,
+            maps[0],
+            maps[0].with_suffix(".mrcs"),
+            f", and so for {len(maps) - 1} more" if len(maps) > 1 else "",
+        )
+    files = [file.with_suffix(".mrcs") if file in maps else file for file in files]
+    return [os.path.relpath(file, here) if file.is_relative_to(here) else str(file) for file in files]
 
 
 def read_eman_particles(
