@@ -1,5 +1,6 @@
 """Sets written in another program's format and used again, files that are refused, and filtered twins."""
 
+import mrcfile
 import numpy as np
 import pytest
 
@@ -7,8 +8,9 @@ from mpirefine.errors import InputError
 from mpirefine.program.options import Options
 from mpirefine.program.start.inputs import read_twins
 from mpirefine.storage import mrc
+from mpirefine.storage.cryosparc.dataset import write_dataset
 from mpirefine.storage.eman2.lst import read_lst
-from mpirefine.storage.particle_file import read_particles
+from mpirefine.storage.particle_file import in_format, read_particles
 from mpirefine.storage.star import read_star, write_star
 from tests.program.small import basic, command, make_set, read
 
@@ -61,6 +63,30 @@ def test_sets_as_lists_are_an_input_again(tmp_path, boxes):
     assert set(first) == {1, 2}
     np.testing.assert_array_equal(first, again)
     assert len(read_lst(tmp_path / "two/sets/particles_m01.lst")) == (again == 1).sum()
+
+
+def test_a_table_of_cryosparc_finds_the_same_maps(tmp_path):
+    """The same particles from STAR and from .cs with half of the contrast inverted: labels agree, sets are tables."""
+    folder = make_set(tmp_path / "set")
+    source = in_format(read_particles(folder / "particles.star"), "cs")
+    images = mrcfile.read(folder / "particles.mrcs")
+    images[::2] *= -1
+    mrc.write_stack(folder / "dark.mrcs", images, 8.0)
+    table = source.rows.copy()
+    table["blob/sign"][::2], table["blob/path"] = -1, b">dark.mrcs"
+    of_ctf = [name for name in table.dtype.names if name.startswith("ctf/")]
+    write_dataset(folder / "particles.cs", table[[name for name in table.dtype.names if name not in of_ctf]])
+    write_dataset(folder / "more.cs", table[["uid", *of_ctf]][::-1])
+    for name, given in (("one", "particles.star"), ("two", f"particles.cs,{folder}/more.cs")):
+        (tmp_path / name).mkdir()
+        done = command(*basic(folder, input=f"{folder}/{given}", path=name), cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    stars = read_star(tmp_path / "one/particles.star")["particles"].floats("rlnClassNumber")
+    found = np.load(tmp_path / "two/particles.cs", allow_pickle=False)
+    assert (found["alignments3D/class"] + 1 == stars).mean() > 0.97
+    of_map = np.load(tmp_path / "two/sets/particles_m01.cs", allow_pickle=False)
+    assert set(of_map["uid"]) == set(found["uid"][found["alignments3D/class"] == 0])
+    assert of_map["alignments3D/class_posterior"].min() > 0.5
 
 
 def test_other_kinds_of_files_are_told_together(tmp_path):
