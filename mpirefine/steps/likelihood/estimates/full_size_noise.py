@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mpirefine.data.grid import Grid
 from mpirefine.distribution import reduce
 from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.model import corner_spectrum, noise_power
@@ -15,13 +16,13 @@ from mpirefine.steps.state import Context, State
 JOINED = 5  # outermost working rings on which the noise measured beyond them is brought to that of each group
 
 
-def noise_of_lens(state: State, ctx: Context, number: int) -> np.ndarray:
-    """Collective. σ² (g, k = 0 .. nx // 2) of each noise group in the own box of images of a lens.
+def noise_on(state: State, ctx: Context, grid: Grid) -> np.ndarray:
+    """Collective. σ² (g, k = 0 .. nx // 2) of each noise group in images recorded on `grid`.
 
     Within the working grid it is that of the last iteration. Beyond, the shape of the spectrum is measured outside the
-    particles, on a sample of the lens's images, and its strength follows each group's outermost working rings.
+    particles, on a sample of such images, and its strength follows each group's outermost working rings.
     """
-    working, grid = ctx.grid, ctx.particles.lenses[number].grid
+    working = ctx.grid
     rings = np.arange(grid.nx // 2 + 1)
     place = rings * working.length / grid.length  # in working rings
     scale = (working.apix / grid.apix) ** 4 * (grid.length / working.length) ** 2  # sums over pixels; larger fields
@@ -31,23 +32,24 @@ def noise_of_lens(state: State, ctx: Context, number: int) -> np.ndarray:
     beyond = place > last
     if not beyond.any():
         return inner
-    measured = measured_noise(state, ctx, number)
+    measured = measured_noise(state, ctx, grid)
     joined = ~beyond & (place > last - JOINED)
     ratio = inner[:, joined].mean(axis=1) / max(measured[joined].mean(), np.finfo(float).tiny)
     return np.where(beyond, ratio[:, None] * measured, inner)
 
 
-def measured_noise(state: State, ctx: Context, number: int) -> np.ndarray:
-    """Collective. Noise power (k,) outside the particle of a sample of the images of a lens, in their own box."""
-    table, lens = ctx.particles.table, ctx.particles.lenses[number]
+def measured_noise(state: State, ctx: Context, grid: Grid) -> np.ndarray:
+    """Collective. Noise power (k,) outside the particle of a sample of the images recorded on `grid`."""
+    table = ctx.particles.table
     rows = sampled_rows(ctx, SAMPLE, GROUP_SAMPLE, table.optics_of_group, state.trust)
-    grid, rings = lens.grid, np.arange(lens.grid.nx // 2 + 1)
+    on_grid = np.array([lens.grid == grid for lens in ctx.particles.lenses])[table.lens_of(rows)]
+    rings = np.arange(grid.nx // 2 + 1)
     pixel = ctx.grid.apix / grid.apix
     radius = min(ctx.plan.full_radius * pixel, LARGEST_DISC * grid.nx)
     outside = 1 - soft_sphere(grid.nx, radius, DISC_EDGE * pixel, DISC_DIMENSIONS)
     sums = np.zeros((2, len(rings)))
     with ctx.team.together("reading particles"), ctx.particles.passing():
-        for part in ctx.particles.in_order_of_files(rows[table.lens_of(rows) == number]):
+        for part in ctx.particles.in_order_of_files(rows[on_grid]):
             sums[0] += len(part) * corner_spectrum(ctx.particles.recorded(part), outside, grid)
             sums[1] += noise_power(ctx.particles.ctf(part), len(part), rings, grid).sum(axis=0)
     reduce.sum_in_place(ctx.team, sums)

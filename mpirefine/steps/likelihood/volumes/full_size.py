@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.central_slices import in_plane
 from mpirefine.maths.likelihood.fourier_volume import Slab, fold, radial_index
 from mpirefine.maths.likelihood.image_samples import ImageSamples
-from mpirefine.steps.likelihood.estimates.full_size_noise import noise_of_lens
+from mpirefine.steps.likelihood.estimates.full_size_noise import noise_on
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.likelihood.turner import Contributions
 from mpirefine.steps.likelihood.volumes.slabs import PAD, padded_box
@@ -37,7 +37,7 @@ def full_size_maps(state: LikelihoodState, ctx: Context, grid: Grid) -> Iterator
     beyond the rings of the working grid the noise is measured outside the particles.
     """
     box = padded_box(grid.nx)
-    noise = [noise_of_lens(state, ctx, number) for number in range(len(ctx.particles.lenses))]
+    noise = {own: noise_on(state, ctx, own) for own in dict.fromkeys(lens.grid for lens in ctx.particles.lenses)}
     for part in maps_of_passes(ctx, box):
         slab = Slab(box, Partition.even(box, ctx.team.size)[ctx.team.rank], part.size)
         insert_particles(state, ctx, FullSize(grid, slab, part, noise))
@@ -51,10 +51,19 @@ def maps_of_passes(ctx: Context, box: int) -> Iterator[Block]:
 
 
 class FullSize:
-    """What a pass inserts into: the own `slab` of the maps `part` on `grid`; `noise` of each lens is (g, k)."""
+    """What a pass inserts into: the own `slab` of the maps `part` on `grid`; `noise` (g, k) of images on each of their
+    grids.
+    """
 
-    def __init__(self, grid: Grid, slab: Slab, part: Block, noise: list[np.ndarray]):
+    def __init__(self, grid: Grid, slab: Slab, part: Block, noise: Mapping[Grid, np.ndarray]):
         self.grid, self.slab, self.part, self.noise = grid, slab, part, noise
+        self._last: ImageSamples | None = None
+
+    def samples(self, ctx: Context, lens: Lens) -> ImageSamples:
+        """The samples of images of a lens, which is most often that of the images before."""
+        if self._last is None or self._last.lens is not lens:
+            self._last = ImageSamples(lens, self.grid, disc_of_lens(ctx, lens))
+        return self._last
 
 
 def insert_particles(state: LikelihoodState, ctx: Context, full: FullSize) -> None:
@@ -83,8 +92,7 @@ def samples_of(
     cannot be read.
     """
     lens = ctx.particles.lens(rows)
-    samples = ImageSamples(lens, full.grid, disc_of_lens(ctx, lens))
-    noise = full.noise[ctx.particles.table.lens_of(rows[:1])[0]][ctx.particles.table.group[rows]]
+    samples, noise = full.samples(ctx, lens), full.noise[lens.grid][ctx.particles.table.group[rows]]
     strength = amplitude(state, ctx, rows) * grey_factor(ctx.grid, lens.grid, full.grid)
     values, weights = samples.of_images(ctx.particles.recorded(rows), ctx.particles.ctf(rows), strength, noise)
     pairs = pairs.take(np.flatnonzero(np.isin(pairs.particle, rows)))
