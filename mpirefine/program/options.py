@@ -86,13 +86,18 @@ class Options(EmanOptions):
     )
     no_full_maps: bool = opt(False, "make no maps at the particles' own size where they are matched in a smaller box")
     radius: float | None = opt(None, "particle radius (default: from the starting maps)", unit="Å", least=1.0)
-    maxshift: float | None = opt(None, "largest shift searched (default: 8 % of the box)", unit="px", least=0.0)
+    maxshift: float | None = opt(
+        None,
+        "largest shift searched, in the particles' own pixels, the coarsest where they differ (default: 8 % of the box)",
+        unit="px",
+        least=0.0,
+    )
     delta: float | None = opt(
         None, "angular step of views on the fine grid (default: from radius and resolution)", unit="degrees", least=0.5
     )
     align_sym: bool = opt(False, "rotate starting maps whose symmetry axes differ from those of --sym")
     mask: str | None = opt(
-        None, "solvent mask, one for all maps or one each (MRC on the particles' grid, 0 to 1; default: a soft sphere)"
+        None, "solvent mask, one for all maps or one each (any box and pixel size, 0 to 1; default: a soft sphere)"
     )
     seeds_from: str = opt(
         "noise",
