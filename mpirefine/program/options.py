@@ -88,7 +88,7 @@ class Options(EmanOptions):
     radius: float | None = opt(None, "particle radius (default: from the starting maps)", unit="Å", least=1.0)
     maxshift: float | None = opt(
         None,
-        "largest shift searched, in the particles' own pixels, the coarsest where they differ (default: 8 % of the box)",
+        "largest shift searched, in the particles' own pixels, the coarsest if they differ (default: 8 % of the box)",
         unit="px",
         least=0.0,
     )
