@@ -22,7 +22,7 @@ from mpirefine.program.start.own_particles import read_own
 from mpirefine.steps.shared.half_sets import settle_half_sets
 from mpirefine.storage.atomic import replacing
 from mpirefine.storage.images import read_volumes
-from mpirefine.storage.particle_file import LISTS, STAR, ParticleInput, read_particles
+from mpirefine.storage.particle_file import CS, LISTS, STAR, ParticleInput, files_of_input, read_particles
 
 log = logging.getLogger(__name__)
 HALVES = ("even", "odd")
@@ -92,8 +92,9 @@ def split_particles(options: Options, team: Team) -> Path:
 
 def half_path(folder: Path, name: str, source: str) -> str:
     """The file in sets/ for the particles of `source` that are in one half."""
-    suffix = STAR if Path(source).suffix.lower() == STAR else LISTS["lst"]
-    return str(folder / "sets" / f"{Path(source).stem}_{name}{suffix}")
+    path = files_of_input(source)[0]
+    suffix = path.suffix.lower() if path.suffix.lower() in (STAR, CS) else LISTS["lst"]
+    return str(folder / "sets" / f"{path.stem}_{name}{suffix}")
 
 
 def compare_halves(folder: Path, suffix: str) -> float:

@@ -157,7 +157,7 @@ class Options(EmanOptions):
     runs: int = opt(1, "repeat with this many random seeds in run_01, run_02, ..., and compare the runs", least=1)
     seed: int = opt(0, "seed of the random numbers", least=0)
     lowmem: bool = opt(False, "keep particles in a file on the node's own disk instead of in memory")
-    scratch: str | None = opt(None, "folder of that file (default: $TMPDIR or /tmp); it is removed at the end")
+    scratch: str | None = opt(None, "folder for that file, which is gone when the run ends (default: $TMPDIR or /tmp)")
     block_mb: int = opt(64, "memory of one block of class sums", unit="MB", least=1)
     verbose: int = opt(1, "0: warnings only, 1: decisions and results, 2: everything", least=0, short="-v")
 

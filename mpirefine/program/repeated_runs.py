@@ -15,6 +15,8 @@ from mpirefine.maths.statistics.agreement import Consensus, consensus
 from mpirefine.program import logs, run
 from mpirefine.program.options import Options
 from mpirefine.program.results import run_folder
+from mpirefine.program.start.inputs import turned
+from mpirefine.program.start.polarity import find_inverted
 from mpirefine.storage.atomic import write_text
 from mpirefine.storage.particle_file import in_format, read_particles
 from mpirefine.storage.run.runfile import RunFile
@@ -64,8 +66,8 @@ def compare_runs(folder: Path, options: Options, team: Team) -> None:
                     indent=1,
                 ),
             )
-            write_sets(folder, options, agreed, files[agreed.central], last[agreed.central], maps)
-            log.info("runs.json, consensus.star, and sets of each map and of undecided particles in %s", folder)
+            name = write_sets(folder, options, agreed, files[agreed.central], last[agreed.central], maps)
+            log.info("runs.json, %s, and sets of each map and of undecided particles in %s", name, folder)
 
 
 def agreement_report(agreed: Consensus, maps: int) -> str:
@@ -96,12 +98,14 @@ def agreement_report(agreed: Consensus, maps: int) -> str:
     )
 
 
-def write_sets(folder: Path, options: Options, agreed: Consensus, central: RunFile, iteration: int, maps: int) -> None:
-    """On rank 0. Write the consensus particles, a set for each map, and the undecided particles.
+def write_sets(folder: Path, options: Options, agreed: Consensus, central: RunFile, iteration: int, maps: int) -> str:
+    """On rank 0. Write the consensus particles, a set for each map, and the undecided particles; the name of the first.
 
     Poses are those of the central run; the probability column holds the share of runs that agree.
     """
-    source = in_format(read_particles(options.input, options.apix, ctf=not options.no_ctf), options.setformat)
+    read = read_particles(options.input, options.apix, ctf=not options.no_ctf)
+    inverted = turned(read.table, find_inverted(options.invert, read.table, maps)[0])
+    source = in_format(read.with_table(replace(read.table, inverted=inverted)), options.setformat)
     box = Options.from_json(central.header["options"]).box or source.grid.nx
     to_file = source.grid.nx / box  # pixels of the run to pixels of the file
     particles = source.with_results(
@@ -114,3 +118,4 @@ def write_sets(folder: Path, options: Options, agreed: Consensus, central: RunFi
     for m in range(maps):
         particles.write(run_folder.set_path(folder, "consensus", m, source.suffix), np.flatnonzero(agreed.label == m))
     particles.write(folder / "sets" / f"undecided{source.suffix}", np.flatnonzero(agreed.label < 0))
+    return f"consensus{source.suffix}"

@@ -180,7 +180,11 @@ class Driver:
         """
         session, ctx, options = self.session, self.session.context, self.session.resolved.options
         grid, began = full_size_grid(ctx.particles.lenses, options.full_box), time.monotonic()
-        if options.no_full_maps or ctx.grid.agrees(grid):
+        if options.no_full_maps or not session.method.makes_full_maps:
+            return None
+        if ctx.grid.agrees(grid):
+            if options.full_box:
+                log.info("--full-box %d: particles were matched in this box, so that the maps have it", grid.nx)
             return None
         size = MAPS_WRITTEN * ctx.models * 4 * grid.nx**3
         self.run_file.ensure_space(size, f"full-size maps of {grid.nx} px")
@@ -190,7 +194,8 @@ class Driver:
                 if found.volume is not None:
                     outputs.write_full_map(self.run_file.folder, state.iteration, found, session.resolved, grid)
                     resolution = resolution_at(found.curves["half_fsc"], HALF_MAP_FSC, grid)
-                    log.info("map %d at full size: %.2f Å by its half-maps", found.model + 1, resolution)
+                    known = "one half is empty" if np.isnan(resolution) else f"{resolution:.2f} Å by its half-maps"
+                    log.info("map %d at full size: %s", found.model + 1, known)
                     curves.append(found.curves)
         if not curves:
             return None

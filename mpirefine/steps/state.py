@@ -241,6 +241,10 @@ class FullMap:
 class Method(Protocol[AnyState]):
     """A way to refine: what happens before the first iteration, in each, and after the last."""
 
+    @property
+    def makes_full_maps(self) -> bool:
+        """Whether there are maps at the particles' own size."""
+
     def describe(self, ctx: Context) -> str:
         """The search, in words."""
 

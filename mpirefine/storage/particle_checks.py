@@ -1,4 +1,4 @@
-"""What readers of RELION's and EMAN2's particle files share: checks of boxes and CTF values, and noise groups."""
+"""What readers of particle files share: checks of boxes and CTF values, and noise groups."""
 
 from __future__ import annotations
 
@@ -80,16 +80,17 @@ def noise_groups(
     """Noise group of each particle, (p,) int32, the groups' names, and the optics group of each noise group, (g,)
     int32.
 
-    The groups are the optics groups, then every micrograph that holds LEAST_GROUP particles, by name. `micrograph` (p,)
-    is a place in `names`.
+    The groups are the optics groups, then every micrograph that holds LEAST_GROUP particles of an optics group, by
+    name. `micrograph` (p,) is a place in `names`, or empty.
     """
-    count = np.bincount(micrograph, minlength=len(names))
-    large = np.array(sorted(np.flatnonzero(count >= LEAST_GROUP).tolist(), key=lambda place: names[place]), int)
-    number = np.full(len(names), -1, np.int32)
-    number[large] = len(optics_names) + np.arange(len(large))
-    own = number[micrograph] if len(names) else np.full(len(optics_group), -1, np.int32)
-    first = np.zeros(len(names), int)  # row
-    first[micrograph[::-1]] = np.arange(len(micrograph))[::-1]
-    optics = np.concatenate([np.arange(len(optics_names)), optics_group[first[large]]]).astype(np.int32)
+    groups = len(optics_names)
+    pairs, pair = np.unique(micrograph.astype(np.int64) * groups + optics_group[: len(micrograph)], return_inverse=True)
+    count = np.bincount(pair.reshape(-1), minlength=len(pairs))
+    of_pair = [(names[value // groups], int(value % groups)) for value in pairs.tolist()]
+    large = np.array(sorted(np.flatnonzero(count >= LEAST_GROUP).tolist(), key=lambda place: of_pair[place]), int)
+    number = np.full(len(pairs), -1, np.int32)
+    number[large] = groups + np.arange(len(large))
+    own = number[pair.reshape(-1)] if len(pairs) else np.full(len(optics_group), -1, np.int32)
+    optics = np.array([*range(groups), *(of_pair[place][1] for place in large)], np.int32)
     group = np.where(own >= 0, own, optics_group).astype(np.int32)
-    return group, (*optics_names, *(names[place] for place in large)), optics
+    return group, (*optics_names, *(of_pair[place][0] for place in large)), optics

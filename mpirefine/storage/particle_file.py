@@ -124,10 +124,10 @@ def in_format(source: ParticleInput, name: str | None) -> ParticleInput:
     suffix = LISTS[name] if name else source.suffix
     if suffix == source.suffix:
         return source
-    if source.suffix == CS and source.table.inverted is not None:
+    if source.suffix == CS and source.table.inverted is not None and source.table.inverted.any():
         log.warning(
-            "warning: %d particles of %s have blob/sign -1, for which %s files have no column: say --invert when they "
-            "are read again",
+            "warning: %d particles of %s have inverted contrast (blob/sign, --invert), for which %s files have no "
+            "column: say --invert when they are read again",
             source.table.inverted.sum(),
             source.path,
             suffix,

@@ -11,6 +11,7 @@ from mpirefine.maths.fourier.fsc import fsc
 from mpirefine.maths.image.aberrations import odd_phase, with_tilt
 from mpirefine.maths.image.resampling import Resampler
 from mpirefine.steps.likelihood.average import Average
+from mpirefine.steps.likelihood.estimates import full_size_noise
 from mpirefine.steps.likelihood.reconstruct import Reconstruct
 from mpirefine.steps.likelihood.volumes import full_size
 from mpirefine.steps.likelihood.volumes.full_size import full_size_maps
@@ -131,3 +132,12 @@ def test_a_larger_box_holds_finer_detail_of_fine_images_only(team):
     found = list(full_size_maps(state, with_lenses(ctx, (Lens("plain", GRID), FINE)), FINE.grid))
     assert found[0].volume.shape == (40, 40, 40)
     assert np.isfinite(found[0].volume).all()
+
+
+@pytest.mark.ranks(1, 2)
+def test_a_grid_of_which_no_image_was_sampled(team, monkeypatch):
+    """Its noise beyond the working rings is that of the outermost one: nothing is nan."""
+    monkeypatch.setattr(full_size_noise, "SAMPLE", 0)
+    _, ctx, state = planted(team)
+    noise = full_size_noise.noise_on(state, with_lenses(ctx, (Lens("plain", GRID), FINE)), FINE.grid)
+    assert np.isfinite(noise).all() and (noise > 0).all()

@@ -1,5 +1,7 @@
 """cryoSPARC's particle files: conventions, joins, round trips through the other formats, wrong files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -110,7 +112,8 @@ def results(count, seed=5):
     return dict(model=model, posterior=posterior, rotation=rotation, shift_xy=rng.uniform(-5, 5, (count, 2)), half=half)
 
 
-def test_results_in_the_columns_of_cryosparc(project):
+def test_results_in_the_columns_of_cryosparc(project, monkeypatch):
+    monkeypatch.chdir(project)
     made, given = rows(8), results(8)
     source = read_particles(saved(project, made))
     out = project / "J42/out.cs"
@@ -165,6 +168,49 @@ def test_uids_of_other_formats_are_unique(project, monkeypatch):
     assert found["blob/shape"].tolist() == [[NX, NX]] * 6 and (found["blob/sign"] == 1).all()
 
 
+def test_images_of_another_project_are_not_taken(project, tmp_path, monkeypatch):
+    """Every project has J7/extract: that of the table counts, not that of the current folder."""
+    other = tmp_path / "P4/J7/extract"
+    other.mkdir(parents=True)
+    write_stack(other / "a.mrc", np.zeros((8, NX, NX), np.float32), PIXEL)
+    monkeypatch.chdir(tmp_path / "P4")
+    source = read_particles(saved(project, rows(8)))
+    assert source.table.files == (str(project / "J7/extract/a.mrc"),)
+    monkeypatch.chdir(tmp_path)
+    source.unchanged().write(tmp_path / "set.cs")
+    assert read_particles(tmp_path / "set.cs").table.files == source.table.files
+
+
+def test_pixel_sizes_and_apix(project):
+    made = rows(8)
+    made["blob/psize_A"] *= 1 + np.linspace(0, 5e-5, 8)
+    assert len(read_particles(saved(project, made)).table.lenses) == 1
+    assert read_particles(project / "J42/particles.cs", 1.6).grid.apix == 1.6
+    made["blob/psize_A"][::2] *= 1.2
+    found = read_particles(saved(project, made))
+    assert [lens.grid.apix for lens in found.table.lenses] == pytest.approx([1.5, 1.8], rel=1e-3)
+    with pytest.raises(InputError, match="--apix is one pixel size for all images, but column blob/psize_A has 1.5"):
+        read_particles(project / "J42/particles.cs", 1.5)
+
+
+def test_contrast_that_was_inverted_is_written(project):
+    source = read_particles(saved(project, rows(8)))
+    inverted = np.arange(8) < 3
+    source = source.with_table(replace(source.table, inverted=inverted))
+    source.with_results(**results(8)).write(project / "J42/out.cs")
+    assert (np.load(project / "J42/out.cs")["blob/sign"] == np.where(inverted, -1, 1)).all()
+
+
+def test_what_a_table_cannot_say_is_told(project, caplog):
+    source = read_particles(saved(project, rows(8)))
+    table = source.table
+    ctf, lens = replace(table.ctf, premultiplied=np.arange(8) < 5), replace(table.lenses[0], odd=(1.0,))
+    star = in_format(source.with_table(replace(table, ctf=ctf, lenses=(lens,))), "star")
+    assert not caplog.text
+    in_format(star, "cs")
+    assert "multiplication by the CTF (5 images); the lens errors of their optics groups" in caplog.text
+
+
 def test_own_encoding_is_read_by_the_library(project):
     dataset = pytest.importorskip("cryosparc.dataset", reason="cryoSPARC's library is an extra: mpirefine[cryosparc]")
     made = rows(8)
@@ -194,12 +240,13 @@ def without(*names):
 @pytest.mark.parametrize(
     "changed, told",
     [
-        (change("blob/idx", 2, 8), r"particles.cs: row 3: column blob/idx: image \[8\] .*a.mrc, which holds 8"),
+        (change("blob/idx", 2, 8), r"particles.cs: row 3: column blob/idx: image 8 .*a.mrc, which holds 8"),
         (change("blob/path", 1, b">J7/gone.mrc"), r"row 2: column blob/path: J7/gone.mrc: cannot be read"),
         (change("blob/path", 1, b""), "row 2: column blob/path: "),
-        (change("blob/psize_A", 4, 900), r"row 5: column blob/psize_A: \[900.\] Å per pixel, where others have 1.5"),
+        (change("blob/psize_A", 4, 900), r"row 5: column blob/psize_A: 900 Å per pixel, where others have 1.5"),
         (change("ctf/df1_A", 0, np.nan), "row 1: column ctf/df1_A: no finite number"),
         (change("ctf/accel_kv", 3, 3e5), "row 4: column ctf/accel_kv: 300000 is no value in kV"),
+        (change("alignments3D/shift", 6, 40), "row 7: column alignments3D/shift: the particle would lie outside"),
         (change("alignments3D/pose", 5, np.inf), "row 6: column alignments3D/pose: no finite number"),
         (without("alignments3D/pose"), "missing column alignments3D/pose: give the passthrough file"),
         (without("blob/path", "blob/idx"), "missing columns blob/path, blob/idx: give the passthrough"),

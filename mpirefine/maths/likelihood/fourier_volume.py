@@ -12,6 +12,7 @@ import numpy as np
 
 from mpirefine.data.partition import Block
 
+MOST_INT32 = 1 << 31  # voxels of a slab from which on their numbers need 64 bits
 ADDED = 1 << 16  # samples whose neighbours are in memory together
 
 
@@ -26,6 +27,7 @@ class Slab:
         self.box, self.block = box, block
         self.shape = (block.size, box, box // 2 + 1)
         self.sums = np.zeros((models, int(np.prod(self.shape)), 6), np.float32)
+        self._index = np.int32 if self.sums.shape[1] < MOST_INT32 else np.int64
 
     def numerator(self, model: int, half: int) -> np.ndarray:
         """Sum of values (l, k, h) complex64."""
@@ -89,7 +91,7 @@ class Slab:
         slab.
         """
         x, y, z = (self._axis(positions[:, axis], axis) for axis in range(3))
-        voxel = np.empty((len(positions), 8), np.int32)
+        voxel = np.empty((len(positions), 8), self._index)
         kernel = np.empty((len(positions), 8), np.float32)
         for i, (a, b, c) in enumerate(np.ndindex(2, 2, 2)):
             voxel[:, i] = x[a][0] + y[b][0] + z[c][0]
@@ -115,7 +117,10 @@ class Slab:
             )[axis]
             inside = (place >= first) & (place < stop)
             found.append(
-                (np.where(inside, (place - first) * np.int32(stride), 0).astype(np.int32), np.where(inside, kernel, 0))
+                (
+                    np.where(inside, (place - first) * self._index(stride), 0).astype(self._index),
+                    np.where(inside, kernel, 0),
+                )
             )
         return found
 

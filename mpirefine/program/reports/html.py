@@ -165,7 +165,8 @@ def draw_full_size_curves(full: FullSizeCurves) -> Figure:
             axis.plot(frequency, curves[name][1 : len(frequency) + 1], label=label, linewidth=1.3)
         axis.axhline(HALF_MAP_FSC, color="0.6", linewidth=0.8)
         resolution = resolution_at(curves["half_fsc"], HALF_MAP_FSC, full.grid)
-        axis.set(title=f"map {m + 1}: {resolution:.1f} Å", xlabel="1/Å", ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))
+        known = "one half is empty" if np.isnan(resolution) else f"{resolution:.1f} Å"
+        axis.set(title=f"map {m + 1}: {known}", xlabel="1/Å", ylim=(-0.1, 1.05), xlim=(0, frequency[-1]))
         axis.legend(fontsize="x-small")
     for axis in figure.axes[len(full.of_maps) :]:
         axis.set_visible(False)

@@ -37,6 +37,7 @@ class Eman2:
     source: str
     map_suffix: str
     names: tuple[str, ...] = ()
+    makes_full_maps = False
 
     def describe(self, ctx: Context) -> str:
         """The search, in words."""

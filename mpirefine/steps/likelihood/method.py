@@ -38,6 +38,7 @@ class Likelihood:
     """
 
     names: tuple[str, ...] = ()
+    makes_full_maps = True
 
     def describe(self, ctx: Context) -> str:
         """The first iteration's search, in words."""

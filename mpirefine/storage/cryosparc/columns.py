@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from mpirefine.storage.cryosparc.dataset import texts
 from mpirefine.storage.images import stack_header
 from mpirefine.storage.lens_frames import to_common
 from mpirefine.storage.particle_checks import NO_CTF, check_ranges, check_shapes, rows_by_file
-from mpirefine.storage.places import find, shortened
+from mpirefine.storage.places import Place, find, shortened
 
 log = logging.getLogger(__name__)
 PATH, INDEX, PIXEL, SIGN = "blob/path", "blob/idx", "blob/psize_A", "blob/sign"
@@ -39,6 +40,8 @@ RADIANS = ("defocus_angle", "phase_shift")  # fields that are degrees in CTFPara
 LENS_ERRORS = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A")  # 0: none
 MAGNIFICATION = "ctf/anisomag"  # all 0, or the identity: none
 SECOND = "give the passthrough file of the same job as well: --input {0},passthrough_particles.cs"
+SAME_PIXEL = 1.01  # largest ratio of pixel sizes that --apix may stand for
+NEAR_PIXEL = 1e-4  # relative difference of pixel sizes that are one
 MOST_RATIO = 3.0  # of the pixel sizes in one file
 
 
@@ -96,7 +99,7 @@ def images_of(columns: Columns) -> CsImages:
     paths: list[str] = []
     boxes: dict[tuple[int, ...], str] = {}
     for name, rows in zip(names, rows_by_file(file, len(names))):
-        place = find(name.lstrip(">"), path)
+        place = in_project(name.lstrip(">"), path)
         paths.append(str(place.path.resolve()))
         try:
             if place.missing or not name.strip(">"):
@@ -105,19 +108,31 @@ def images_of(columns: Columns) -> CsImages:
         except InputError as error:
             problems.add_rows(path, rows, f"column {PATH}: {error}")
             continue
-        if place.neighbour:
+        if place.note:
             log.warning("%s", place.note)
         if header.note:
             log.warning("%s", header.note)
         count, *size = header.shape
         boxes.setdefault(tuple(size), name)
         edge[rows] = size[-1]
-        wrong = (index[rows] < 0) | (index[rows] >= count)
-        text = f"column {INDEX}: image {index[rows][wrong][:1]} (from 0) of {shortened(name)}, which holds {count}"
-        problems.add_rows(path, rows[wrong], text)
+        wrong = rows[(index[rows] < 0) | (index[rows] >= count)]
+        if len(wrong):
+            text = f"column {INDEX}: image {index[wrong[0]]} (from 0) of {shortened(name)}, which holds {count}"
+            problems.add_rows(path, wrong, text)
     check_shapes(boxes, problems)
     inverted = columns.numbers(SIGN) < 0 if SIGN in columns.names else np.zeros(len(file), bool)
     return CsImages(tuple(paths), file.astype(np.int32), index, edge, inverted)
+
+
+def in_project(name: str, path: Path) -> Place:
+    """Where a file is that a table names from the project's folder: the nearest folder above the table that has it.
+
+    Other projects have files of the same name, so that the current folder comes last.
+    """
+    for folder in Path(os.path.abspath(path)).parents:
+        if (folder / name).is_file():
+            return Place(folder / name)
+    return find(name, path)
 
 
 def lenses_of(columns: Columns, images: CsImages, apix: float | None) -> tuple[tuple[Lens, ...], np.ndarray, str]:
@@ -127,20 +142,36 @@ def lenses_of(columns: Columns, images: CsImages, apix: float | None) -> tuple[t
     definitions cryoSPARC does not publish, are told to be left as they are.
     """
     if apix:
+        own = columns.numbers(PIXEL) if PIXEL in columns.names else np.ones(len(columns))
+        if own.max() > SAME_PIXEL * own.min():
+            columns.problems.add(
+                f"{columns.path}: --apix is one pixel size for all images, but column {PIXEL} has {own.min():g} to "
+                f"{own.max():g} Å: leave --apix out, or correct the table"
+            )
         pixel, source = np.full(len(columns), float(apix)), "--apix"
     else:
         columns.require(PIXEL)
         pixel, source = columns.numbers(PIXEL), f"column {PIXEL}"
         usual = float(np.median(pixel))
         wrong = np.flatnonzero((pixel <= 0) | (pixel > MOST_RATIO * usual) | (pixel * MOST_RATIO < usual))
-        text = f"column {PIXEL}: {pixel[wrong][:1]} Å per pixel, where others have {usual:g}"
-        columns.problems.add_rows(columns.path, wrong, text)
+        if len(wrong):
+            text = f"column {PIXEL}: {pixel[wrong[0]]:g} Å per pixel, where others have {usual:g}"
+            columns.problems.add_rows(columns.path, wrong, text)
+        pixel = merged_pixels(pixel)
     _warn_of_lens_errors(columns)
     grids = np.stack([np.maximum(images.edge, 1), np.maximum(pixel, 1e-3)], axis=1)
     different, lens = np.unique(grids, axis=0, return_inverse=True)
-    names = [f"images of {int(nx)} px" if len(different) > 1 else "all images" for nx, _ in different]
+    several = len(different) > 1
+    names = [f"images of {int(nx)} px, {size:.4g} Å" if several else "all images" for nx, size in different]
     lenses = tuple(Lens(name, Grid(int(nx), float(size))) for name, (nx, size) in zip(names, different))
     return lenses, lens.reshape(-1).astype(np.int32), source
+
+
+def merged_pixels(pixel: np.ndarray) -> np.ndarray:
+    """Pixel sizes (p,) of which those within NEAR_PIXEL of each other are one: single precision, rounded decimals."""
+    different, place = np.unique(pixel, return_inverse=True)
+    first = np.concatenate([[True], np.diff(different) > NEAR_PIXEL * different[1:]])
+    return different[np.flatnonzero(first)][np.cumsum(first) - 1][place.reshape(-1)]
 
 
 def _warn_of_lens_errors(columns: Columns) -> None:
@@ -186,7 +217,11 @@ def poses_of(columns: Columns, table: ParticleTable, grid: Grid) -> tuple[np.nda
     rotation = Rotation.from_rotvec(columns.numbers(POSE, 3)).inv().as_matrix()
     own = PIXEL if PIXEL in columns.names else SHIFT_PIXEL
     pixel = columns.numbers(SHIFT_PIXEL if SHIFT_PIXEL in columns.names else own)
-    return rotation, to_common(-columns.numbers(SHIFT, 2) * pixel[:, None], table, grid)
+    shift = -columns.numbers(SHIFT, 2) * pixel[:, None]
+    edge = np.array([lens.grid.length for lens in table.lenses])[table.lens_of(slice(None))]
+    wrong = np.flatnonzero(np.abs(shift).max(axis=1) > edge / 2)
+    columns.problems.add_rows(columns.path, wrong, f"column {SHIFT}: the particle would lie outside of its image")
+    return rotation, to_common(shift, table, grid)
 
 
 def split_of(columns: Columns) -> np.ndarray | None:

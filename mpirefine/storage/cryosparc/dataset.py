@@ -82,9 +82,10 @@ def join(rows: np.ndarray, path: Path, more: np.ndarray, second: Path) -> np.nda
     return with_columns(rows, new)
 
 
-def with_columns(rows: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
-    """The rows with columns added, or with other values in the type they had."""
-    of_old = {name: (rows.dtype[name].base, rows.dtype[name].shape) for name in rows.dtype.names or ()}
+def with_columns(rows: np.ndarray, columns: dict[str, np.ndarray], retyped: Sequence[str] = ()) -> np.ndarray:
+    """The rows with columns added, or with other values: in the type they had, but for those that are `retyped`."""
+    old = [name for name in rows.dtype.names or () if name not in retyped]
+    of_old = {name: (rows.dtype[name].base, rows.dtype[name].shape) for name in old}
     kinds = of_old | {name: (v.dtype, v.shape[1:]) for name, v in columns.items() if name not in of_old}
     out = np.zeros(len(rows), [(name, *kind) for name, kind in kinds.items()])
     for name in kinds:

@@ -20,7 +20,17 @@ from mpirefine.data.keys import halves, image_keys
 from mpirefine.data.lens import common_grid
 from mpirefine.data.particles import ParticleTable
 from mpirefine.errors import PROBLEMS_SHOWN, Problems
-from mpirefine.storage.cryosparc.columns import ALIGNMENT, Columns, ctf_of, images_of, lenses_of, poses_of, split_of
+from mpirefine.storage.cryosparc.columns import (
+    ALIGNMENT,
+    PATH,
+    SIGN,
+    Columns,
+    ctf_of,
+    images_of,
+    lenses_of,
+    poses_of,
+    split_of,
+)
 from mpirefine.storage.cryosparc.dataset import join, read_dataset, texts, with_columns, write_dataset
 from mpirefine.storage.lens_frames import from_common, pixels_of_rows
 from mpirefine.storage.particle_checks import noise_groups
@@ -51,7 +61,7 @@ class CsParticles:
 
     def unchanged(self) -> CsRows:
         """The rows as they were read, for writing."""
-        return CsRows(self.rows)
+        return self._rows({})
 
     def with_results(
         self,
@@ -81,7 +91,23 @@ class CsParticles:
         }
         if half is not None:
             columns["split"] = np.asarray(half).astype("u4")
-        return CsRows(with_columns(self.rows, {ALIGNMENT + name: values for name, values in columns.items()}))
+        return self._rows({ALIGNMENT + name: values for name, values in columns.items()})
+
+    def _rows(self, columns: dict[str, np.ndarray]) -> CsRows:
+        """The rows with columns changed, the sign of the contrast as it is used, and names of stacks that can be found
+        from the current folder or those above it.
+        """
+        inverted, known = self.table.inverted, self.rows.dtype.names or ()
+        if inverted is not None or SIGN in known:
+            columns[SIGN] = np.where(np.zeros(len(self.rows), bool) if inverted is None else inverted, -1, 1)
+            columns[SIGN] = columns[SIGN].astype("f4")
+        names, place = texts(self.rows[PATH])
+        here = (Path.cwd() / "x").parents
+        found = [any((folder / name.lstrip(">")).is_file() for folder in here) for name in names]
+        if all(found):
+            return CsRows(with_columns(self.rows, columns))
+        files = np.array([name.encode() for name in self.table.files])
+        return CsRows(with_columns(with_columns(self.rows, columns), {PATH: files[self.table.file]}, retyped=(PATH,)))
 
 
 @dataclass(frozen=True)

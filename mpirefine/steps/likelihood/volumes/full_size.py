@@ -22,7 +22,7 @@ from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.likelihood.turner import Contributions
 from mpirefine.steps.likelihood.volumes.slabs import PAD, padded_box
 from mpirefine.steps.likelihood.volumes.wiener import reconstruct_map
-from mpirefine.steps.shared.maps import DISC_DIMENSIONS, DISC_EDGE
+from mpirefine.steps.shared.maps import DISC_DIMENSIONS, DISC_EDGE, solvent_mask
 from mpirefine.steps.state import Context, FullMap, amplitude
 
 SLAB_BYTES = 512 << 20  # of a rank: as many maps as fit are made in one pass over the images
@@ -173,4 +173,7 @@ def finished(state: LikelihoodState, ctx: Context, grid: Grid, slab: Slab, part:
         if made.volume is None or first is None or second is None:
             yield FullMap(model)
             continue
+        if ctx.settings.automask is not None:  # made on the working grid, as that of the last iteration's map
+            solvent = solvent_mask(state.root_volumes[model], model, ctx)
+            mask = np.clip(resample(solvent.astype(np.float32), ctx.grid, grid), 0, 1)
         yield FullMap(model, made.volume * mask, np.stack([first, second]), made.curves)
