@@ -250,3 +250,13 @@ def test_single_row_block_round_trip(tmp_path):
     assert table.floats("absent", 2.5).tolist() == [2.5]
     with pytest.raises(FormatError, match="has no column _absent"):
         table.floats("absent")
+
+
+def test_a_micrograph_in_two_optics_groups_is_two_noise_groups(monkeypatch):
+    """Two sessions whose micrographs have the same names: each noise group belongs to one optics group."""
+    monkeypatch.setattr(particle_checks, "LEAST_GROUP", 3)
+    micrograph, optics = np.array([0, 0, 0, 0, 0, 0, 1]), np.array([0, 1, 0, 1, 0, 1, 1])
+    group, names, of_group = particle_checks.noise_groups(["m1", "m2"], micrograph, optics, ["a", "b"])
+    assert names == ("a", "b", "m1", "m1") and of_group.tolist() == [0, 1, 0, 1]
+    assert group.tolist() == [2, 3, 2, 3, 2, 3, 1]
+    assert of_group[group].tolist() == optics.tolist()

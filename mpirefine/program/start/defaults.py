@@ -204,7 +204,7 @@ def choose_largest_shift(options: Options, grid: Grid) -> Choice:
     """Choose or check --maxshift, in pixels of the particle file."""
     if options.maxshift is None:
         shift = float(max(2, round(SHIFT_SHARE * grid.nx)))
-        reason = f"--maxshift {shift:g} px: {100 * SHIFT_SHARE:g} % of the box"
+        reason = f"--maxshift {shift:g} px ({shift * grid.apix:.1f} Å): {100 * SHIFT_SHARE:g} % of the box"
         return Choice({"maxshift": shift}, [] if options.by_classes else [reason], [])
     if options.maxshift > grid.nx / 4:
         problem = (

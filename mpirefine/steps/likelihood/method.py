@@ -49,7 +49,8 @@ class Likelihood:
         return (
             f"search: directions every {sampling.coarse_delta:.2f}° then {sampling.fine_delta:.2f}°, rings "
             f"1-{sampling.coarse_grid.n_rings} then 1-{fine} ({ctx.grid.resolution(fine):.1f} Å), "
-            f"{sampling.fine_angles} in-plane angles, shifts to {ctx.plan.maxshift:g} px every "
+            f"{sampling.fine_angles} in-plane angles, shifts to {ctx.plan.maxshift * ctx.grid.apix:.1f} Å "
+            f"({ctx.plan.maxshift:.3g} px of {ctx.grid.apix:.3g} Å) every "
             f"{sampling.coarse_step:g} then {sampling.fine_step:g} px, the best poses again at "
             f"{sampling.refined_angles} angles and {sampling.refined_step:g} px: steps follow from the particle radius "
             "and the resolution in use"
