@@ -81,6 +81,15 @@ def test_images_ctf_groups_and_half_sets(project):
     assert found.table.ctf.voltage.tolist() == [300] * 8 and found.table.group_names == ("3",)
 
 
+def test_exposure_groups_become_optics_groups(project, monkeypatch):
+    monkeypatch.chdir(project)
+    made = rows(8)
+    made["ctf/exp_group_id"] = [3, 7] * 4
+    in_format(read_particles(saved(project, made)), "star").unchanged().write("p.star")
+    found = read_particles("p.star").table
+    assert found.group_names == ("group1", "group2") and found.group.tolist() == [0, 1] * 4
+
+
 def test_passthrough_is_joined_by_uid(project):
     made, rng = rows(8), np.random.default_rng(3)
     of_ctf = [name for name in made.dtype.names if name.startswith("ctf/")]
@@ -100,6 +109,9 @@ def test_passthrough_is_joined_by_uid(project):
         read_particles(f"{one},{two}")
     two = saved(project, np.concatenate([second, second[:2]]), "passthrough_particles.cs")
     with pytest.raises(InputError, match=r"2 rows repeat a uid"):
+        read_particles(f"{one},{two}")
+    one, two = saved(project, first[[0, 0]]), saved(project, second, "passthrough_particles.cs")
+    with pytest.raises(InputError, match=r"/particles.cs: 1 rows repeat a uid"):
         read_particles(f"{one},{two}")
 
 
@@ -220,9 +232,11 @@ def test_own_encoding_is_read_by_the_library(project):
     found, wanted = (read_particles(one, poses=True).table for one in (path, project / "J42/particles.cs"))
     np.testing.assert_array_equal(found.rotation, wanted.rotation)
     assert found.files == wanted.files
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match="own.cs: cannot be read by cryoSPARC's library"):
-        read_particles(path)
+    whole = path.read_bytes()
+    for length in range(6, len(whole), 37):  # many of which end the process in the library
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match="own.cs: cannot be read by cryoSPARC's library"):
+            read_particles(path)
 
 
 def change(name, row, value):
@@ -237,17 +251,33 @@ def without(*names):
     return lambda made: made[[name for name in made.dtype.names if name not in names]].copy()
 
 
+def retyped(name, kind, value):
+    def done(made):
+        kinds = {other: made.dtype[other] for other in made.dtype.names} | {name: np.dtype(kind)}
+        out = np.zeros(len(made), list(kinds.items()))
+        for other in kinds:
+            out[other] = value if other == name else made[other]
+        return out
+
+    return done
+
+
 @pytest.mark.parametrize(
     "changed, told",
     [
         (change("blob/idx", 2, 8), r"particles.cs: row 3: column blob/idx: image 8 .*a.mrc, which holds 8"),
         (change("blob/path", 1, b">J7/gone.mrc"), r"row 2: column blob/path: J7/gone.mrc: cannot be read"),
-        (change("blob/path", 1, b""), "row 2: column blob/path: "),
+        (change("blob/path", 1, b""), "row 2: column blob/path: no name of a stack"),
         (change("blob/psize_A", 4, 900), r"row 5: column blob/psize_A: 900 Å per pixel, where others have 1.5"),
         (change("ctf/df1_A", 0, np.nan), "row 1: column ctf/df1_A: no finite number"),
         (change("ctf/accel_kv", 3, 3e5), "row 4: column ctf/accel_kv: 300000 is no value in kV"),
         (change("alignments3D/shift", 6, 40), "row 7: column alignments3D/shift: the particle would lie outside"),
         (change("alignments3D/pose", 5, np.inf), "row 6: column alignments3D/pose: no finite number"),
+        (change("alignments3D/psize_A", 2, 0), "row 3: column alignments3D/psize_A: 0 is no pixel size"),
+        (change("blob/psize_A", slice(None), 3), r"more: column blob/psize_A: 3 Å, but .*a.mrc has 1.5: correct one"),
+        (change("blob/sign", 1, 0), "row 2: column blob/sign: 0 is neither 1 nor -1"),
+        (retyped("blob/idx", "f4", 1.5), "more: column blob/idx: 1.5 is no index"),
+        (retyped("blob/shape", ("u4", 2), 64), "column blob/shape: 64 px, but the stack has images of another size"),
         (without("alignments3D/pose"), "missing column alignments3D/pose: give the passthrough file"),
         (without("blob/path", "blob/idx"), "missing columns blob/path, blob/idx: give the passthrough"),
         (without("uid"), "no column uid"),
@@ -264,6 +294,9 @@ def test_wrong_tables(project, changed, told):
 def test_files_that_are_no_tables(project):
     path = saved(project, rows(8))
     path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="cannot be read as a table of cryoSPARC"):
+        read_particles(path)
+    path.write_bytes(saved(project, rows(8)).read_bytes().replace(b"(8,), }" + b" " * 12, b"(999999999999,), }" + b" "))
     with pytest.raises(InputError, match="cannot be read as a table of cryoSPARC"):
         read_particles(path)
     path.write_bytes(b"data_particles\nloop_\n")

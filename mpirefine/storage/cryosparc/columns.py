@@ -22,7 +22,7 @@ from mpirefine.storage.particle_checks import NO_CTF, check_ranges, check_shapes
 from mpirefine.storage.places import Place, find, shortened
 
 log = logging.getLogger(__name__)
-PATH, INDEX, PIXEL, SIGN = "blob/path", "blob/idx", "blob/psize_A", "blob/sign"
+PATH, INDEX, SHAPE, PIXEL, SIGN = (f"blob/{name}" for name in ("path", "idx", "shape", "psize_A", "sign"))
 ALIGNMENT = "alignments3D/"
 POSE, SHIFT, SHIFT_PIXEL, SPLIT = (ALIGNMENT + name for name in ("pose", "shift", "psize_A", "split"))
 CTF_COLUMNS = {  # column -> field of CTFParams, and its value where the column is missing (None: it is needed)
@@ -37,10 +37,11 @@ CTF_COLUMNS = {  # column -> field of CTFParams, and its value where the column 
     "ctf/bfactor": ("bfactor", 0.0),
 }
 RADIANS = ("defocus_angle", "phase_shift")  # fields that are degrees in CTFParams
-LENS_ERRORS = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A")  # 0: none
+LENS_ERRORS = ("ctf/tilt_A", "ctf/shift_A", "ctf/trefoil_A", "ctf/tetra_A")  # 0: none
 MAGNIFICATION = "ctf/anisomag"  # all 0, or the identity: none
 SECOND = "give the passthrough file of the same job as well: --input {0},passthrough_particles.cs"
 SAME_PIXEL = 1.01  # largest ratio of pixel sizes that --apix may stand for
+UNSET = 1e-3  # headers this close to 1 Å were never set
 NEAR_PIXEL = 1e-4  # relative difference of pixel sizes that are one
 MOST_RATIO = 3.0  # of the pixel sizes in one file
 
@@ -62,6 +63,12 @@ class Columns:
             text = f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}"
             raise InputError(f"{self.path}: {text}: {SECOND.format(self.path)}")
 
+    def check(self, right: np.ndarray, name: str, values: np.ndarray, text: str) -> None:
+        """A problem with the values (p,) of a column where they are not `right`."""
+        wrong = np.flatnonzero(~right)
+        if len(wrong):
+            self.problems.add_rows(self.path, wrong, f"column {name}: {values[wrong[0]]:g} {text}")
+
     def numbers(self, name: str, width: int = 0) -> np.ndarray:
         """(p,) or (p, width) float64 of a column; a problem for rows that are not finite, InputError if no numbers."""
         column = self.rows[name]
@@ -77,11 +84,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class CsImages:
-    """Where the images of p rows lie: paths of stacks, and stack, index from 0 and edge in pixels of each row; and
-    whether their contrast has to be inverted.
+    """Where the images of p rows lie: paths of stacks with the pixel sizes that they say, and stack, index from 0 and
+    edge in pixels of each row; and whether their contrast has to be inverted.
     """
 
     paths: tuple[str, ...]
+    apix: tuple[float, ...]  # Å; 0 where a stack does not say
     file: np.ndarray  # (p,) int32
     image: np.ndarray  # (p,) int64
     edge: np.ndarray  # (p,) int64
@@ -95,15 +103,18 @@ def images_of(columns: Columns) -> CsImages:
     columns.require(PATH, INDEX)
     path, problems = columns.path, columns.problems
     names, file = texts(columns.rows[PATH])
-    index, edge = columns.numbers(INDEX).astype(np.int64), np.zeros(len(file), np.int64)
+    written, edge = columns.numbers(INDEX), np.zeros(len(file), np.int64)
+    columns.check(written % 1 == 0, INDEX, written, "is no index")
+    index = written.astype(np.int64)
     paths: list[str] = []
+    apix = [0.0] * len(names)
     boxes: dict[tuple[int, ...], str] = {}
-    for name, rows in zip(names, rows_by_file(file, len(names))):
+    for number, (name, rows) in enumerate(zip(names, rows_by_file(file, len(names)))):
         place = in_project(name.lstrip(">"), path)
         paths.append(str(place.path.resolve()))
         try:
             if place.missing or not name.strip(">"):
-                raise InputError(place.missing or "no name of a stack")
+                raise InputError(place.missing if name.strip(">") else "no name of a stack")
             header = stack_header(place.path)
         except InputError as error:
             problems.add_rows(path, rows, f"column {PATH}: {error}")
@@ -113,6 +124,7 @@ def images_of(columns: Columns) -> CsImages:
         if header.note:
             log.warning("%s", header.note)
         count, *size = header.shape
+        apix[number] = header.apix if abs(header.apix - 1) > UNSET else 0.0
         boxes.setdefault(tuple(size), name)
         edge[rows] = size[-1]
         wrong = rows[(index[rows] < 0) | (index[rows] >= count)]
@@ -120,8 +132,12 @@ def images_of(columns: Columns) -> CsImages:
             text = f"column {INDEX}: image {index[wrong[0]]} (from 0) of {shortened(name)}, which holds {count}"
             problems.add_rows(path, wrong, text)
     check_shapes(boxes, problems)
-    inverted = columns.numbers(SIGN) < 0 if SIGN in columns.names else np.zeros(len(file), bool)
-    return CsImages(tuple(paths), file.astype(np.int32), index, edge, inverted)
+    if SHAPE in columns.names:
+        shape = columns.numbers(SHAPE, 2)[:, 0]
+        columns.check((shape == edge) | (edge == 0), SHAPE, shape, "px, but the stack has images of another size")
+    sign = columns.numbers(SIGN) if SIGN in columns.names else np.ones(len(file))
+    columns.check(np.abs(sign) == 1, SIGN, sign, "is neither 1 nor -1")
+    return CsImages(tuple(paths), tuple(apix), file.astype(np.int32), index, edge, sign < 0)
 
 
 def in_project(name: str, path: Path) -> Place:
@@ -157,6 +173,7 @@ def lenses_of(columns: Columns, images: CsImages, apix: float | None) -> tuple[t
         if len(wrong):
             text = f"column {PIXEL}: {pixel[wrong[0]]:g} Å per pixel, where others have {usual:g}"
             columns.problems.add_rows(columns.path, wrong, text)
+        _check_stacks(columns, images, pixel)
         pixel = merged_pixels(pixel)
     _warn_of_lens_errors(columns)
     grids = np.stack([np.maximum(images.edge, 1), np.maximum(pixel, 1e-3)], axis=1)
@@ -165,6 +182,16 @@ def lenses_of(columns: Columns, images: CsImages, apix: float | None) -> tuple[t
     names = [f"images of {int(nx)} px, {size:.4g} Å" if several else "all images" for nx, size in different]
     lenses = tuple(Lens(name, Grid(int(nx), float(size))) for name, (nx, size) in zip(names, different))
     return lenses, lens.reshape(-1).astype(np.int32), source
+
+
+def _check_stacks(columns: Columns, images: CsImages, pixel: np.ndarray) -> None:
+    """A problem for the first stack whose header has another pixel size than each of its rows, (p,) `pixel`."""
+    for number, rows in enumerate(rows_by_file(images.file, len(images.paths))):
+        ratio = pixel[rows] / (images.apix[number] or 1.0)
+        if images.apix[number] > 0 and not ((ratio <= SAME_PIXEL) & (ratio * SAME_PIXEL >= 1)).any():
+            text = f"{images.paths[number]} has {images.apix[number]:.4g}: correct one of them, or decide with --apix"
+            columns.problems.add_rows(columns.path, rows, f"column {PIXEL}: {pixel[rows[0]]:.4g} Å, but {text}")
+            return
 
 
 def merged_pixels(pixel: np.ndarray) -> np.ndarray:
@@ -217,6 +244,7 @@ def poses_of(columns: Columns, table: ParticleTable, grid: Grid) -> tuple[np.nda
     rotation = Rotation.from_rotvec(columns.numbers(POSE, 3)).inv().as_matrix()
     own = PIXEL if PIXEL in columns.names else SHIFT_PIXEL
     pixel = columns.numbers(SHIFT_PIXEL if SHIFT_PIXEL in columns.names else own)
+    columns.check(pixel > 0, SHIFT_PIXEL, pixel, "is no pixel size in Å")
     shift = -columns.numbers(SHIFT, 2) * pixel[:, None]
     edge = np.array([lens.grid.length for lens in table.lenses])[table.lens_of(slice(None))]
     wrong = np.flatnonzero(np.abs(shift).max(axis=1) > edge / 2)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from mpirefine.storage.atomic import replacing
 from mpirefine.storage.places import check_file
 
 UID = "uid"
+DAMAGED = (ValueError, OSError, EOFError, SyntaxError, TypeError, MemoryError, OverflowError, RecursionError)
 NUMPY, CSDAT = b"\x93NUMPY", b"CSDAT"  # how files begin; CSDAT after a byte that differs between versions
 MOST_HEADER = 1 << 20  # bytes of column names
 
@@ -41,7 +44,7 @@ def _read_numpy(path: Path) -> np.ndarray:
     try:
         with open(path, "rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False, max_header_size=MOST_HEADER)
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError) as error:
+    except DAMAGED as error:
         why = (str(error).splitlines() or [""])[0]
         raise InputError(f"{path}: cannot be read as a table of cryoSPARC ({why}): copy it again") from None
 
@@ -56,21 +59,50 @@ def _read_with_library(path: Path) -> np.ndarray:
             "'mpirefine[cryosparc]', or export the particles from cryoSPARC"
         ) from None
     try:
+        with open(path, "rb") as file:
+            _check_whole(file, os.path.getsize(path))
         return np.asarray(Dataset.load(str(path)).to_records(fixed=True))
     except Exception as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read by cryoSPARC's library ({why}): copy it again") from None
 
 
+def _check_whole(file: BinaryIO, size: int) -> None:
+    """ValueError when an opened file of `size` bytes in cryoSPARC's own encoding was cut short, which its library does
+    not see: it may end the process.
+
+    After the mark stand the length of a header in JSON, the header, each column after its length, and the texts, each
+    with a zero at its end; columns of texts hold where these begin.
+    """
+    file.seek(len(NUMPY))
+    header = json.loads(file.read(int.from_bytes(file.read(4), "little")))
+    count, last = int(header["length"]), -1  # rows, and where the last text begins
+    if not 0 <= count <= size:
+        raise ValueError(f"{count} rows in {size} bytes")
+    for name, kind, *_ in header["dtype"] if count else []:
+        length = int.from_bytes(file.read(4), "little")
+        if "O" in kind and name not in header["compressed_fields"]:
+            last = max(last, int(np.frombuffer(file.read(length), "<u8").max(initial=0)))
+        else:
+            file.seek(length, os.SEEK_CUR)
+    if file.tell() > size:
+        raise ValueError(f"{size} bytes of at least {file.tell()}")
+    texts_left = file.read()
+    if count and any("O" in kind for _, kind, *_ in header["dtype"]):
+        if not texts_left.endswith(b"\0") or last >= len(texts_left):
+            raise ValueError("its texts are not there whole")
+
+
 def join(rows: np.ndarray, path: Path, more: np.ndarray, second: Path) -> np.ndarray:
     """Rows with the columns of a second table that the first has not, by `uid`. InputError when a row has none there,
-    or a uid is there twice.
+    or a uid is twice in either.
     """
+    for table, file, other in ((rows, path, second), (more, second, path)):
+        count = len(table) - len(np.unique(table[UID]))
+        if count:
+            raise InputError(f"{file}: {count} rows repeat a uid of another row: it cannot be joined to {other}")
     order = np.argsort(more[UID], kind="stable")
     known = more[UID][order]
-    if (known[1:] == known[:-1]).any():
-        count = int((known[1:] == known[:-1]).sum())
-        raise InputError(f"{second}: {count} rows repeat a uid of another row: it cannot be joined to {path}")
     at = np.minimum(np.searchsorted(known, rows[UID]), len(known) - 1)
     missing = np.flatnonzero(known[at] != rows[UID])
     if len(missing):

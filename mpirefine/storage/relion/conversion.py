@@ -26,7 +26,9 @@ def convert_to_relion(path: Path, table: ParticleTable, grid: Grid) -> RelionPar
 
 
 def star_tables(table: ParticleTable, grid: Grid) -> dict[str, StarTable]:
-    """RELION 3.1's tables 'optics' and 'particles', with an optics group for each microscope and grid of images."""
+    """RELION 3.1's tables 'optics' and 'particles', with an optics group for each one of the table, each microscope and
+    each grid of images.
+    """
     names = [f"{image + 1:06d}@{table.files[file]}" for file, image in zip(table.file, table.image)]
     columns: dict[str, list[str] | np.ndarray] = {COLUMN: names}
     grids = [lens.grid for lens in table.lenses] or [grid]
@@ -39,14 +41,15 @@ def star_tables(table: ParticleTable, grid: Grid) -> dict[str, StarTable]:
         cells = _ctf_cells(table.ctf)
         shared |= {name: cells.pop(name) for name in OPTICS_COLUMNS}
         columns |= cells
-    different, group = np.unique(np.stack(list(shared.values()), axis=1), axis=0, return_inverse=True)
+    own_group = integer_cells(table.optics_of_group[table.group])
+    different, group = np.unique(np.stack([own_group, *shared.values()], axis=1), axis=0, return_inverse=True)
     columns[GROUP] = integer_cells(group.reshape(-1) + 1)
     numbers = range(1, int(group.max(initial=0)) + 2)
     optics = {
         GROUP_NAME: [f"group{number}" for number in numbers],
         GROUP: [str(number) for number in numbers],
         "rlnImageDimensionality": ["2"] * len(numbers),
-        **dict(zip(shared, different.T)),
+        **dict(zip(shared, different.T[1:])),
     }
     return {
         "optics": StarTable.from_columns("optics", optics),
