@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+import argparse
+from dataclasses import Field, field
 from typing import Any
 
 
@@ -38,4 +39,32 @@ def opt(
             bare=bare,
             classes=classes,
         ),
+    )
+
+
+def flag_of(name: str) -> str:
+    """The spelling of an option on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def add_option(place: argparse._ActionsContainer, option: Field[object], kind: type, full: bool) -> None:
+    """Declare an option; the help shows it when it has level 0 or the help is `full`."""
+    meta, flag = option.metadata, flag_of(option.name)
+    shown = meta["text"] + (f" [{meta['unit']}]" if meta["unit"] else "")
+    if option.default not in (None, "", False):
+        shown += f" (default {option.default})"
+    text = shown.replace("%", "%%") if full or meta["level"] == 0 else argparse.SUPPRESS
+    flags = [meta["short"], flag] if meta["short"] else [flag]
+    if kind is bool:
+        place.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
+        return
+    bare = {} if meta["bare"] is None else {"nargs": "?", "const": meta["bare"]}
+    place.add_argument(
+        *flags,
+        type=kind,
+        default=argparse.SUPPRESS,
+        help=text,
+        choices=meta["choices"] or None,
+        metavar=None if meta["choices"] else kind.__name__.upper(),
+        **bare,
     )

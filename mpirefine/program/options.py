@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import Field, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from types import NoneType
 from typing import get_args, get_type_hints
 
 from mpirefine.errors import ParameterError
-from mpirefine.program.declaration import opt
+from mpirefine.program.declaration import add_option, flag_of, opt
 from mpirefine.program.eman2.options import IDLE, EmanOptions, translate
 
 # options of the likelihood, without effect in EMAN2's way
@@ -44,7 +44,12 @@ class Options(EmanOptions):
     )
     models: str = opt("", "starting maps, comma separated (MRC or EMAN2 HDF, any box and pixel size)", level=0)
     nmodels: int | None = opt(None, "make this many seeds from one starting map, by seeded noise", level=0, least=2)
-    sym: str = opt("c1", "symmetry, one for all maps or one each: c<n>, d<n>, tet, oct, icos", level=0)
+    sym: str = opt(
+        "c1",
+        "symmetry, one for all maps or one each: c<n>, d<n>, tet, oct, icos; of a helix along z h<copies>:<starts>:"
+        "<twist in degrees>:<rise in pixels of the particle file>",
+        level=0,
+    )
     iter: int | None = opt(None, "iterations, at most (default: 8, or 40 for seeds of one map)", level=0, least=1)
     targetres: float | None = opt(
         None,
@@ -95,6 +100,13 @@ class Options(EmanOptions):
     delta: float | None = opt(
         None, "angular step of views on the fine grid (default: from radius and resolution)", unit="degrees", least=0.5
     )
+    helical_tilt: float = opt(
+        15.0, "views of helices that are searched, from the equator", unit="degrees", least=0.0, most=45.0
+    )
+    helical_z: float = opt(
+        0.3, "central share of a helical map's height, from which its symmetry is imposed", least=0.05, most=1.0
+    )
+    helical_search: bool = opt(False, "refine twist and rise of helices in every iteration, within 5 % of those before")
     align_sym: bool = opt(False, "rotate starting maps whose symmetry axes differ from those of --sym")
     mask: str | None = opt(
         None, "solvent mask, one for all maps or one each (any box and pixel size, 0 to 1; default: a soft sphere)"
@@ -245,11 +257,6 @@ class Options(EmanOptions):
         return cls(**values)
 
 
-def flag_of(name: str) -> str:
-    """The spelling of an option on the command line."""
-    return "--" + name.replace("_", "-")
-
-
 def option_types() -> dict[str, type]:
     """The type of each option's value, without None."""
     hints = get_type_hints(Options)
@@ -268,26 +275,3 @@ def add_to(parser: argparse.ArgumentParser, *, full: bool, only: tuple[str, ...]
     for option in sorted(fields(Options), key=lambda option: option.name in of_eman):
         if not only or option.name in only:
             add_option(group if option.name in of_eman else parser, option, kinds[option.name], full)
-
-
-def add_option(place: argparse._ActionsContainer, option: Field[object], kind: type, full: bool) -> None:
-    """Declare an option; the help shows it when it has level 0 or the help is `full`."""
-    meta, flag = option.metadata, flag_of(option.name)
-    shown = meta["text"] + (f" [{meta['unit']}]" if meta["unit"] else "")
-    if option.default not in (None, "", False):
-        shown += f" (default {option.default})"
-    text = shown.replace("%", "%%") if full or meta["level"] == 0 else argparse.SUPPRESS
-    flags = [meta["short"], flag] if meta["short"] else [flag]
-    if kind is bool:
-        place.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=text)
-        return
-    bare = {} if meta["bare"] is None else {"nargs": "?", "const": meta["bare"]}
-    place.add_argument(
-        *flags,
-        type=kind,
-        default=argparse.SUPPRESS,
-        help=text,
-        choices=meta["choices"] or None,
-        metavar=None if meta["choices"] else kind.__name__.upper(),
-        **bare,
-    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 from mpirefine.errors import ParameterError, Problems
-from mpirefine.program.options import Options, flag_of
+from mpirefine.program.declaration import flag_of
+from mpirefine.program.options import Options
 
 
 def validate(options: Options) -> None:

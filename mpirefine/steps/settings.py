@@ -37,6 +37,8 @@ class Settings:
     local: float | None = None  # degrees round the last view that are searched; None: all views
     fixed_poses: bool = False  # poses of the particle file; only the map is chosen
     keep_simmx: bool = False  # keep the scores of all coarse projections
+    helical_z: float = 0.3  # central share of a helical map's height, from which its symmetry is imposed
+    helical_search: bool = False  # refine twist and rise of helices
     automask: Automask | None = None
     mass: tuple[float, ...] | None = None  # kDa of each map
     patience: int = 3  # iterations without gain after which to stop; 0: never

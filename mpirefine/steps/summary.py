@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
@@ -39,6 +39,16 @@ class Coarse:
 
 
 @dataclass(frozen=True)
+class RefinedHelix:
+    """Twist and rise of a helical map, as found in an iteration, and how well it agrees with its copies by them."""
+
+    model: int
+    twist: float  # degrees
+    rise: float  # Å
+    agreement: float  # mean correlation
+
+
+@dataclass(frozen=True)
 class Summary:
     """One iteration in numbers, the same on all ranks. Maps, halves and classes count from 0; m runs over maps."""
 
@@ -61,6 +71,7 @@ class Summary:
     empty: tuple[tuple[int, OnEmpty], ...] = ()  # maps with hardly any particles, and what was done
     same: tuple[tuple[int, int], ...] = ()  # pairs of maps that agree within their noise
     dropped: tuple[int, ...] = ()  # maps that take no part from the next iteration on
+    helices: tuple[RefinedHelix, ...] = ()  # with --helical-search
     motion: Motion | None = None  # None in the first iteration
     coarse: Coarse = Coarse()
     stopped: str = ""  # why the refinement ends here
@@ -75,9 +86,12 @@ class Summary:
         return cls(**cast("dict[str, Any]", {name: _value(name, value) for name, value in values.items()}))
 
 
+PARTS: Mapping[str, Callable[..., object]] = {"motion": Motion, "coarse": Coarse, "helices": RefinedHelix}
+
+
 def _value(name: str, value: JsonValue) -> object:
     """The value of a field of Summary from JSON: its parts as their classes, lists at any depth as tuples."""
     if isinstance(value, dict):
-        kind = Motion if name == "motion" else Coarse
+        kind = PARTS[name]
         return kind(**cast("dict[str, Any]", value))
     return tuple(_value(name, part) for part in value) if isinstance(value, list) else value

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
 from mpirefine.maths.geometry.directions import nearest_cells, projection_directions
-from mpirefine.maths.geometry.symmetry import SYMMETRIES, elements, helix, operations
+from mpirefine.maths.geometry.symmetry import SYMMETRIES, operations
 from tests.tools import angular_distance
 
 ORDER = {
@@ -38,19 +38,14 @@ def test_a_group_closes(name):
     assert (np.sort(nearest.reshape(len(group), len(group), -1).argmin(axis=2), axis=1) == np.arange(len(group))).all()
 
 
-@pytest.mark.parametrize("name", ["c0", "c", "d-1", "cube", "i60", "", "h3", "h0:1:2:3", "h3:0:2:3"])
+@pytest.mark.parametrize(
+    "name",
+    ["c0", "c", "d-1", "cube", "i60", "", "h3", "h0:1:2:3", "h3:0:2:3", "h3:1:x:3", "h3:1:2", "h3:1:2:3:4:5:6"]
+    + ["h3:1:2:3:100", "h3:1:2:3:4:-1", "h3:1:2:tz=3:tz=4", "h3:1:2:rise=3"],
+)
 def test_unknown_groups(name):
     with pytest.raises(ParameterError, match="symmetry"):
         operations(name)
-
-
-def test_a_helix_has_shifts_and_is_no_group():
-    turns, shifts = elements("h6:2:30:4.5", apix=1.5)
-    np.testing.assert_allclose(shifts, [0, 0, 3, 3, 6, 6])
-    np.testing.assert_allclose(turns, rotation_from_eman([0, 180, 30, 210, 60, 240], 0, 0), atol=1e-12)
-    assert helix("H6,2,30,-4.5,10") == (6, 2, 30, -4.5, 10)
-    with pytest.raises(ParameterError, match="group of rotations"):
-        operations("h6:2:30:4.5")
 
 
 def test_icos2_is_icos_turned():

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mpirefine.program import cli
-from mpirefine.program.options import flag_of
+from mpirefine.program.declaration import flag_of
 from mpirefine.storage.images import open_images
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -11,9 +11,10 @@ import pytest
 
 from mpirefine.program import cli
 from mpirefine.program.catalogue import KINDS, registry
+from mpirefine.program.declaration import flag_of
 from mpirefine.program.eman2.options import PRESETS, EmanOptions
 from mpirefine.program.eman2.presets import angular_step
-from mpirefine.program.options import Options, add_to, flag_of
+from mpirefine.program.options import Options, add_to
 from mpirefine.program.validation import validate
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/eman2.md"

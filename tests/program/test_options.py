@@ -8,7 +8,8 @@ import pytest
 from mpirefine.data.grid import Grid
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.program import cli
-from mpirefine.program.options import Options, add_to, flag_of, option_types
+from mpirefine.program.declaration import flag_of
+from mpirefine.program.options import Options, add_to, option_types
 from mpirefine.program.start import defaults
 from mpirefine.program.validation import validate
 

@@ -33,7 +33,7 @@ def unit_limits(symmetry: str, mirror: bool = False) -> tuple[float, float]:
     """
     family, n = parse(symmetry)
     if family == HELICAL:
-        return 90.0 + (helix(symmetry).maxtilt if mirror else 0.0), 360.0
+        return 90.0 + (helix(symmetry).tilt if mirror else 0.0), 360.0
     if family == "c":
         return 180.0 if mirror else 90.0, 360.0 / n
     if family == "d":
@@ -60,7 +60,7 @@ def in_asym_unit(symmetry: str, alt: ArrayLike, az: ArrayLike, mirror: bool) -> 
     alt, az = np.broadcast_arrays(np.asarray(alt, np.float64), np.asarray(az, np.float64))
     az = (az + EDGE) % 360 - EDGE
     highest, widest = unit_limits(symmetry, mirror)
-    lowest = 90.0 - helix(symmetry).maxtilt if family == HELICAL else 0.0
+    lowest = 90.0 - helix(symmetry).tilt if family == HELICAL else 0.0
     inside = (alt >= lowest - EDGE) & (alt <= highest + EDGE) & (az <= widest + EDGE)
     if family not in PLATONIC:
         return inside

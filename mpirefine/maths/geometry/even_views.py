@@ -40,7 +40,7 @@ def even_views(symmetry: str, delta: float, *, mirror: bool = False) -> np.ndarr
 
 def lowest_altitude(symmetry: str) -> float:
     """Smallest altitude (degrees) in the asymmetric unit: 0, but for a helix."""
-    return 90.0 - helix(symmetry).maxtilt if parse(symmetry)[0] == HELICAL else 0.0
+    return 90.0 - helix(symmetry).tilt if parse(symmetry)[0] == HELICAL else 0.0
 
 
 def altitudes(symmetry: str, delta: float, mirror: bool, alt_max: float = 180.0) -> np.ndarray:

@@ -9,14 +9,13 @@ import numpy as np
 
 from mpirefine.data.rotations import about, rotation_from_eman
 from mpirefine.errors import ParameterError
+from mpirefine.maths.geometry.helix import Helix, held_shares, parse_helix
 from mpirefine.registry import Registry, nearest
 
 TETRAHEDRAL, OCTAHEDRAL, ICOSAHEDRAL, ICOSAHEDRAL_222, HELICAL = "tet", "oct", "icos", "icos2", "h"
 PLATONIC = (TETRAHEDRAL, OCTAHEDRAL, ICOSAHEDRAL, ICOSAHEDRAL_222)
 ICOS_RINGS = float(np.degrees(np.arctan2(2, 1)))
 SYMMETRIES = Registry("symmetry")
-NUMBER = r"([-+]?\d*\.?\d+)"
-HELIX = re.compile(rf"h(\d+)[:,](\d+)[:,]{NUMBER}[:,]{NUMBER}(?:[:,]{NUMBER})?")
 
 
 @SYMMETRIES.register("c<n>")
@@ -71,26 +70,15 @@ def icosahedral_222() -> np.ndarray:
     return turn.T @ icosahedral() @ turn
 
 
-@SYMMETRIES.register("h<nsym>:<nstart>:<daz>:<tz>:<maxtilt>")
+@SYMMETRIES.register("h<nsym>:<nstart>:<daz>:<tz>:<maxtilt>:<apix>")
 def helical(nsym: int, nstart: int, daz: float) -> np.ndarray:
     """A helix along z: nsym copies, nstart of them around the axis, the next nstart turned by daz degrees and shifted
-    by tz Å. EMAN2's h.
+    by tz pixels, or by tz Å when apix (Å per pixel) is given. EMAN2's h.
 
-    az = 360 (k mod nstart) / nstart + daz floor(k / nstart), z = tz floor(k / nstart); views reach maxtilt (1) degrees
-    from the equator.
+    Copies lie in both directions: az = daz s + 360 (k mod nstart) / nstart, z = tz s, s = 0, 1, -1, 2, -2, ... for
+    floor(k / nstart) = 0, 1, 2, ...; views reach maxtilt degrees from the equator.
     """
-    k = np.arange(nsym)
-    return rotation_from_eman(k % nstart * (360.0 / nstart) + k // nstart * daz, 0, 0)
-
-
-class Helix(NamedTuple):
-    """The numbers of a helix, see `helical`."""
-
-    nsym: int
-    nstart: int
-    daz: float  # degrees
-    tz: float  # A
-    maxtilt: float  # degrees
+    return Helix(nsym, nstart, daz, 0.0).turns()
 
 
 def parse(name: str) -> tuple[str, int]:
@@ -105,8 +93,9 @@ def parse(name: str) -> tuple[str, int]:
         return cyclic_name[1], int(cyclic_name[2])
     if text in PLATONIC:
         return text, 1
-    if HELIX.fullmatch(text):
-        return HELICAL, helix(text).nsym
+    coil = parse_helix(text)
+    if coil is not None:
+        return HELICAL, coil.nsym
     hint = nearest(text, [*PLATONIC, "c1", "d1"])
     raise ParameterError(
         f"unknown symmetry '{name}': it is c<n>, d<n>, tet, oct, icos, icos2 or h<nsym>:<nstart>:<daz>:<tz>, like "
@@ -115,34 +104,53 @@ def parse(name: str) -> tuple[str, int]:
 
 
 def helix(name: str) -> Helix:
-    """The numbers of a helix; ParameterError where they cannot be."""
-    found = HELIX.fullmatch(_clean(name))
-    if not found or int(found[1]) < 1 or int(found[2]) < 1:
-        raise ParameterError(f"symmetry '{name}': a helix is written h<nsym>:<nstart>:<daz>:<tz>, like h20:1:45:5")
-    return Helix(int(found[1]), int(found[2]), float(found[3]), float(found[4]), float(found[5] or 1))
+    """The numbers of a helix; ParameterError where it is none."""
+    coil = parse_helix(name)
+    if coil is None:
+        raise ParameterError(f"symmetry '{name}' is no helix")
+    return coil
 
 
 def operations(name: str) -> np.ndarray:
-    """All operations (n, 3, 3) float64 of a group in EMAN2's order, identity first (highest axis on z; icos with a
-    5-fold on z).
+    """All operations (n, 3, 3) float64 that keep the origin, in EMAN2's order, identity first (highest axis on z; icos
+    with a 5-fold on z). Of a helix these are the turns between its starts; `elements` has all its copies.
 
-    Raises ParameterError for a helix, which is not a group of rotations: see `elements`.
-    """
-    if parse(name)[0] == HELICAL:
-        raise ParameterError(f"symmetry '{name}' shifts along z: here it must be a group of rotations")
-    return elements(name)[0]
-
-
-def elements(name: str, apix: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """All operations (n, 3, 3) float64, and their shifts along z (n,) in pixels of `apix` Å, 0 but for a helix. Raises
-    ParameterError for an unknown symmetry.
+    Raises ParameterError for an unknown symmetry.
     """
     family, n = parse(name)
     if family == HELICAL:
+        return cyclic(helix(name).nstart)
+    return SYMMETRIES.function(family)() if family in PLATONIC else SYMMETRIES.function(f"{family}<n>")(n)
+
+
+def elements(name: str, apix: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All operations (n, 3, 3) float64, and their shifts along z (n,): 0 but for a helix, see `Helix.rise`.
+
+    Raises ParameterError for an unknown symmetry.
+    """
+    if parse(name)[0] == HELICAL:
         coil = helix(name)
-        return helical(*coil[:3]), np.arange(n) // coil.nstart * coil.tz / apix
-    group = SYMMETRIES.function(family)() if family in PLATONIC else SYMMETRIES.function(f"{family}<n>")(n)
+        return coil.turns(), coil.shifts(apix)
+    group = operations(name)
     return group, np.zeros(len(group))
+
+
+class Copies(NamedTuple):
+    """Symmetry copies of a map along one axis, as they are inserted into its transform."""
+
+    turns: np.ndarray  # (n, 3, 3)
+    shifts: np.ndarray  # (n,) along z
+    shares: np.ndarray  # (n,) of each that the box holds
+
+
+def copies_in_box(name: str, box: float, apix: float | None = None) -> Copies:
+    """The operations of a symmetry whose copies a box holds at least in part: all but for a helix. `box` and shifts are
+    in pixels of `apix` Å, or of those that the helix counts in.
+    """
+    turns, shifts = elements(name, apix)
+    shares = held_shares(shifts, box)
+    held = shares > 0
+    return Copies(turns[held], shifts[held], shares[held])
 
 
 def icos2_to_icos() -> np.ndarray:

@@ -8,10 +8,14 @@ import numpy as np
 
 from mpirefine.data.ctf import CTFParams
 from mpirefine.data.grid import Grid
+from mpirefine.data.rotations import rotation_from_eman
+from mpirefine.maths.geometry.helix import Helix
 from mpirefine.maths.image.ctf import contrast_transfer
 from mpirefine.maths.likelihood.central_slices import slices
 
 CORE_BLOBS, DOMAIN_BLOBS = 60, 14
+TUBE_WIDTH = 1.2  # voxels, of the blobs of a tube
+TUBE_PARTS = 20  # in which the blobs of a tube are added
 CHUNK = 256  # images computed at a time
 
 
@@ -39,6 +43,30 @@ def states(box: int, n_states: int, rng: np.random.Generator) -> np.ndarray:
     parts = [_blobs(box, part * box, width) for part, width in zip((centres, *domains), widths)]
     whole = np.sum(parts, axis=0)
     return np.stack([whole, *(whole - part for part in parts[1:n_states])]).astype(np.float32)
+
+
+def tubes(box: int, coil: Helix, radius: float, n_states: int, rng: np.random.Generator) -> np.ndarray:
+    """Maps (m, z, y, x) float32 of a tube with helical symmetry, whose units lie about `radius` voxels from its axis;
+    the rise of `coil` is in voxels. State 0 has whole units; each other one lacks another domain on the outside.
+    """
+    core = np.stack([radius + rng.uniform(-2, 2, 4), rng.uniform(-2, 2, 4), rng.uniform(-2, 2, 4)], 1)
+    domains = [[radius * (1.25 + 0.1 * m), rng.uniform(-2, 2), rng.uniform(-1, 1)] for m in range(max(n_states - 1, 1))]
+    reach = int(box / 2 / abs(coil.tz)) + 4
+    whole = coil._replace(nsym=(2 * reach + 1) * coil.nstart)
+    parts = []
+    for blobs in (core, *(np.array([domain]) for domain in domains)):
+        centres = (blobs @ whole.turns().transpose(0, 2, 1)).reshape(-1, 3)
+        centres[:, 2] += np.repeat(whole.shifts(), len(blobs))
+        some = np.array_split(centres, TUBE_PARTS)
+        parts.append(np.sum([_blobs(box, part, np.full(len(part), TUBE_WIDTH)) for part in some], axis=0))
+    full = np.sum(parts, axis=0)
+    return np.stack([full, *(full - part for part in parts[1:n_states])]).astype(np.float32)
+
+
+def views_from_the_side(n: int, tilt: float, rng: np.random.Generator) -> np.ndarray:
+    """(n, 3, 3) rotations whose views are within `tilt` degrees of the equator, otherwise at random."""
+    alt = 90 + rng.uniform(-tilt, tilt, n)
+    return rotation_from_eman(rng.uniform(0, 360, n), alt, rng.uniform(0, 360, n))
 
 
 def _blobs(box: int, centres: np.ndarray, widths: np.ndarray) -> np.ndarray:
@@ -89,14 +117,16 @@ def simulate_particles(
     astigmatism: float = 400.0,
     bfactor: float = 100.0,
     fractions: np.ndarray | None = None,
+    tilt: float | None = None,
 ) -> SimulatedParticles:
     """n images of maps (m, z, y, x): exact central slices × CTF, shifted, with white noise of variance 1.
 
     `snr` is signal variance over noise variance; shifts (pixels) and defocus (Å) are uniform; `fractions` (m,) are the
-    shares of the maps.
+    shares of the maps. Views are from everywhere or, with `tilt`, within so many degrees of the equator.
     """
     share = np.full(len(maps), 1 / len(maps)) if fractions is None else np.asarray(fractions) / np.sum(fractions)
-    label, rotation = rng.choice(len(maps), n, p=share), random_rotations(n, rng)
+    label = rng.choice(len(maps), n, p=share)
+    rotation = random_rotations(n, rng) if tilt is None else views_from_the_side(n, tilt, rng)
     shift = rng.uniform(-maxshift, maxshift, (n, 2))
     ctf = random_ctf(n, rng, defocus, astigmatism)
     images = np.empty((n, grid.nx, grid.nx), np.float32)

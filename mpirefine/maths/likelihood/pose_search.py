@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpirefine.maths.fourier.polar import PolarGrid
+from mpirefine.maths.likelihood.axial_limit import AxialLimit
 from mpirefine.maths.likelihood.correlation import Correlator, particle_matrices
 
 LEAST_EXPONENT = np.float32(-80)  # exp of smaller numbers is no normal float32
@@ -66,9 +67,10 @@ def coarse_peaks(
     level: Level,
     correlator: Correlator,
     keep: int,
+    limit: AxialLimit | None = None,
 ) -> CoarsePeaks:
     """Score particles, samples (p, k, T/2) with all weights of the score, against all references; the `keep` best are
-    listed.
+    listed. `limit` is that of all references at the shifts of the level.
     """
     count, shifts = len(samples_pkt), len(level.shifts)
     total, keep = len(references_rtk), min(keep, len(references_rtk))
@@ -80,6 +82,8 @@ def coarse_peaks(
     step = max(1, correlator.max_pairs // max(columns.shape[2], 1))
     for start in range(0, total, step):
         block = correlator.correlate(columns, references_rtk[start : start + step])
+        if limit is not None:
+            limit.apply(block, start, correlator.rows)
         np.max(block, axis=0, out=peaks[start : start + step].reshape(block.shape[1:]))
     score = peaks.max(axis=(2, 3)).T - norm_pr
     best = np.argsort(-score, axis=1, kind="stable")[:, :keep]
@@ -106,10 +110,12 @@ def rescore(
     place: np.ndarray,
     windows: tuple[np.ndarray, ...],
     correlator: Correlator,
+    limit: AxialLimit | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score one particle at many shifts (T, k, s) against some references, each within its own window of shifts.
 
-    `rows` (n,) are the references, `place` (n,) the index of the window of each. Returns the best log-likelihood (n,)
+    `rows` (n,) are the references, `place` (n,) the index of the window of each; `limit` is that of all references
+    at all shifts. Returns the best log-likelihood (n,)
     float32 and its shift (n,). References that share a window are scored together.
     """
     value, shift = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
@@ -119,7 +125,11 @@ def rescore(
         step = max(1, correlator.max_pairs // len(window))
         for start in range(0, len(members), step):
             part = members[start : start + step]
-            peak = correlator.correlate(columns, references_rtk[rows[part]]).max(axis=0).max(axis=2)
+            block = correlator.correlate(columns, references_rtk[rows[part]])
+            own = limit and limit.within(rows[part], window)
+            if own:
+                own.apply(block, 0, correlator.rows)
+            peak = block.max(axis=0).max(axis=2)
             best = peak.argmax(axis=1)
             value[part], shift[part] = peak[np.arange(len(part)), best] - norm_r[rows[part]], window[best]
     return value, shift
@@ -169,9 +179,10 @@ def fine_peaks(
     temperature: float,
     norm: tuple[np.ndarray, np.ndarray] | None = None,
     means: bool = False,
+    limit: AxialLimit | None = None,
 ) -> Peaks:
-    """Score one particle's matrices (T, k, s) against its surviving references; details are left out for references
-    beyond `window` · temperature below the best.
+    """Score one particle's matrices (T, k, s) against its surviving references, within their `limit`; details are left
+    out for references beyond `window` · temperature below the best.
 
     `norm_r` is the norm term averaged over in-plane angles, `norm` its part that depends on them, as
     `Correlator.correlate` takes it. `means`: also the evidence and mean log-likelihood at temperature 1.
@@ -187,6 +198,8 @@ def fine_peaks(
         block = correlator.correlate(
             columns_tks, references_rtk[part], None if norm is None else (norm[0], norm[1][part])
         )
+        if limit is not None:
+            limit.apply(block, start, correlator.rows)
         np.max(block, axis=0, out=profile[part])
         profile[part] -= norm_r[part, None, None]
         flat = profile[part].reshape(len(profile[part]), -1)

@@ -15,8 +15,9 @@ class PreparedLevel:
     """References of one level, in windows of the node, float32: `matrices` (r, T, k) for T in-plane angles, ring powers
     (r, k).
 
-    `uneven` (r, o, k) holds what their norm terms need where the CTF is astigmatic; its o is 0 on the coarse grid and
-    without CTF.
+    `along` (r,) is how far, in pixels, a particle may be shifted along the axis of a helix: at most half a rise;
+    infinite for other maps. `uneven` (r, o, k) holds what their norm terms need where the CTF is astigmatic; its o is 0
+    on the coarse grid and without CTF.
     """
 
     orientations: Orientations
@@ -25,6 +26,7 @@ class PreparedLevel:
     matrices: np.ndarray
     power: np.ndarray
     uneven: np.ndarray
+    along: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,5 @@ def of_map(references: References, model: int) -> References:
 def part_of(level: PreparedLevel, rows: slice) -> PreparedLevel:
     """Some rows of a level, as the only map's."""
     own = Orientations(level.orientations.rotation[rows], np.zeros(rows.stop - rows.start, np.int32))
-    return replace(
-        level, orientations=own, matrices=level.matrices[rows], power=level.power[rows], uneven=level.uneven[rows]
-    )
+    arrays = {name: getattr(level, name)[rows] for name in ("matrices", "power", "uneven", "along")}
+    return replace(level, orientations=own, **arrays)

@@ -14,9 +14,10 @@ from mpirefine.errors import InputError, Problems
 from mpirefine.maths.eman2.class_averaging import Rounds
 from mpirefine.maths.eman2.similarity import CCC, Comparison, Search
 from mpirefine.program.catalogue import build, build_optional, load
+from mpirefine.program.declaration import flag_of
 from mpirefine.program.eman2 import presets
 from mpirefine.program.eman2.trial_calls import find_component_problems
-from mpirefine.program.options import Options, flag_of
+from mpirefine.program.options import Options
 from mpirefine.program.start.defaults import Resolved
 from mpirefine.registry import Component
 from mpirefine.steps.eman2.choices import Choices, MapMaking, Views

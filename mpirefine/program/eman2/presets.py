@@ -10,7 +10,8 @@ import numpy as np
 from mpirefine.data.grid import Grid
 from mpirefine.maths.eman2.similarity import CCC, FLIP
 from mpirefine.maths.image.resampling import good_box
-from mpirefine.program.options import Options, flag_of
+from mpirefine.program.declaration import flag_of
+from mpirefine.program.options import Options
 
 STRUCTURE_FACTOR = "strucfac.txt"
 DEFAULT_SPEED = 5

@@ -12,7 +12,7 @@ from mpirefine.data.grid import Grid
 from mpirefine.data.partition import Partition
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.geometry.directions import projection_directions
-from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.geometry.symmetry import elements
 from mpirefine.maths.likelihood.class_sums import RingSamples
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, bands
 from mpirefine.maths.likelihood.pose_search import shift_disc
@@ -124,7 +124,7 @@ class Job:
         if self.ranks == 1:
             return used, 0.0
         samples = np.pi / 8 * self.full.nx**2 * (1 + self.ranks / padded_box(self.full.nx))
-        copies = sum(len(operations(name)) for name in self.symmetries) / maps
+        copies = sum(len(elements(name)[0]) for name in self.symmetries) / maps
         sent = self.particles * self.pairs_per_particle * samples * copies * 4 * SAMPLE_NUMBERS
         return used, sent * (1 - 1 / self.ranks) + large.bytes_sent()["reconstruct"]
 
@@ -151,7 +151,7 @@ class Job:
         match += self.surviving * fine * fine_shifts * self.pair_work(sampling.fine_grid, sampling.fine_angles)
         match += REFINED_PAIRS * self.pair_work(sampling.fine_grid, sampling.refined_angles)
         copies = sum(
-            len(operations(name)) * len(projection_directions(name, sampling.fine_delta)) for name in self.symmetries
+            len(elements(name)[0]) * len(projection_directions(name, sampling.fine_delta)) for name in self.symmetries
         )
         touched = min(1.0, 1 / self.ranks + 2 / padded_box(self.grid.nx))
         return {

@@ -97,6 +97,7 @@ def iteration_table(summary: Summary, number: int, last: int, seconds: float) ->
             f"Iteration {number} of {last}, {seconds:.0f} s",
             table(names, rows),
             *lines_of_particles(summary),
+            *lines_of_helices(summary),
             *warnings_of_maps(summary),
             *lines_of_decisions(summary),
         ]
@@ -127,6 +128,15 @@ def lines_of_particles(summary: Summary) -> list[str]:
             f"{summary.outliers} particles that fit no map are left out, {summary.doubtful} have a weight below 1"
         )
     return lines
+
+
+def lines_of_helices(summary: Summary) -> list[str]:
+    """Lines about twist and rise, with --helical-search."""
+    return [
+        f"map {found.model + 1}: twist {found.twist:.3f}°, rise {found.rise:.4g} Å (agrees with its copies along the "
+        f"helix by {found.agreement:.2f})"
+        for found in summary.helices
+    ]
 
 
 def warnings_of_maps(summary: Summary) -> list[str]:

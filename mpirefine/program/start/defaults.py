@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mpirefine.data.grid import Grid
-from mpirefine.errors import InputError, Problems
+from mpirefine.errors import InputError, ParameterError, Problems
+from mpirefine.maths.geometry.helix import Helix, parse_helix
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.image.resampling import good_box
 from mpirefine.program.eman2 import presets
@@ -86,10 +87,13 @@ def count_models(options: Options, maps: int) -> int:
 
 
 def check_symmetries(names: list[str]) -> tuple[str, ...]:
-    """The names of symmetries in lower case; ParameterError for an unknown one."""
+    """The names of symmetries in lower case; ParameterError for an unknown one, or a helix of no height."""
     for name in names:
         operations(name)
-    return tuple(name.lower() for name in names)
+        coil = parse_helix(name)
+        if coil is not None and not coil.tz:
+            raise ParameterError(f"symmetry '{name}': a helix rises by more than 0: without a rise it is c<n>")
+    return tuple(name.strip().lower() for name in names)
 
 
 @dataclass(frozen=True)
@@ -144,15 +148,54 @@ def resolve(options: Options, grid: Grid, maps: int) -> Resolved:
     ]
     target = chosen[0].changes["targetres"] if options.targetres is None else options.targetres
     chosen.append(choose_working_box(options, grid, target))
+    chosen.append(settle_helices(known.symmetries, options, grid))
     problems = Problems()
     problems.add(*known.problems, *(problem for choice in chosen for problem in choice.problems))
     problems.raise_if_any()
     changes = {name: value for choice in chosen for name, value in choice.changes.items()}
-    symmetries = known.symmetries
+    symmetries = tuple(in_particle_pixels(name, options, grid) for name in known.symmetries)
     if options.breaksym and not options.by_classes:
         symmetries = ("c1",) * len(symmetries)
     reasons = tuple(reason for choice in chosen for reason in choice.reasons)
     return Resolved(replace(options, **changes), symmetries, known.mass, reasons)
+
+
+def in_particle_pixels(name: str, options: Options, grid: Grid) -> str:
+    """A symmetry; a helix with its rise in Å, which is in pixels of the particle file before, and its largest tilt."""
+    coil = parse_helix(name)
+    return name if coil is None else coil.in_angstrom(grid.apix, options.helical_tilt).text
+
+
+def settle_helices(symmetries: tuple[str, ...], options: Options, grid: Grid) -> Choice:
+    """What the helices among the symmetries mean, in words, and what is wrong with them."""
+    reasons, problems = [], []
+    for m, name in enumerate(symmetries, 1):
+        coil = parse_helix(name)
+        if coil is None:
+            continue
+        reasons.append(f"map {m}: {describe_helix(coil.in_angstrom(grid.apix, options.helical_tilt), grid)}")
+        if abs(coil.rise()) > options.helical_z * grid.nx:
+            problems.append(
+                f"--sym {name}: a rise of {abs(coil.rise()):g} px is more than the central {options.helical_z:g} of "
+                f"the box ({grid.nx} px), from which symmetry is imposed: give a larger --helical-z, or c{coil.nstart}"
+            )
+        if options.breaksym:
+            problems.append(
+                f"--sym {name}: --breaksym searches all views, helices are seen from the side: leave it out"
+            )
+    helical = [parse_helix(name) is not None for name in symmetries]
+    if options.helical_search and symmetries and not any(helical):
+        problems.append("--helical-search: no map is a helix: give --sym h<copies>:<starts>:<twist>:<rise>")
+    return Choice({}, reasons, problems)
+
+
+def describe_helix(coil: Helix, grid: Grid) -> str:
+    """A helix in words; its rise is in Å."""
+    return (
+        f"a helix of {coil.nstart} start{'s' * (coil.nstart > 1)}, twist {coil.daz:g}°, rise {coil.tz:.4g} Å "
+        f"({coil.rise(grid.apix):.4g} px of {grid.apix:.4g} Å); "
+        f"{coil.nsym} copies are inserted, views to {coil.tilt:g}° from the equator"
+    )
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def hard_maps(state: LikelihoodState, ctx: Context) -> np.ndarray | None:
     used = np.flatnonzero(state.assignments.model >= 0)
     weight[used, state.assignments.best[used]] = state.trust[used]
     state = replace(state, assignments=replace(state.assignments, weight=weight))
+    ctx = replace(ctx, settings=replace(ctx.settings, helical_search=False))
     for step in (Average(None), Reconstruct(), Postprocess()):
         state = step.run(state, ctx)
     return state.volumes

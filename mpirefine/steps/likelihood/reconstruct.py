@@ -30,6 +30,10 @@ class Reconstruct:
             volumes=stack_on_root([part.volume for part in parts]),
             halves=stack_on_root([stack_on_root(part.halves) for part in parts]),
             slab=None,
-            summary=replace(state.summary, lone_halves=tuple(half for part in parts for half in part.lone_halves)),
+            summary=replace(
+                state.summary,
+                lone_halves=tuple(half for part in parts for half in part.lone_halves),
+                helices=tuple(part.helix for part in parts if part.helix is not None),
+            ),
             curves={**state.curves, **{name: np.array([part.curves[name] for part in parts]) for name in names}},
         )

@@ -9,7 +9,7 @@ import numpy as np
 from mpirefine.data.poses import Assignments, HardPoses
 from mpirefine.distribution import reduce
 from mpirefine.maths.geometry.coverage import fourier_coverage
-from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.geometry.symmetry import elements
 from mpirefine.maths.likelihood.central_slices import in_plane
 from mpirefine.steps.state import AnyState, Context, State
 
@@ -37,7 +37,7 @@ def coverage_of_maps(per_class: np.ndarray, state: State, ctx: Context) -> tuple
     shares = []
     for m, symmetry in enumerate(ctx.symmetries):
         part = state.orientations.of_model(m)
-        shares.append(fourier_coverage(state.orientations.rotation[part, 2], per_class[part], operations(symmetry)))
+        shares.append(fourier_coverage(state.orientations.rotation[part, 2], per_class[part], elements(symmetry)[0]))
     return tuple(shares)
 
 

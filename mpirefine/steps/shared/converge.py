@@ -10,6 +10,8 @@ import numpy as np
 from mpirefine.data.poses import HardPoses
 from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.map_spectrum import MapSpectrum
+from mpirefine.maths.geometry.helix import parse_helix
+from mpirefine.maths.geometry.symmetry import elements
 from mpirefine.steps.shared.assignments import hard_poses
 from mpirefine.steps.shared.split_merge import MOVES_GAIN, choose_maps, decide_next_phase, is_coarse
 from mpirefine.steps.state import AnyState, Context, State
@@ -69,7 +71,7 @@ def measure_motion(ctx: Context, now: HardPoses, before: HardPoses) -> Motion:
     """Collective. How the particles of all ranks moved that have a pose both times; `now`, `before`: own rows."""
     posed = (now.model >= 0) & (before.model >= 0)
     stayed = posed & (now.model == before.model)
-    cosine = np.einsum("px,px->p", now.rotation[stayed, 2], before.rotation[stayed, 2])
+    cosine = view_cosines(ctx, now.take(stayed), before.take(stayed))
     view = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
     shift = np.linalg.norm(now.shift[stayed] - before.shift[stayed], axis=1) * ctx.grid.apix
     counts = [
@@ -86,6 +88,18 @@ def measure_motion(ctx: Context, now: HardPoses, before: HardPoses) -> Motion:
         view_change=median_of_bins(views, ANGLE_BINS),
         shift_change=median_of_bins(shifts, SHIFT_BINS),
     )
+
+
+def view_cosines(ctx: Context, now: HardPoses, before: HardPoses) -> np.ndarray:
+    """Cosines (p,) of the angles between views of particles that kept their map; a step along a helix is no change."""
+    cosine = np.einsum("px,px->p", now.rotation[:, 2], before.rotation[:, 2])
+    for m, symmetry in enumerate(ctx.symmetries):
+        if parse_helix(symmetry) is not None:
+            own = now.model == m
+            for turn in elements(symmetry)[0]:
+                turned = np.einsum("px,px->p", now.rotation[own, 2], before.rotation[own, 2] @ turn)
+                cosine[own] = np.maximum(cosine[own], turned)
+    return cosine
 
 
 def median_of_bins(counts: np.ndarray, edges: np.ndarray) -> float:

@@ -9,7 +9,10 @@ import numpy as np
 
 from mpirefine.data.grid import Grid
 from mpirefine.data.rotations import eman_from_rotation
+from mpirefine.maths.fourier.filters import lowpass_cosine
 from mpirefine.maths.geometry.align_maps import Move
+from mpirefine.maths.geometry.helical_map import agreement_with_copies
+from mpirefine.maths.geometry.helix import Helix, parse_helix
 from mpirefine.maths.geometry.symmetrise import Turn, best_turn, copies_agree
 from mpirefine.maths.geometry.symmetry import operations
 
@@ -17,6 +20,7 @@ SYMMETRIC = 0.97  # correlation with its symmetrised copy from which a map is sy
 FORMED = 0.95  # correlation that a turn must reach to be reported: no asymmetric particle does about any axis
 UNLIKE = 0.85  # correlation below which a map that no turn helps is reported as asymmetric; noisy maps lie above
 GAIN = 0.5  # a turn must at least halve what the correlation lacks to 1
+UNLIKE_COPIES = 0.3  # correlation with copies along the helix below which a map is reported
 ABOUT_Z = 0.05  # degrees of EMAN2's alt below which a turn is reported as one about z
 
 
@@ -49,6 +53,9 @@ def align_to_symmetry(
     turns: dict[str, list[Move]] = {}
     out = list(maps)
     for m, (volume, name, symmetry) in enumerate(zip(maps, names, symmetries)):
+        coil = parse_helix(symmetry)
+        if coil is not None:
+            note_helix(volume, coil, name, check)
         turn = find_turn(volume, symmetry, check, turns.setdefault(symmetry, []))
         if turn is None:
             continue
@@ -56,6 +63,19 @@ def align_to_symmetry(
             out[m] = turn.move(volume, order=3)
         note_symmetry(turn, name, symmetry, check)
     return out
+
+
+def note_helix(volume: np.ndarray, coil: Helix, name: str, check: SymmetryCheck) -> None:
+    """Say by `check.note` how well a map agrees with its copies along the helix; a map that does not may still get
+    there, or the twist and rise are wrong.
+    """
+    radius = min(check.radius / check.grid.apix, check.grid.nx // 2 - 1)
+    low = lowpass_cosine(volume, check.grid, check.resolution)
+    agreement = agreement_with_copies(low, coil.daz, coil.rise(check.grid.apix), radius)
+    text = f"{name} agrees with its copies along the helix by {agreement:.2f} (what is the same all round it left out)"
+    if agreement < UNLIKE_COPIES:
+        text = f"warning: {text}: twist and rise may be wrong, or the map shows no units yet; see --helical-search"
+    check.note(text)
 
 
 def find_turn(volume: np.ndarray, symmetry: str, check: SymmetryCheck, known: list[Move]) -> Turn | None:

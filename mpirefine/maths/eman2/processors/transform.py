@@ -153,7 +153,7 @@ def apply_symmetry(image: np.ndarray, pixel: float, *, sym: str = "c1") -> np.nd
     """
     if image.ndim == 2 and parse(sym)[0] != "c":
         only(3, image, f"xform.applysym:sym={sym}")
-    group, rises = elements(sym, pixel)
+    group, rises = elements(sym)
     total = np.zeros(image.shape)
     for rotation, rise in zip(group, rises):
         total += transform_image(image, rotation[: image.ndim, : image.ndim], np.array([0, 0, rise])[: image.ndim])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.data.poses import Candidates
+from mpirefine.maths.likelihood.axial_limit import AxialLimit
 from mpirefine.maths.likelihood.correlation import particle_matrices
 from mpirefine.maths.likelihood.pose_search import (
     CoarsePeaks,
@@ -51,6 +52,8 @@ class Matcher:
         self.fine_search = FineSearch(ctx, refs.fine, self.fine, levels, ctx.temperature(state.iteration))
         self.between = Level.make(refs.coarse.grid, self.fine.shifts)
         self.windows = windows_round(self.coarse.shifts, self.between, levels.coarse_step / 2)
+        self.coarse_limit = AxialLimit.of(refs.coarse.along, self.coarse.shifts, levels.coarse_step)
+        self.between_limit = AxialLimit.of(refs.coarse.along, self.between.shifts, levels.fine_step)
         self.sides = ParticleSide(ctx, refs.coarse), ParticleSide(ctx, refs.fine)
         self.mask = particle_disc(ctx)
 
@@ -70,7 +73,13 @@ class Matcher:
         images = weighted(self.ctx, self.state, rows, images_pyx, self.mask)
         coarse_norms, coarse_samples = coarse_side.norms(rows, self.state), coarse_side.samples(images)
         first = coarse_peaks(
-            coarse_samples, coarse_norms, refs.coarse.matrices, self.coarse, self.correlator, SURVIVORS[0]
+            coarse_samples,
+            coarse_norms,
+            refs.coarse.matrices,
+            self.coarse,
+            self.correlator,
+            SURVIVORS[0],
+            self.coarse_limit,
         )
         fine = fine_side.prepare(rows, images, self.state)
         for p, row in enumerate(range(places.start, places.stop)):
@@ -91,7 +100,14 @@ class Matcher:
         columns = np.empty((refs.angles, self.between.grid.n_rings, len(self.between.shifts)), np.complex64)
         particle_matrices(samples_kt, self.between.ramp, columns)
         value, shift = rescore(
-            columns, norm_r, refs.matrices, rows, first.shift[p, alive], self.windows, self.correlator
+            columns,
+            norm_r,
+            refs.matrices,
+            rows,
+            first.shift[p, alive],
+            self.windows,
+            self.correlator,
+            self.between_limit,
         )
         best = select_survivors(value, median, 1)
         return rows[best], self.between.shifts[shift[best[:WINDOWS]]]

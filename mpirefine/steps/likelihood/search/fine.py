@@ -8,6 +8,7 @@ import numpy as np
 
 from mpirefine.data.poses import Candidates
 from mpirefine.maths.fourier.polar import PolarGrid
+from mpirefine.maths.likelihood.axial_limit import AxialLimit
 from mpirefine.maths.likelihood.correlation import Correlator, particle_matrices, with_more_angles
 from mpirefine.maths.likelihood.pose_search import (
     Level,
@@ -57,6 +58,10 @@ class FineSearch:
         self.sep, self.models = ctx.settings.sep, ctx.models
         self.refined_level = Level.make(level.grid, shift_disc(ctx.plan.maxshift, plan.refined_step))
         self.step, self.refined_step = plan.fine_step, plan.refined_step
+        self.limits = {
+            id(own): AxialLimit.of(references.along, own.shifts, step)
+            for own, step in ((self.level, self.step), (self.refined_level, self.refined_step))
+        }
         self.correlator = make_correlator(ctx, level.grid, plan.fine_angles, len(level.shifts))
         self.refined = make_correlator(ctx, level.grid, plan.refined_angles, len(self.refined_level.shifts))
 
@@ -81,6 +86,7 @@ class FineSearch:
         angles, matrices = correlator.grid.n_angles, self.references.matrices[rows]
         columns = np.empty((angles, level.grid.n_rings, len(window)), np.complex64)
         particle_matrices(particle.samples, np.ascontiguousarray(level.ramp[:, :, window]), columns)
+        limit = self.limits[id(level)]
         matrices = with_more_angles(matrices, angles) if angles > matrices.shape[1] else matrices
         return fine_peaks(
             columns,
@@ -91,6 +97,7 @@ class FineSearch:
             temperature=self.temperature,
             norm=None if particle.uneven is None else (particle.uneven, self.references.uneven[rows]),
             means=means,
+            limit=limit and limit.within(rows, window),
         )
 
     def search(

@@ -10,11 +10,12 @@ from mpirefine.data.poses import Orientations
 from mpirefine.distribution.window import Window
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.geometry.directions import nearest_cells, projection_directions
+from mpirefine.maths.geometry.helix import parse_helix
 from mpirefine.maths.likelihood.central_slices import POINTS_PER_CALL, polar_slices
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, norm_matrices, reference_matrices
 from mpirefine.maths.likelihood.references import PreparedLevel, References
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.shared.maps import broadcast_map
+from mpirefine.steps.shared.maps import broadcast_map, symmetries_of
 from mpirefine.steps.shared.projections import spans_of_rank, views_of_maps
 from mpirefine.steps.state import Context
 from mpirefine.steps.workspace import Workspace
@@ -66,13 +67,19 @@ class LevelWindows:
         shapes = (count, angles, rings), (count, rings), (count, orders, rings)
         return cls(orientations, grid, *(work.window(ctx.team, shape) for shape in shapes))
 
-    def sealed(self) -> PreparedLevel:
-        """Collective. The level, read-only."""
+    def sealed(self, along: tuple[float, ...]) -> PreparedLevel:
+        """Collective. The level, read-only; `along` (m,) is that of the references of each map."""
         for window in (self.matrices, self.power, self.uneven):
             window.seal()
         matrices = self.matrices.array
         return PreparedLevel(
-            self.orientations, self.grid, matrices.shape[1], matrices, self.power.array, self.uneven.array
+            self.orientations,
+            self.grid,
+            matrices.shape[1],
+            matrices,
+            self.power.array,
+            self.uneven.array,
+            np.array(along)[self.orientations.model],
         )
 
 
@@ -92,9 +99,18 @@ def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> Likel
         volume = broadcast_map(state, ctx, m)
         for level in windows:
             project_into_windows(ctx, volume, state.last_rings[m], m, level)
-    ready = [level.sealed() for level in windows]
+    along = tuple(reach_along_axis(name, ctx.grid.apix) for name in symmetries_of(state, ctx))
+    ready = [level.sealed(along) for level in windows]
     references = References(ready[0], ready[1], children_of_coarse(fine, coarse, ctx.symmetries))
     return replace(state, orientations=fine, levels_sampled=levels, references=references)
+
+
+def reach_along_axis(symmetry: str, apix: float) -> float:
+    """How far along the axis of a helix particles are searched, in pixels of `apix` Å: half a rise either way; infinite
+    for other symmetries.
+    """
+    coil = parse_helix(symmetry)
+    return np.inf if coil is None else abs(coil.rise(apix)) / 2
 
 
 def project_into_windows(ctx: Context, volume: np.ndarray, rings: int, model: int, level: LevelWindows) -> None:

@@ -12,7 +12,7 @@ from mpirefine.data.lens import Lens
 from mpirefine.data.partition import Block, Partition
 from mpirefine.distribution import reduce
 from mpirefine.maths.fourier.filters import resample
-from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.geometry.symmetry import Copies, copies_in_box
 from mpirefine.maths.image.masks import soft_sphere
 from mpirefine.maths.likelihood.central_slices import in_plane
 from mpirefine.maths.likelihood.fourier_volume import Slab, fold, radial_index
@@ -20,9 +20,9 @@ from mpirefine.maths.likelihood.image_samples import ImageSamples
 from mpirefine.steps.likelihood.estimates.full_size_noise import noise_on
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.likelihood.turner import Contributions
-from mpirefine.steps.likelihood.volumes.slabs import PAD, padded_box
+from mpirefine.steps.likelihood.volumes.slabs import PAD, padded_box, shift_along_axis
 from mpirefine.steps.likelihood.volumes.wiener import reconstruct_map
-from mpirefine.steps.shared.maps import DISC_DIMENSIONS, DISC_EDGE, solvent_mask
+from mpirefine.steps.shared.maps import DISC_DIMENSIONS, DISC_EDGE, solvent_mask, symmetries_of
 from mpirefine.steps.state import Context, FullMap, amplitude
 
 SLAB_BYTES = 512 << 20  # of a rank: as many maps as fit are made in one pass over the images
@@ -58,12 +58,19 @@ class FullSize:
     def __init__(self, grid: Grid, slab: Slab, part: Block, noise: Mapping[Grid, np.ndarray]):
         self.grid, self.slab, self.part, self.noise = grid, slab, part, noise
         self._last: ImageSamples | None = None
+        self._copies: dict[str, Copies] = {}
 
     def samples(self, ctx: Context, lens: Lens) -> ImageSamples:
         """The samples of images of a lens, which is most often that of the images before."""
         if self._last is None or self._last.lens is not lens:
             self._last = ImageSamples(lens, self.grid, disc_of_lens(ctx, lens))
         return self._last
+
+    def copies(self, symmetry: str) -> Copies:
+        """The copies of a map of this symmetry in its box."""
+        if symmetry not in self._copies:
+            self._copies[symmetry] = copies_in_box(symmetry, self.grid.nx, self.grid.apix)
+        return self._copies[symmetry]
 
 
 def insert_particles(state: LikelihoodState, ctx: Context, full: FullSize) -> None:
@@ -98,15 +105,19 @@ def samples_of(
     pairs = pairs.take(np.flatnonzero(np.isin(pairs.particle, rows)))
     views, place_of_row = views_of(state, ctx, pairs), {row: at for at, row in enumerate(rows.tolist())}
     found: dict[int, list[np.ndarray]] = {}
+    symmetries = symmetries_of(state, ctx)
     for pair in range(len(pairs.particle)):
         particle, place, reference = pairs.particle[pair], pairs.place[pair], pairs.reference[pair]
         at = place_of_row[particle]
         model, share = state.orientations.model[reference], state.assignments.weight[particle, place]
         value = share * samples.moved_back(values[at], state.candidates.shift[particle, place] * ctx.grid.apix)
-        numbers = np.stack([value.real, value.imag, share * weights[at]], axis=1)
+        weight = share * weights[at]
         target = 2 * (int(model) - full.part.start) + int(state.half[particle])
-        for operation in operations(ctx.symmetries[model]):
-            found.setdefault(target, []).append(folded((samples.points * PAD) @ views[pair] @ operation, numbers))
+        for turn, shift, held in zip(*full.copies(symmetries[model])):
+            points = (samples.points * PAD) @ views[pair] @ turn
+            moved = value if not shift else value * shift_along_axis(points, shift, full.slab.box)
+            numbers = held * np.stack([moved.real, moved.imag, weight], axis=1)
+            found.setdefault(target, []).append(folded(points, numbers))
     return {target: np.concatenate(parts) for target, parts in found.items()}
 
 
@@ -167,7 +178,8 @@ def finished(state: LikelihoodState, ctx: Context, grid: Grid, slab: Slab, part:
         with ctx.team.together("the mask of a full-size map"):
             if ctx.team.is_root:
                 mask = np.clip(resample(ctx.mask_of(model), ctx.grid, grid), 0, 1)
-        full = replace(ctx, grid=grid, masks=None if mask is None else mask[None])
+        settings = replace(ctx.settings, helical_search=False)
+        full = replace(ctx, grid=grid, masks=None if mask is None else mask[None], settings=settings)
         made = reconstruct_map(model, place, state, slab, radius, full)
         first, second = made.halves
         if made.volume is None or first is None or second is None:

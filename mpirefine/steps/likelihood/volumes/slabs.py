@@ -6,9 +6,10 @@ import numpy as np
 
 from mpirefine.data.partition import Block, Partition
 from mpirefine.distribution import reduce
-from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.geometry.symmetry import copies_in_box
 from mpirefine.maths.likelihood.class_sums import ClassSums
 from mpirefine.maths.likelihood.fourier_volume import Slab, crop_axis, kernel_correction
+from mpirefine.steps.shared.maps import symmetries_of
 from mpirefine.steps.state import Context, State
 
 PAD = 2  # edge of the Fourier volume in boxes: trilinear insertion needs twice the box
@@ -30,16 +31,28 @@ def insert(sums: ClassSums, block: Block, state: State, ctx: Context, slab: Slab
     step = max(1, max(INSERT_SAMPLES, slab.sums.shape[1] // SLAB_SHARE) // len(points))
     filled = np.flatnonzero(sums.count.sum(axis=1) > 0)
     model = state.orientations.model[block.as_slice][filled]
-    for m, symmetry in enumerate(ctx.symmetries):
+    for m, symmetry in enumerate(symmetries_of(state, ctx)):
+        copies = copies_in_box(symmetry, ctx.grid.nx, ctx.grid.apix)
         for group in np.array_split(filled[model == m], -(-int((model == m).sum()) // step) or 1):
             if not len(group):
                 continue
             values = (sums.signal[group] * area).astype(np.complex64).transpose(1, 0, 2).reshape(2, -1)
             weights = (sums.weight[group] * area).astype(np.float32).transpose(1, 0, 2).reshape(2, -1)
             positions = points @ state.orientations.rotation[block.start + group]
-            for operation in operations(symmetry):
-                done = slab.insert(m, (positions.reshape(-1, 3) @ operation).astype(np.float32), values, weights)
+            for turn, shift, share in zip(*copies):
+                place = (positions.reshape(-1, 3) @ turn).astype(np.float32)
+                moved = values if not shift else values * shift_along_axis(place, shift, slab.box)
+                done = slab.insert(m, place, share * moved, share * weights)
                 ctx.clock.count(FLOP_PER_SAMPLE * done)
+
+
+def shift_along_axis(place: np.ndarray, shift: float, box: int) -> np.ndarray:
+    """Phases (n,) complex64 that bring what lies `shift` voxels along z into place, at points (n, 3) of the padded
+    spectrum of a `box`.
+
+    With V(M x + t) = V(x) the transform at Mᵀ q is that at q times exp(i (Mᵀ q) · t).
+    """
+    return np.exp((2j * np.pi * shift / box) * place[:, 2]).astype(np.complex64)
 
 
 def inverse_transform(ctx: Context, spectrum_lkh: np.ndarray, box: int) -> np.ndarray | None:
