@@ -57,6 +57,10 @@ class Helix(NamedTuple):
         maxtilt = tilt if self.maxtilt is None else self.maxtilt
         return self._replace(tz=self.rise() * apix, apix=apix, maxtilt=maxtilt)
 
+    def in_pixels(self, apix: float) -> Helix:
+        """The same with its rise in pixels of `apix` Å."""
+        return self._replace(tz=self.rise(apix), apix=None)
+
     def turns(self) -> np.ndarray:
         """Rotations (nsym, 3, 3) of the copies: az = steps · daz + 360 (k mod nstart) / nstart. EMAN2's h."""
         around = np.arange(self.nsym) % self.nstart * (360.0 / self.nstart)

@@ -10,8 +10,15 @@ from mpirefine.steps.eman2.choices import MapMaking
 from mpirefine.steps.eman2.map_making import MapOfAverages, Slices, make_map
 from mpirefine.steps.eman2.stacks import map_header
 from mpirefine.steps.eman2.state import Eman2State
-from mpirefine.steps.shared.maps import half_map_curves
+from mpirefine.steps.shared.maps import (
+    half_map_curves,
+    impose_on_root,
+    settle_helix,
+    symmetries_of,
+    symmetry_in_pixels,
+)
 from mpirefine.steps.state import Context, stack_on_root
+from mpirefine.steps.summary import RefinedHelix
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class ModelMaps:
     whole: MapOfAverages
     halves: list[np.ndarray | None]  # rank 0: (z, y, x) each
     lone_halves: list[tuple[int, int]]  # as in Summary
+    helix: RefinedHelix | None  # as in Summary
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class MakeMaps:
             state.summary,
             class_averages=tuple((len(part.whole.used), len(part.whole.left_out)) for part in parts),
             lone_halves=tuple(half for part in parts for half in part.lone_halves),
+            helices=tuple(part.helix for part in parts if part.helix is not None),
         )
         source = f"classes_{state.iteration:02d}.hdf"
         return replace(
@@ -54,13 +63,14 @@ class MakeMaps:
         )
 
     def _model(self, model: int, state: Eman2State, ctx: Context) -> ModelMaps:
-        """Collective. The maps of one model.
+        """Collective. The maps of one model; of a helix they get the symmetry of their central part.
 
         Half-maps are made in one pass from the classes that are in the map, without its structure factor and
         post-processing.
         """
         team, nx, apix = ctx.team, ctx.grid.nx, ctx.grid.apix
-        symmetry = "c1" if self.breaksym else ctx.symmetries[model]
+        known = "c1" if self.breaksym else symmetries_of(state, ctx)[model]
+        symmetry = symmetry_in_pixels(known, apix)
         whole = make_map(team, slices_of(state, model), nx, symmetry, apix, self.how)
         plain = replace(self.how, passes=1, postprocess=None, structure_factor=None)
         halves, filled = [], []
@@ -70,7 +80,9 @@ class MakeMaps:
             part = part.take(np.isin(part.number, whole.used))
             halves.append(make_map(team, part, nx, symmetry, apix, plain).volume)
         lone_halves = [(model, half) for half in (0, 1) if filled[1 - half] and not filled[half]]
-        return ModelMaps(whole, halves, lone_halves)
+        known, helix = settle_helix(model, halves, known, state, ctx)
+        whole = replace(whole, volume=impose_on_root(whole.volume, known, ctx))
+        return ModelMaps(whole, [impose_on_root(half, known, ctx) for half in halves], lone_halves, helix)
 
 
 def half_maps_fsc(model: int, maps: ModelMaps, state: Eman2State, ctx: Context) -> dict[str, np.ndarray]:

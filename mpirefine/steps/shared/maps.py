@@ -66,18 +66,23 @@ def symmetries_of(state: State, ctx: Context) -> tuple[str, ...]:
     return tuple(found)
 
 
+def symmetry_in_pixels(symmetry: str, apix: float) -> str:
+    """A symmetry; that of a helix with its rise in pixels of `apix` Å."""
+    coil = parse_helix(symmetry)
+    return symmetry if coil is None else coil.in_pixels(apix).text
+
+
 def refined_symmetry(symmetry: str, refined: RefinedHelix) -> str:
     """A helix, whose rise is in Å, with a refined twist and rise."""
     return helix(symmetry)._replace(daz=refined.twist, tz=refined.rise).text
 
 
 def settle_helix(
-    model: int, halves: list[np.ndarray | None], state: State, ctx: Context
+    model: int, halves: list[np.ndarray | None], symmetry: str, state: State, ctx: Context
 ) -> tuple[str, RefinedHelix | None]:
-    """Collective. The symmetry of a map, which with --helical-search is refined by the mean of its `halves` (z, y, x)
-    on rank 0; and what was found.
+    """Collective. The `symmetry` of a map, which for a helix is refined with --helical-search, by the mean of its
+    `halves` (z, y, x) on rank 0; and what was found.
     """
-    symmetry = symmetries_of(state, ctx)[model]
     if parse_helix(symmetry) is None or not ctx.settings.helical_search:
         return symmetry, None
     refined = None

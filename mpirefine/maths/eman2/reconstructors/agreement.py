@@ -79,12 +79,14 @@ def compared_coefficients(
         u, v = np.concatenate([u, np.full((n, 1), n // 2 + 1.0)], axis=1), np.concatenate([v, v[:, :1]], axis=1)
         radius = np.hypot(u, v)
         used = radius > 0
-    turned = (rotation @ reconstructor.operations)[:, None]
+    turned = (rotation @ reconstructor.copies.turns)[:, None]
     where = u[used][:, None] * turned[:, :, 0] + v[used][:, None] * turned[:, :, 1]
+    copies = len(turned)
+    copy, values = np.repeat(np.arange(copies), where.shape[1]), np.tile(spectrum[used], copies)
+    values = reconstructor.moved(values, copy, where.reshape(-1, 3) * (reconstructor.box / n))
     inside = (np.abs(where[..., 0]) <= n / 2) & (np.abs(where[..., 1:]) < n / 2).all(axis=-1)
-    copies = len(reconstructor.operations)
     return (
-        np.tile(spectrum[used], (copies, 1))[inside],
+        values.reshape(copies, -1)[inside],
         where[inside] * (reconstructor.box / n),
         np.tile(radius[used], (copies, 1))[inside],
     )

@@ -1,8 +1,9 @@
 """Direct Fourier inversion: sums of images in the transform of a map, as EMAN2's fourier reconstructors form them.
 
 A coefficient (u, v) of an image lies at R^T (u, v, 0) in the map's transform, and for each symmetry operation S at S^T
-R^T (u, v, 0). Its value times a weight, and the weight, are shared out to the neighbours of that place; the map's
-transform is the sum of the values over that of the weights.
+R^T (u, v, 0); copies along a helix get the phases of their shifts, and the share of them that the box holds. Its value
+times a weight, and the weight, are shared out to the neighbours of that place; the map's transform is the sum of the
+values over that of the weights.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mpirefine.data.partition import Rows
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.reconstructors.kernels import KERNELS, neighbour_shares
 from mpirefine.maths.eman2.reconstructors.spectra import accumulate, merge_mates, plane, spectra_of
-from mpirefine.maths.geometry.symmetry import operations
+from mpirefine.maths.geometry.symmetry import copies_in_box
 from mpirefine.registry import nearest
 
 SHARES = 1 << 19  # neighbours that get a share at once
@@ -61,7 +62,7 @@ class Reconstructor:
         if mode not in KERNELS:
             raise ParameterError(f"unknown reconstruction mode '{mode}': {nearest(mode, list(KERNELS))}")
         self.box, self.kernel, self.corners, self.power, self.snr = box, KERNELS[mode], corners, power, snr
-        self.operations = operations(symmetry)
+        self.copies = copies_in_box(symmetry, box)
         self.numerator = np.zeros((box, box, box // 2 + 1), np.complex128)
         self.weight = np.zeros(self.numerator.shape)
 
@@ -99,24 +100,30 @@ class Reconstructor:
         values, weights = self._weigh(slices)
         n = slices.spectra.shape[1]
         _, u, v = (of[self.inserted(n)] for of in plane(n))
-        copies = len(self.operations)
+        copies = len(self.copies.turns)
         step = max(1, SHARES // (len(u) * self.kernel.size**3))
         real, imaginary, weight = (*np.moveaxis(numerator.reshape(-1, 1).view(np.float64), 1, 0), total.reshape(-1))
         touched = []
         for start in range(0, len(values) * copies, step):
             image, copy = np.divmod(np.arange(start, min(start + step, len(values) * copies)), copies)
-            turned = (slices.rotations[image] @ self.operations[copy])[:, None] * (self.box / n)
+            turned = (slices.rotations[image] @ self.copies.turns[copy])[:, None] * (self.box / n)
             where = (u[:, None] * turned[:, :, 0] + v[:, None] * turned[:, :, 1]).reshape(-1, 3)
             index, mate, share = neighbour_shares(self.kernel, self.box, where)
-            numbers = values[image].reshape(-1)
+            held = self.copies.shares[copy, None]
+            numbers = self.moved((values[image] * held).reshape(-1), np.repeat(copy, len(u)), where)
             for part, of in (
                 (numbers.real, real),
                 (np.where(mate, -numbers.imag, numbers.imag), imaginary),
-                (weights[image].reshape(-1), weight),
+                ((weights[image] * held).reshape(-1), weight),
             ):
                 accumulate(of, index, (share * part.reshape(-1, 1, 1, len(where))).reshape(-1))
             touched.append(index)
         return touched
+
+    def moved(self, values: np.ndarray, copy: np.ndarray, where: np.ndarray) -> np.ndarray:
+        """Values (m,) with the phases of the shifts of their copies (m,) along z, at places (m, 3) of the transform."""
+        shifts = self.copies.shifts
+        return values * np.exp((2j * np.pi / self.box) * shifts[copy] * where[:, 2]) if shifts.any() else values
 
     def finish(self) -> np.ndarray:
         """The map (z, y, x) float32, origin at voxel box // 2; its transform is 0 where nothing was inserted."""

@@ -12,7 +12,7 @@ from mpirefine.maths.fourier.half_maps import known_fsc
 from mpirefine.maths.likelihood.fourier_volume import Slab, divide, shell_sums
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.likelihood.volumes.slabs import inverse_transform
-from mpirefine.steps.shared.maps import half_map_curves, impose_on_root, settle_helix
+from mpirefine.steps.shared.maps import half_map_curves, impose_on_root, settle_helix, symmetries_of
 from mpirefine.steps.state import Context
 from mpirefine.steps.summary import RefinedHelix
 
@@ -51,7 +51,7 @@ def reconstruct_map(
     for h in (0, 1):
         divided = divide(numerator[h], weight[h], radius, HALF_FLOOR * mean[h])
         half_maps.append(inverse_transform(ctx, divided, slab.box))
-    symmetry, refined = settle_helix(model, half_maps, state, ctx)
+    symmetry, refined = settle_helix(model, half_maps, symmetries_of(state, ctx)[model], state, ctx)
     half_maps = [impose_on_root(half, symmetry, ctx) for half in half_maps]
     curves: dict[str, np.ndarray] = {}
     if half_maps[0] is not None and half_maps[1] is not None:
