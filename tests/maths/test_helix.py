@@ -5,6 +5,10 @@ import pytest
 
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.errors import ParameterError
+from mpirefine.maths.eman2.aligners.base import search_poses
+from mpirefine.maths.eman2.comparators.base import About, Along
+from mpirefine.maths.eman2.comparators.pixels import correlation_coefficient
+from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.transform import apply_symmetry
 from mpirefine.maths.geometry.directions import nearest_cells, projection_directions
 from mpirefine.maths.geometry.helical_map import agreement_with_copies, find_helix, impose
@@ -137,3 +141,27 @@ def test_shifts_along_the_axis_are_limited_to_half_a_rise():
                 assert (kept == allowed[column % len(shifts)]).all(), (t, column)
     assert AxialLimit.of(np.full(3, np.inf), shifts, 0.5) is None
     assert limit.within(np.array([0]), np.array([1])) is None
+
+
+@pytest.mark.parametrize("turning", [True, False])
+def test_aligners_keep_to_the_axis(turning):
+    """A tube that is shifted along its axis by 2 rises, so that it shows another side, is found there, but not with a
+    limit; one that is shifted less is found with it.
+    """
+    wide = tubes(64, TWO_STARTS, 8.0, 1, np.random.default_rng(1))[0].sum(axis=1)  # the axis z is y of the image
+    projection, angle = wide[16:48, 16:48], 40.0 if turning else 0.0
+    free, limited = (About(along=along) for along in (None, Along(np.array([1.5]), turning)))
+
+    def found(shift, about):
+        moved = wide[16 - shift : 48 - shift, 14:46][None]
+        turned = move_images(moved, Alignment.of(np.array([angle])))
+        pair = (projection[None], turned[0]) if turning else (moved, projection)
+        pose = search_poses(*pair, correlation_coefficient, about, maxshift=12, mirror=False)
+        axis = np.radians(pose.alpha[0]) if turning else 0.0  # where the axis lies, in the image that stays
+        sine, cosine = np.sin(axis), np.cos(axis)
+        along, across = pose.tx[0] * sine + pose.ty[0] * cosine, pose.tx[0] * cosine - pose.ty[0] * sine
+        return (pose.alpha[0] + 180) % 360 - 180, abs(along), abs(across)
+
+    np.testing.assert_allclose(found(6, free), [angle, 6, 2], atol=1)
+    assert found(6, limited)[1] < 2.6
+    np.testing.assert_allclose(found(1, limited), [angle, 1, 2], atol=1)

@@ -19,19 +19,27 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PARTICLES = 60
 
 
-def make_set(folder, particles=PARTICLES, states=2, box=32, snr=2.0, apix=8.0):
-    """particles.star, particles.mrcs, seed_K.mrc, truth.npz in a new folder."""
-    shutil.copytree(simulated(particles, states, box, snr, apix), folder)
+def make_set(folder, particles=PARTICLES, states=2, box=32, snr=2.0, apix=8.0, **more):
+    """particles.star, particles.mrcs, seed_K.mrc, truth.npz in a new folder; `more` are options of the tool."""
+    shutil.copytree(simulated(particles, states, box, snr, apix, tuple(more.items())), folder)
     return Path(folder)
 
 
 @functools.cache
-def simulated(particles, states, box, snr, apix):
+def simulated(particles, states, box, snr, apix, more):
     """A temporary folder with a set, simulated once for the session."""
     folder = tempfile.mkdtemp(prefix="mpirefine_set_")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    asked = {"particles": particles, "states": states, "box": box, "apix": apix, "snr": snr, "seed-resolution": 50}
-    words = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+    asked = {
+        "particles": particles,
+        "states": states,
+        "box": box,
+        "apix": apix,
+        "snr": snr,
+        "seed-resolution": 50,
+        **dict(more),
+    }
+    words = [word for name, value in asked.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     tool = str(ROOT / "tools/make_phantom_set")
     subprocess.run([sys.executable, tool, folder, *words], check=True, env=clean_environment())
     return folder

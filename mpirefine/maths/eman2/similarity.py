@@ -8,7 +8,7 @@ import numpy as np
 
 from mpirefine.maths.eman2.aligners.base import limit_shift, own_search
 from mpirefine.maths.eman2.aligners.exhaustive import PoseSearch
-from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.base import About, Along
 from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.geometry import fft_resample
 from mpirefine.maths.eman2.processors.spectrum import match_to
@@ -104,10 +104,13 @@ def reach(aligner: Component, nx: int) -> tuple[float, bool]:
 
 
 class ReferenceStack:
-    """Projections (r, y, x), prepared to be compared with one particle after another."""
+    """Projections (r, y, x), prepared to be compared with one particle after another.
 
-    def __init__(self, images_ryx: np.ndarray, search: Search):
-        self.search, self._nx = search, images_ryx.shape[-1]
+    `along` (r,) is how far, in pixels, particles may be shifted along the axis of helices; infinite for other maps.
+    """
+
+    def __init__(self, images_ryx: np.ndarray, search: Search, along: np.ndarray | None = None):
+        self.search, self._nx, self._along = search, images_ryx.shape[-1], along
         self._coarsest = max(search.first, search.shrink)
         self.full = shrink_images(images_ryx, search.shrink)
         self.small = shrink_images(images_ryx, self._coarsest) if search.first > search.shrink else self.full
@@ -144,7 +147,14 @@ class ReferenceStack:
 
     def _coarse_scores(self, particle: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Scores (n,) of the coarse search: minus the best correlation over all in-plane poses."""
-        return -self._first_search().highest(self._prepared[rows], particle) / self.norm[rows]
+        along = self._along_of(rows, particle.shape[-1])
+        return -self._first_search().highest(self._prepared[rows], particle, along) / self.norm[rows]
+
+    def _along_of(self, rows: np.ndarray, box: int) -> Along | None:
+        """How far particles of `box` pixels may be shifted along the axes of some projections, which are moved."""
+        if self._along is None or not np.isfinite(self._along[rows]).any():
+            return None
+        return Along(self._along[rows] * (box / self._nx), True)
 
     def _first_search(self) -> PoseSearch:
         """The coarse search of this thread, over the poses that the aligner can reach."""
@@ -157,6 +167,7 @@ class ReferenceStack:
         references = self.full[rows]
         if self.search.prefilt:
             references = match_spectra(references, particle, about.apix)
+        about = replace(about, along=self._along_of(rows, particle.shape[-1]))
         found = self.search.comparison.align_to(references, particle, about)
         placed, against = move_images(references, found), particle
         if self.mask is not None:

@@ -20,15 +20,16 @@ class AxialLimit:
     along: np.ndarray  # (r,) at most so far; infinite for references of maps that are no helices
     shifts: np.ndarray  # (s, 2)
     step: float  # between shifts; half a step is allowed beyond the limit
+    turning: bool = True  # the axis turns with the angle; else it is y at every angle
 
     @classmethod
-    def of(cls, along: np.ndarray, shifts: np.ndarray, step: float) -> AxialLimit | None:
+    def of(cls, along: np.ndarray, shifts: np.ndarray, step: float, turning: bool = True) -> AxialLimit | None:
         """None where nothing is limited."""
-        return cls(along, shifts, step) if np.isfinite(along).any() else None
+        return cls(along, shifts, step, turning) if np.isfinite(along).any() else None
 
     def within(self, references: np.ndarray, window: np.ndarray) -> AxialLimit | None:
         """For some references, and some of the shifts (indices)."""
-        return AxialLimit.of(self.along[references], self.shifts[window], self.step)
+        return AxialLimit.of(self.along[references], self.shifts[window], self.step, self.turning)
 
     def apply(self, block: np.ndarray, first: int, rows: np.ndarray) -> None:
         """Make poses that are not allowed unlikely, in place, in log-likelihoods (T, r, s, 2) of the references from
@@ -42,7 +43,7 @@ class AxialLimit:
 
     def _penalty(self, most: float, rows: np.ndarray) -> np.ndarray:
         """(T, s) float32, 0 for shifts within `most` along the axis, else UNLIKELY."""
-        phi = -2 * np.pi * np.arange(len(rows)) / len(rows)
+        phi = -2 * np.pi * np.arange(len(rows)) / len(rows) * self.turning
         along = np.abs(np.stack([np.sin(phi), np.cos(phi)], -1) @ self.shifts.T)
         penalty = np.empty(along.shape, np.float32)
         penalty[rows] = np.where(along <= most + self.step / 2, np.float32(0), UNLIKELY)

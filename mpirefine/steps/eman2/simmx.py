@@ -12,6 +12,7 @@ from mpirefine.maths.eman2.similarity import ReferenceStack, Scores, Search
 from mpirefine.steps.eman2.scores import FlippedParticles, score_rows
 from mpirefine.steps.eman2.state import Eman2State
 from mpirefine.steps.eman2.views import common_support
+from mpirefine.steps.shared.maps import reach_along_axis, symmetries_of
 from mpirefine.steps.shared.random_subsets import draws_maps
 from mpirefine.steps.state import Context
 
@@ -30,9 +31,9 @@ class Score:
         images = state.projected.images
         search = replace(self.search, mask=common_support(images)) if self.automask else self.search
         # where starting maps are equal, so are their projections: those of the first map are enough
-        references = ReferenceStack(
-            images[state.orientations.of_model(0)] if draws_maps(state, ctx) else images, search
-        )
+        used = state.orientations.of_model(0) if draws_maps(state, ctx) else slice(None)
+        along = np.array([reach_along_axis(name, ctx.grid.apix) for name in symmetries_of(state, ctx)])
+        references = ReferenceStack(images[used], search, along[state.orientations.model[used]])
         candidates = Candidates.empty(len(ctx.particles), ctx.settings.sep, ctx.models)
         candidates.model_evidence[:] = -np.inf
         rows = np.flatnonzero(~ctx.particles.set_aside)

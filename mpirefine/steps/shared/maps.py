@@ -66,6 +66,14 @@ def symmetries_of(state: State, ctx: Context) -> tuple[str, ...]:
     return tuple(found)
 
 
+def reach_along_axis(symmetry: str, apix: float) -> float:
+    """How far along the axis of a helix particles are searched, in pixels of `apix` Å: half a rise either way; infinite
+    for other symmetries.
+    """
+    coil = parse_helix(symmetry)
+    return np.inf if coil is None else abs(coil.rise(apix)) / 2
+
+
 def symmetry_in_pixels(symmetry: str, apix: float) -> str:
     """A symmetry; that of a helix with its rise in pixels of `apix` Å."""
     coil = parse_helix(symmetry)

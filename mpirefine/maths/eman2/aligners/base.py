@@ -23,6 +23,7 @@ from mpirefine.maths.eman2.poses import Alignment
 from mpirefine.registry import Registry
 
 ALIGNERS = Registry("aligner")
+NOTHING_KNOWN = About()
 
 
 def limit_shift(maxshift: float, default: float, nx: int) -> float:
@@ -50,7 +51,9 @@ def equal_references(references: np.ndarray, count: int) -> list[np.ndarray]:
     return [np.array(rows) for rows in found.values()]
 
 
-def best_poses(images: np.ndarray, references: np.ndarray, maxshift: float, mirror: bool) -> Alignment:
+def best_poses(
+    images: np.ndarray, references: np.ndarray, maxshift: float, mirror: bool, about: About = NOTHING_KNOWN
+) -> Alignment:
     """The best few poses (n, m) of each image (n, y, x) on its reference, of which there is one, or one each.
 
     Raises ParameterError when boxes differ or are not square.
@@ -62,7 +65,9 @@ def best_poses(images: np.ndarray, references: np.ndarray, maxshift: float, mirr
         )
     search = own_search(images.shape[2], maxshift, mirror)
     rows = equal_references(references, len(images))
-    parts = [search(images[part], references[part[0] if len(references) > 1 else 0]) for part in rows]
+    parts = [
+        search(images[part], references[part[0] if len(references) > 1 else 0], about.take(part).along) for part in rows
+    ]
     return Alignment.concatenate(parts).take(np.argsort(np.concatenate(rows)))
 
 
@@ -71,7 +76,7 @@ def search_poses(
 ) -> Alignment:
     """The pose of each image with the best score, of those that the exhaustive search finds."""
     images, out = stack(np.asarray(image)), []
-    poses = best_poses(images, stack(np.asarray(reference)), maxshift, mirror)
+    poses = best_poses(images, stack(np.asarray(reference)), maxshift, mirror, about)
     for part, some, references, known in in_parts(images, reference, about):
         few = poses.take(part)
         count, kept = few.alpha.shape

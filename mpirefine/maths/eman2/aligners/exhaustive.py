@@ -14,8 +14,10 @@ from functools import lru_cache
 import numpy as np
 
 from mpirefine.maths.eman2.aligners.quadratic import downhill
+from mpirefine.maths.eman2.comparators.base import Along
 from mpirefine.maths.eman2.poses import Alignment
 from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform, angular_band, good_length
+from mpirefine.maths.likelihood.axial_limit import AxialLimit
 from mpirefine.maths.likelihood.correlation import Correlator, particle_matrices, reference_matrices
 
 SMALL_BOX, LARGE_BOX, LARGE_FROM = 32, 48, 96  # pixels; images from 96 pixels on are reduced to the larger box
@@ -65,7 +67,8 @@ class PoseSearch:
         self.reach = int(np.ceil(maxshift * self.small / nx))
         self.side = 2 * self.reach + 1
         steps = np.arange(-self.reach, self.reach + 1, dtype=np.float64)
-        self._ramp = self.grid.shift_ramp(np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2))
+        self._shifts = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+        self._ramp = self.grid.shift_ramp(self._shifts)
         self._many, self._single = PolarTransform(self.grid, IMAGES_AT_ONCE), PolarTransform(self.grid, 1)
         self._correlator = Correlator(self.grid, self.small / 2, IMAGES_AT_ONCE * self.side**2)
 
@@ -95,21 +98,28 @@ class PoseSearch:
             reference_matrices(self._samples(np.asarray(images_nyx[part])), out[part])
         return out
 
-    def __call__(self, images_nyx: np.ndarray, reference_yx: np.ndarray) -> Alignment:
+    def __call__(self, images_nyx: np.ndarray, reference_yx: np.ndarray, along: Along | None = None) -> Alignment:
         """The best poses (n, m) of images on one reference."""
         matrices, images = self.expand(np.asarray(reference_yx)), self.prepare(images_nyx)
-        return Alignment.concatenate([self._best(block) for block in self._blocks(matrices, images)])
+        return Alignment.concatenate([self._best(block) for block in self._blocks(matrices, images, along)])
 
-    def highest(self, prepared: np.ndarray, reference_yx: np.ndarray) -> np.ndarray:
+    def highest(self, prepared: np.ndarray, reference_yx: np.ndarray, along: Along | None = None) -> np.ndarray:
         """The highest correlation (n,) over all poses on the grid, of prepared images with one reference."""
         hands = 2 if self.mirror else 1
-        blocks = self._blocks(self.expand(np.asarray(reference_yx)), prepared)
+        blocks = self._blocks(self.expand(np.asarray(reference_yx)), prepared, along)
         return np.concatenate([block[..., :hands].max(axis=(0, 2, 3)) for block in blocks])
 
-    def _blocks(self, matrices: np.ndarray, images: np.ndarray) -> Iterator[np.ndarray]:
+    def _blocks(self, matrices: np.ndarray, images: np.ndarray, along: Along | None) -> Iterator[np.ndarray]:
         """Correlations (T, r, s, 2) of a few images at a time; each is overwritten by the next."""
+        limit = None
+        if along is not None:
+            pixels = np.broadcast_to(along.pixels * (self.small / self.nx), len(images))
+            limit = AxialLimit.of(pixels, self._shifts, 1.0, along.turning)
         for start in range(0, len(images), IMAGES_AT_ONCE):
-            yield self._correlator.correlate(matrices, images[start : start + IMAGES_AT_ONCE])
+            block = self._correlator.correlate(matrices, images[start : start + IMAGES_AT_ONCE])
+            if limit is not None:
+                limit.apply(block, start, self._correlator.rows)
+            yield block
 
     def _best(self, block: np.ndarray) -> Alignment:
         """The best poses from correlations (T, r, s, 2): for each hand the best shift with its two best angles, and the

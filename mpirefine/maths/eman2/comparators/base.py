@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,9 +25,16 @@ LEAST_SNR = 0.001  # weight of a ring whose estimated SNR is 0 or negative
 UNDEFINED = 2.0  # score of comparators with values from −1 to 1 where nothing can be compared
 
 
+class Along(NamedTuple):
+    """How far images may be shifted along the axis of a helix, which is y of its projections."""
+
+    pixels: np.ndarray  # (n,) for each pair of images, or (1,) for all; infinite where there is no axis
+    turning: bool  # the projection is the image that is moved, its axis turns with it
+
+
 @dataclass(frozen=True)
 class About:
-    """What comparators may need beside pixels; arrays have one row for all pairs of images, or one for each."""
+    """What comparators and aligners may need beside pixels; arrays have a row for all pairs of images, or one each."""
 
     apix: float = 1.0  # Å
     snr: np.ndarray | None = (
@@ -34,6 +42,7 @@ class About:
     )
     intensity: np.ndarray | None = None  # (y, x) or (n, y, x) CTF² at the half-spectrum
     count: float | np.ndarray = 0.0  # particles in the reference, EMAN2's ptcl_repr
+    along: Along | None = None
 
     @classmethod
     def of(cls, ctfs: list[EmanCTF], nx: int, apix: float, count: float | np.ndarray = 0.0) -> About:
@@ -49,7 +58,10 @@ class About:
 
         each = isinstance(self.count, np.ndarray) and self.count.ndim == 1 and len(self.count) > 1
         count = np.asarray(self.count)[rows] if each else self.count
-        return About(self.apix, part(self.snr, 2), part(self.intensity, 3), count)
+        along = self.along
+        if along is not None and len(along.pixels) > 1:
+            along = along._replace(pixels=along.pixels[rows])
+        return About(self.apix, part(self.snr, 2), part(self.intensity, 3), count, along)
 
     def ring_weights(self, name: str) -> np.ndarray:
         """SNR (1 or n, k) of each ring, at least 0.001. Raises ParameterError, for comparator `name`, when there is

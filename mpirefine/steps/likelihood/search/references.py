@@ -10,12 +10,11 @@ from mpirefine.data.poses import Orientations
 from mpirefine.distribution.window import Window
 from mpirefine.maths.fourier.polar import PolarGrid
 from mpirefine.maths.geometry.directions import nearest_cells, projection_directions
-from mpirefine.maths.geometry.helix import parse_helix
 from mpirefine.maths.likelihood.central_slices import POINTS_PER_CALL, polar_slices
 from mpirefine.maths.likelihood.correlation import NORM_ORDERS, norm_matrices, reference_matrices
 from mpirefine.maths.likelihood.references import PreparedLevel, References
 from mpirefine.steps.likelihood.state import LikelihoodState
-from mpirefine.steps.shared.maps import broadcast_map, symmetries_of
+from mpirefine.steps.shared.maps import broadcast_map, reach_along_axis, symmetries_of
 from mpirefine.steps.shared.projections import spans_of_rank, views_of_maps
 from mpirefine.steps.state import Context
 from mpirefine.steps.workspace import Workspace
@@ -103,14 +102,6 @@ def project_maps(state: LikelihoodState, ctx: Context, work: Workspace) -> Likel
     ready = [level.sealed(along) for level in windows]
     references = References(ready[0], ready[1], children_of_coarse(fine, coarse, ctx.symmetries))
     return replace(state, orientations=fine, levels_sampled=levels, references=references)
-
-
-def reach_along_axis(symmetry: str, apix: float) -> float:
-    """How far along the axis of a helix particles are searched, in pixels of `apix` Å: half a rise either way; infinite
-    for other symmetries.
-    """
-    coil = parse_helix(symmetry)
-    return np.inf if coil is None else abs(coil.rise(apix)) / 2
 
 
 def project_into_windows(ctx: Context, volume: np.ndarray, rings: int, model: int, level: LevelWindows) -> None:
