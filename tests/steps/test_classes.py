@@ -36,10 +36,10 @@ MATCHING = Comparison(CCC, ALIGN, CCC, build("aligners", "refine"), CCC)
 VIEWS = Views(
     build("projectors", "standard"),
     build("orientgens", "eman:delta=30:inc_mirror=0:perturb=0"),
-    postprocess=build("processors", "normalize.circlemean"),
+    postprocess=(build("processors", "normalize.circlemean"),),
 )
 ROUNDS = Rounds(MATCHING, build("averagers", "mean"), 0, 1.0, normproc=build("processors", "normalize.edgemean"))
-MAPS = MapMaking(build("reconstructors", "fourier"), passes=1, preprocess=build("processors", "normalize.edgemean"))
+MAPS = MapMaking(build("reconstructors", "fourier"), passes=1, preprocess=(build("processors", "normalize.edgemean"),))
 CHOICES = Choices(VIEWS, Search(MATCHING, first=2, kept=8), ROUNDS, MAPS)
 
 
@@ -353,7 +353,7 @@ def test_padding_symmetry_and_what_comes_after(team):
         24,
         "c1",
         4.0,
-        replace(MAPS, postprocess=build("processors", "mask.sharp:outer_radius=6")),
+        replace(MAPS, postprocess=(build("processors", "mask.sharp:outer_radius=6"),)),
     )
     curve = np.stack([np.linspace(0, 0.13, 40), np.exp(-np.linspace(0, 6, 40))], -1)
     shaped = make_map(team, share(team, slices), 24, "c1", 4.0, replace(MAPS, structure_factor=curve))

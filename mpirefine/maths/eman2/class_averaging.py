@@ -92,8 +92,11 @@ def best_particles(quality: np.ndarray, keep: float, sigma: bool) -> np.ndarray:
     return chosen if chosen.any() else quality <= order[0]
 
 
-def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, about: About) -> ClassAverage:
-    """Average at least one particle. `reference` (y, x) is the projection; `about` has one row for each particle.
+def average_class(
+    members: ClassMembers, reference: np.ndarray, how: Rounds, about: About, focus: np.ndarray | None = None
+) -> ClassAverage:
+    """Average at least one particle. `reference` (y, x) is the projection, `focus` what the second aligner takes
+    instead; `about` has one row for each particle.
 
     EMAN2's order: align to the reference, average; then `iterations` rounds of align to the average, keep the best,
     average; at the end the average is aligned to the projection, and the particles are moved once, from their original
@@ -103,7 +106,7 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
     scored = images if scored is members.images else normalise_all(scored, how, about)
     target, used = reference, np.ones(len(images), bool)
     for number in range(how.iterations + 1):
-        found = how.comparison.align_to(scored, like_particles(target, scored, about) if how.prefilt else target, about)
+        found = how.comparison.align_to(scored, as_aligned(target, scored, how, about), about, focus)
         quality = how.comparison.cmp(move_images(scored, found), target, about)
         if number < how.iterations:
             ctfs = [c for c, use in zip(members.ctfs, used) if use] if members.ctfs is not None else None
@@ -118,7 +121,6 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
     placed = move_images(images, found)
     whole, halves = averages(placed, members, used, how, about)
     curve = np.nan_to_num(ring_correlations(half_spectra(whole.image[None]), half_spectra(reference[None]))[0])
-    good = class_quality(whole.image, reference, about.apix)
     finish = like_reference(whole.image, reference, how, about)
     pair = np.stack([like_reference(half.image, reference, how, about) for half in halves])
     counts = (int((used & (members.half == 0)).sum()), int((used & (members.half == 1)).sum()))
@@ -130,7 +132,7 @@ def average_class(members: ClassMembers, reference: np.ndarray, how: Rounds, abo
         found,
         quality,
         ssnr(curve),
-        good,
+        class_quality(whole.image, reference, about.apix),
         whole.snr_total,
         whole.wiener_filtered,
         (halves[0].snr_total, halves[1].snr_total),
@@ -146,8 +148,10 @@ def about_average(about: About, used: np.ndarray) -> About:
     return About(about.apix, total, intensity, count)
 
 
-def like_particles(target: np.ndarray, images: np.ndarray, about: About) -> np.ndarray:
-    """The target (y, x) with the power spectrum of each image, (n, y, x)."""
+def as_aligned(target: np.ndarray, images: np.ndarray, how: Rounds, about: About) -> np.ndarray:
+    """The target (y, x) that images are aligned to; with `prefilt` with the power spectrum of each, (n, y, x)."""
+    if not how.prefilt:
+        return target
     return np.stack([match_to(target, about.apix, to=image) for image in images])
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.aligners.base import limit_shift, own_search
 from mpirefine.maths.eman2.aligners.exhaustive import PoseSearch
 from mpirefine.maths.eman2.comparators.base import About, Along
@@ -32,12 +33,16 @@ class Comparison:
     ralign: Component | None = None
     raligncmp: Component | None = None
 
-    def align_to(self, images: np.ndarray, target: np.ndarray, about: About) -> Alignment:
-        """The transforms that take images (n, y, x) onto the target, (y, x) or one each."""
+    def align_to(
+        self, images: np.ndarray, target: np.ndarray, about: About, focus: np.ndarray | None = None
+    ) -> Alignment:
+        """The transforms that take images (n, y, x) onto the target, (y, x) or one each; the second aligner takes them
+        onto `focus` (y, x) instead, if there is one.
+        """
         found = self.align(images, target, self.aligncmp, about)
         if self.ralign is None:
             return found
-        return self.ralign(images, target, self.raligncmp or self.aligncmp, about, found)
+        return self.ralign(images, target if focus is None else focus, self.raligncmp or self.aligncmp, about, found)
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Search:
 
     `shrink` is the factor by which both are shrunk (1: none), `first` that of a coarse search before, which leaves the
     best `kept` projections of each particle to the full alignment (0: all are aligned). `prefilt`: projections get the
-    power spectrum of the particle.
+    power spectrum of the particle; `prectf`: they are multiplied by its |CTF|. With `column_masks`, one for each
+    projection, the second aligner moves the particle onto the projection, and masks it there.
     """
 
     comparison: Comparison
@@ -55,6 +61,8 @@ class Search:
     shrink: float = 1.0
     first: float = 0.0
     kept: int = 32
+    prectf: bool = False
+    column_masks: np.ndarray | None = None  # (r, y, x)
 
 
 @dataclass(frozen=True)
@@ -115,15 +123,18 @@ class ReferenceStack:
         self.full = shrink_images(images_ryx, search.shrink)
         self.small = shrink_images(images_ryx, self._coarsest) if search.first > search.shrink else self.full
         self.mask = None if search.mask is None else shrink_images(search.mask[None], search.shrink)[0]
+        masks = search.column_masks
+        self.column_masks = None if masks is None else shrink_images(masks, search.shrink)
         self._prepared = self._first_search().prepare(self.small) if search.first > 0 else np.zeros(0, np.float32)
         self.norm = np.maximum(self.small.std(axis=(1, 2)), 1e-30)
         self.empty = (images_ryx == images_ryx[:, :1, :1]).all(axis=(1, 2))
 
-    def scores(self, particle: np.ndarray, about: About) -> Scores:
-        """Scores of one particle (y, x) against all references. Constant references and those that the coarse search
-        leaves out get a score above the worst.
+    def scores(self, particle: np.ndarray, about: About, wanted: np.ndarray | None = None) -> Scores:
+        """Scores of one particle (y, x) against all references, or those `wanted` (r,). The rest, constant references,
+        and those that the coarse search leaves out get a score above the worst. ParameterError without a CTF that is
+        asked for.
         """
-        search, rows = self.search, np.flatnonzero(~self.empty)
+        search, rows = self.search, np.flatnonzero(~self.empty if wanted is None else ~self.empty & wanted)
         score = np.full(len(self.full), np.inf)
         places = Alignment.of(np.zeros(len(self.full)))
         if not len(rows):
@@ -165,10 +176,17 @@ class ReferenceStack:
     def _align_and_score(self, particle: np.ndarray, rows: np.ndarray, about: About) -> tuple[Alignment, np.ndarray]:
         """The transforms that take the particle onto references, and their scores."""
         references = self.full[rows]
+        masks = None if self.column_masks is None else self.column_masks[rows]
+        if self.search.prectf:
+            references = times_ctf(references, about)
         if self.search.prefilt:
-            references = match_spectra(references, particle, about.apix)
+            references = match_spectra(references, particle, about.apix, masks)
         about = replace(about, along=self._along_of(rows, particle.shape[-1]))
-        found = self.search.comparison.align_to(references, particle, about)
+        found = (
+            self.search.comparison.align_to(references, particle, about)
+            if masks is None
+            else align_masked(self.search.comparison, references, particle, about, masks)
+        )
         placed, against = move_images(references, found), particle
         if self.mask is not None:
             placed, against = placed * self.mask, particle * self.mask
@@ -178,6 +196,37 @@ class ReferenceStack:
         return replace(back, tx=back.tx * factor, ty=back.ty * factor), scores
 
 
-def match_spectra(references: np.ndarray, particle: np.ndarray, apix: float) -> np.ndarray:
-    """References (n, y, x) with the power spectrum of a particle (y, x), 0 where they were 0: EMAN2's prefilt."""
-    return np.stack([match_to(image, apix, to=particle) for image in references]) * (references != 0)
+def match_spectra(
+    references: np.ndarray, particle: np.ndarray, apix: float, masks: np.ndarray | None = None
+) -> np.ndarray:
+    """References (n, y, x) with the power spectrum of a particle (y, x), times `masks` (n, y, x), or 0 where they were
+    0: EMAN2's prefilt.
+    """
+    support = references != 0 if masks is None else masks
+    return np.stack([match_to(image, apix, to=particle) for image in references]) * support
+
+
+def times_ctf(references: np.ndarray, about: About) -> np.ndarray:
+    """References (n, y, x) times |CTF| of a particle: EMAN2's prectf. ParameterError without a CTF."""
+    if about.intensity is None:
+        raise ParameterError("--prectf needs particles with a CTF")
+    spectra = np.fft.rfft2(references) * np.sqrt(about.intensity)
+    return np.fft.irfft2(spectra, s=references.shape[1:]).astype(np.float32)
+
+
+def align_masked(
+    how: Comparison, references: np.ndarray, particle: np.ndarray, about: About, masks: np.ndarray
+) -> Alignment:
+    """The transforms that take references (n, y, x) onto a particle (y, x), as EMAN2 finds them with colmasks.
+
+    The second aligner takes the particle onto each reference, and multiplies it by that one's mask (n, y, x).
+    """
+    start, refine = how.align(references, particle, how.aligncmp, about).inverse(), how.ralign
+    if refine is None:
+        return start.inverse()
+    out = []
+    for i, (reference, mask) in enumerate(zip(references, masks)):
+        masked = replace(refine, parameters={**refine.parameters, "mask": mask})
+        found = masked(particle[None], reference, how.raligncmp or how.aligncmp, about, start.take(slice(i, i + 1)))
+        out.append(found.inverse())
+    return Alignment.concatenate(out)

@@ -39,8 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
         action="store_true",
         help="before aligning, match the power spectrum of the reference to each particle's",
     )
+    add("--even", action="store_true", help="average only particles of even number, from 0")
+    add("--odd", action="store_true", help="average only particles of odd number, from 0")
+    add("--resample", action="store_true", help="draw as many particles of each class anew, with repetition (--seed)")
+    add("--seed", type=int, default=0, help="number that sets the draws of --resample (default 0)")
+    add("--oneclass", type=int, help="average only this class, from 0; the output holds one image")
+    add("--focused", help="stack like --ref, which --ralign aligns to instead")
     add("--apix", type=float, help="Å per pixel, instead of the value in the particle file")
     support.add_matching(parser)
+    support.add_idle(parser, "storebad", "bootstrap", "idxcache", "dbpath")
 
 
 def main(args: argparse.Namespace, team: Team) -> int:

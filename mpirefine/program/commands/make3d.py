@@ -6,8 +6,10 @@ Averages that disagree with the map of the first pass are left out of the later 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from mpirefine.distribution.team import Team
+from mpirefine.program.eman2 import support
 from mpirefine.program.eman2.make3d import make_map_of_averages
 
 
@@ -25,19 +27,26 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
         help="share of the averages that is kept; with --keepsig standard deviations (default 1)",
     )
     add("--keepsig", action="store_true", help="--keep counts standard deviations")
+    add("--keepabs", action="store_true", help="--keep counts qualities as they are, not relative to similar averages")
     add("--recon", default="fourier", help="see 'help reconstructors' (default fourier)")
-    add("--pad", type=int, default=0, help="box of the reconstruction, px (default: that of the images)")
-    add("--outsize", type=int, help="box of the output map, px (default: that of the images)")
+    box = support.box_size
+    add("--pad", type=box, default=0, help="box that averages are padded to, px (default: that of the images)")
+    add("--padvol", type=box, default=0, help="box of the reconstruction, px (default: that of the padded images)")
+    add("--outsize", type=box, help="box of the output map, px (default: that of the images)")
+    add("--start", metavar="MAP", help="map that is in the reconstruction before the averages are inserted")
+    add("--startweight", type=float, default=1.0, help="weight of --start at each Fourier coefficient (default 1)")
+    several: dict[str, Any] = {"action": "append", "metavar": "NAME:KEY=VALUE"}
     add(
         "--preprocess",
-        default="normalize.edgemean",
-        help="processor of each average, or none (default normalize.edgemean)",
+        **several,
+        help="processor of each average, or none; can be given more than once (default normalize.edgemean)",
     )
-    add("--postprocess", help="processor of the map (default: none)")
-    add("--setsf", help="structure factor file: two columns, 1/Å and intensity")
+    add("--postprocess", **several, default=[], help="processor of the map; can be given more than once")
+    add("--setsf", help="structure factor file: two columns, 1/Å and intensity; auto: strucfac.txt; or none")
     add("--input_model", type=int, help="only averages with this model_id (from 1)")
     add("--no_wt", action="store_true", help="give all averages the same weight, instead of their number of particles")
     add("--apix", type=float, help="Å per pixel, instead of the value in the file of averages")
+    support.add_idle(parser, "lowmem")
 
 
 def main(args: argparse.Namespace, team: Team) -> int:

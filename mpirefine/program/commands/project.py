@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from mpirefine.distribution.team import Team
+from mpirefine.program.eman2 import support
 from mpirefine.program.eman2.project import project_maps_to_stack
 
 
@@ -25,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     parser.add_argument("--sym", default="c1", help="symmetry, one for all maps or one each (default c1)")
     parser.add_argument("--projector", default="standard", help="projector, see 'help projectors' (default standard)")
     parser.add_argument(
-        "--postprocess", help="processor of each projection, such as normalize.circlemean (default: none)"
+        "--postprocess",
+        action="append",
+        default=[],
+        metavar="NAME:KEY=VALUE",
+        help="processor of each projection, such as normalize.circlemean; can be given more than once (default: none)",
     )
     parser.add_argument(
         "--prethreshold",
@@ -33,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
         help="before projecting, zero voxels below half the standard deviation of the map's nonzero voxels",
     )
     parser.add_argument("--apix", type=float, help="Å per voxel, instead of the value in the first map")
+    support.add_idle(parser)
 
 
 def main(args: argparse.Namespace, team: Team) -> int:

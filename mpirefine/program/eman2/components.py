@@ -151,7 +151,7 @@ def views_of(options: Options, built: Built) -> Views:
         built.required("orientgen"),
         options.prethreshold,
         options.breaksym,
-        build("processors", "normalize.circlemean"),
+        (build("processors", "normalize.circlemean"),),
     )
 
 
@@ -174,14 +174,15 @@ def rounds_of(options: Options, built: Built) -> Rounds:
 def map_making_of(options: Options, built: Built, factor: np.ndarray | None) -> MapMaking:
     """The components and limits of reconstruction; `factor` (n, 2) holds 1/Å and intensity of a structure factor."""
     assert options.pad is not None and options.m3diter is not None and options.m3dkeep is not None
+    before, after = (tuple(filter(None, [built[name]])) for name in ("m3dpreprocess", "m3dpostprocess"))
     return MapMaking(
         built.required("recon"),
         options.pad,
         options.m3diter,
         options.m3dkeep,
         options.m3dkeepsig,
-        built["m3dpreprocess"],
-        built["m3dpostprocess"],
+        before,
+        after,
         factor,
     )
 

@@ -10,31 +10,36 @@ import numpy as np
 
 from mpirefine.data.partition import Partition
 from mpirefine.distribution.team import Team
-from mpirefine.errors import InputError
-from mpirefine.maths.fourier.filters import in_box
+from mpirefine.errors import InputError, ParameterError
 from mpirefine.program import logs
-from mpirefine.program.catalogue import build, build_optional, load
+from mpirefine.program.catalogue import build, load
 from mpirefine.program.eman2 import support
+from mpirefine.program.eman2.presets import STRUCTURE_FACTOR
 from mpirefine.program.start import defaults
 from mpirefine.program.validation import check_share
 from mpirefine.steps.eman2.choices import MapMaking
 from mpirefine.steps.eman2.map_making import Slices, make_map
 from mpirefine.steps.eman2.stacks import map_header
 from mpirefine.storage.eman2.hdf_header import matrix_of, number_of
-from mpirefine.storage.images import check_writable, open_images
+from mpirefine.storage.images import check_writable, open_images, read_volumes
+
+NORMALISE = "normalize.edgemean"  # of each average, unless --preprocess says otherwise
 
 
 def make_map_of_averages(args: argparse.Namespace, team: Team) -> None:
     """Collective. Write the map to --output; InputError or ParameterError for files or options it cannot use."""
     logs.set_up(team.rank, team.size, 1)
+    support.tell_idle(args)
     map_making, symmetry = team.from_root(prepare_making, args)
-    apix, *columns = support.prepare_on_root(team, read_averages, args)
-    slices = Slices(*columns)
-    nx = slices.images.shape[-1]
-    mine = Partition.even(len(slices.images), team.size)[team.rank]
-    own_slices = slices.take(np.arange(mine.start, mine.stop))
-    result = make_map(team, own_slices, nx, symmetry, apix, map_making)
-    volumes = None if result.volume is None else [in_box(result.volume, args.outsize or nx)]
+    apix, nx, number, *columns = support.prepare_on_root(team, read_views, args)
+    mine = Partition.even(len(number), team.size)[team.rank]
+    rows = np.arange(mine.start, mine.stop)
+    with team.together("reading the averages"), open_images(args.input) as file:
+        images = file.read(number[rows]) if len(rows) else np.zeros((0, nx, nx), np.float32)
+    more = (None if column is None else column[rows] for column in columns[2:])
+    slices = Slices(images, columns[0][rows], columns[1][rows], number[rows], *more)
+    result = make_map(team, slices, nx, symmetry, apix, map_making)
+    volumes = None if result.volume is None else [result.volume]
     support.write_from_root(team, args.output, volumes, apix, [map_header(result, args.input)])
     logs.say(f"{len(result.used)} class averages in {args.output}, {len(result.left_out)} left out")
 
@@ -44,8 +49,11 @@ def prepare_making(args: argparse.Namespace) -> tuple[MapMaking, str]:
     check_writable(args.output)
     support.check_positive("iter", args.iter)
     check_share("--keep", args.keep, args.keepsig)
-    if args.outsize is not None:
-        support.check_positive("outsize", args.outsize)
+    for name in ("outsize", "startweight"):
+        if getattr(args, name) is not None:
+            support.check_positive(name, getattr(args, name))
+    if min(args.pad, args.padvol) < 0:
+        raise ParameterError(f"--pad {args.pad}, --padvol {args.padvol}: a box is more than 0 pixels")
     (symmetry,) = defaults.check_symmetries([args.sym])
     map_making = MapMaking(
         build("reconstructors", args.recon),
@@ -53,17 +61,40 @@ def prepare_making(args: argparse.Namespace) -> tuple[MapMaking, str]:
         args.iter,
         args.keep,
         args.keepsig,
-        build_optional("processors", args.preprocess),
-        build_optional("processors", args.postprocess),
-        load(args.setsf) if args.setsf else None,
+        support.build_several("processors", args.preprocess or [NORMALISE]),
+        support.build_several("processors", args.postprocess),
+        structure_factor_of(args.setsf),
+        args.padvol,
+        args.outsize or 0,
+        args.keepabs,
+        read_start(args.start),
+        args.startweight,
     )
     return map_making, symmetry
 
 
-def read_averages(args: argparse.Namespace) -> tuple[object, ...]:
-    """On rank 0. Read the class averages with a view; returns Å per pixel, and the fields of Slices in their order.
+def structure_factor_of(name: str | None) -> np.ndarray | None:
+    """On rank 0. The curve (n, 2) of --setsf; InputError or FormatError for a file that cannot be used."""
+    if not name or name.lower() == "none":
+        return None
+    return load(STRUCTURE_FACTOR if name.lower() == "auto" else name)
 
-    InputError when there are none, or a header value is invalid.
+
+def read_start(name: str | None) -> np.ndarray | None:
+    """On rank 0. The map (z, y, x) of --start; InputError when the file holds no single cubic map."""
+    if not name:
+        return None
+    volumes, _ = read_volumes(name)
+    if len(volumes) != 1:
+        raise InputError(f"--start {name}: {len(volumes)} maps: give a file with one")
+    return volumes[0]
+
+
+def read_views(args: argparse.Namespace) -> tuple[object, ...]:
+    """On rank 0. Read what the headers say of the class averages with a view.
+
+    Returns Å per pixel, the box, the numbers of these averages in the file, and their fields in Slices from `rotation`
+    on, but for `number`. InputError when there are none, or a header value is invalid.
     """
     with open_images(args.input) as file:
         all_headers = [file.header(i) for i in range(file.count)]
@@ -77,7 +108,7 @@ def read_averages(args: argparse.Namespace) -> tuple[object, ...]:
             raise InputError(
                 f"{args.input}: no image with xform.projection{model} in its header: give class averages with views"
             )
-        images, apix = file.read(chosen), args.apix or file.apix or 1.0
+        apix, nx = args.apix or file.apix or 1.0, file.shape[-1]
     headers = {i: all_headers[i] for i in chosen}
     matrix = np.array(header_column(args.input, headers, "xform.projection", matrix_of))
     counts = header_column(args.input, headers, "ptcl_repr", number_of, 1)
@@ -93,10 +124,10 @@ def read_averages(args: argparse.Namespace) -> tuple[object, ...]:
     shift = -matrix[:, :2, 3]  # the translation of a view moved its projection: this moves the average back
     return (
         apix,
-        images,
+        nx,
+        np.array(chosen),
         matrix[:, :, :3],
         weight,
-        np.array(chosen),
         np.stack(snr) if known else None,
         filtered if known else None,
         shift if shift.any() else None,

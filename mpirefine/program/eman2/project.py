@@ -11,7 +11,7 @@ from mpirefine.distribution.window import Window
 from mpirefine.errors import Problems
 from mpirefine.maths.geometry.symmetry import elements
 from mpirefine.program import logs
-from mpirefine.program.catalogue import build, build_optional
+from mpirefine.program.catalogue import build
 from mpirefine.program.eman2 import support
 from mpirefine.program.start import defaults
 from mpirefine.program.start.inputs import read_maps
@@ -24,6 +24,7 @@ from mpirefine.storage.images import check_writable
 def project_maps_to_stack(args: argparse.Namespace, team: Team) -> None:
     """Collective. Write projections to --outfile; InputError or ParameterError for files or options it cannot use."""
     logs.set_up(team.rank, team.size, 0)
+    support.tell_idle(args)
     volumes, apix, symmetries, views = support.prepare_on_root(team, prepare_project, args)
     orientations = team.from_root(generate_views, views, symmetries)
     nx = volumes.shape[-1]
@@ -59,6 +60,6 @@ def prepare_project(args: argparse.Namespace) -> tuple[np.ndarray, float, tuple[
         build("projectors", args.projector),
         build("orientgens", args.orientgen),
         args.prethreshold,
-        postprocess=build_optional("processors", args.postprocess),
+        postprocess=support.build_several("processors", args.postprocess),
     )
     return np.stack(maps), args.apix or apix[0] or 1.0, symmetries, views

@@ -15,13 +15,60 @@ from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
 from mpirefine.maths.eman2.similarity import CCC, FLIP, Comparison
+from mpirefine.program import logs
 from mpirefine.program.catalogue import build, build_optional
 from mpirefine.program.start.own_particles import read_own
+from mpirefine.registry import Component
 from mpirefine.steps.eman2.scores import FlippedParticles
 from mpirefine.storage.eman2.hdf_header import ENOUGH_FOR_INT, matrix_of, number_of
 from mpirefine.storage.images import open_images, write_images
 from mpirefine.storage.particle_file import ParticleInput, read_particles
 from mpirefine.storage.places import shortened
+
+# options of EMAN2's programs that are accepted and have no effect: spellings, what argparse takes, and the reason
+IDLE: dict[str, tuple[tuple[str, ...], dict[str, Any], str]] = {
+    "parallel": (("--parallel",), {}, "mpirun sets the number of ranks"),
+    "force": (("-f", "--force"), {"action": "store_true"}, "files that are there are always overwritten"),
+    "verbose": (("-v", "--verbose"), {"type": int}, "every command says the same"),
+    "ppid": (("--ppid",), {"type": int}, "no graphical window started this command"),
+    "nofilecheck": (("--nofilecheck",), {"action": "store_true"}, "files are always checked"),
+    "storebad": (("--storebad",), {"action": "store_true"}, "a blank image is always written for an empty class"),
+    "bootstrap": (("--bootstrap",), {"action": "store_true"}, "it has no effect in EMAN2 either"),
+    "idxcache": (("--idxcache",), {"action": "store_true"}, "it has no effect in EMAN2 either"),
+    "dbpath": (("--dbpath",), {}, "it has no effect in EMAN2 either"),
+    "lowmem": (("--lowmem",), {"action": "store_true"}, "each rank holds its own share of the averages only"),
+}
+EVERYWHERE = ("parallel", "force", "verbose", "ppid", "nofilecheck")
+
+
+def add_idle(parser: argparse.ArgumentParser, *more: str) -> None:
+    """Declare options of EMAN2 that have no effect: those of every command, and `more`."""
+    for name in (*EVERYWHERE, *more):
+        spellings, kind, reason = IDLE[name]
+        parser.add_argument(*spellings, **kind, help=f"no effect, accepted for EMAN2: {reason}")
+
+
+def tell_idle(args: argparse.Namespace) -> None:
+    """Say in a line for each such option that was given that it does nothing."""
+    for name, (spellings, _, reason) in IDLE.items():
+        if getattr(args, name, None) not in (None, False):
+            logs.say(f"{spellings[-1]} does nothing: {reason}")
+
+
+def box_size(text: str) -> int:
+    """The box that is typed as one number or, as EMAN2 takes it, as two or three equal ones.
+
+    ArgumentTypeError, which argparse turns into its own message, when they differ or are no numbers.
+    """
+    sizes = {int(part) for part in text.split(",")}
+    if len(sizes) != 1:
+        raise argparse.ArgumentTypeError(f"{text}: boxes are square and cubic: give one number")
+    return sizes.pop()
+
+
+def build_several(kind: str, texts: Sequence[str]) -> tuple[Component, ...]:
+    """Build components that are applied one after the other, without those that are none; ParameterError."""
+    return tuple(component for text in texts if (component := build_optional(kind, text)) is not None)
 
 
 def add_matching(parser: argparse.ArgumentParser) -> None:

@@ -19,16 +19,19 @@ class Views:
     orientgen: Component
     prethreshold: bool = False
     breaksym: bool = False
-    postprocess: Component | None = None
+    postprocess: tuple[Component, ...] = ()  # of each projection, one after the other
 
 
 @dataclass(frozen=True)
 class MapMaking:
     """How a map is made from class averages: by `passes` of a reconstructor, in a box of `pad` pixels.
 
-    A `pad` below the box of the images is that box. After each pass but the last, class averages that disagree with the
-    map are left out: `keep` is the share that stays or, with `keep_sigma`, the number of standard deviations below the
-    mean quality down to which they stay.
+    A `pad` below the box of the images is that box; `volume_box` is the box of the
+    reconstruction, if it is another one, and `out_box` that of the map. After
+    each pass but the last, class averages that disagree with the map are left out: `keep` is the share that stays or,
+    with `keep_sigma`, the number of standard deviations below the mean quality down to which they stay. Qualities are
+    relative to those of averages of about as many particles, or with `keep_absolute` as they are. `start` (z, y, x) is
+    in every pass in the sums before the averages, with weight `start_weight` at each coefficient.
     """
 
     recon: Component
@@ -36,9 +39,14 @@ class MapMaking:
     passes: int = 2
     keep: float = 0.8
     keep_sigma: bool = False
-    preprocess: Component | None = None
-    postprocess: Component | None = None
+    preprocess: tuple[Component, ...] = ()  # of the averages, one after the other
+    postprocess: tuple[Component, ...] = ()  # of the map
     structure_factor: np.ndarray | None = None  # (n, 2): spatial frequency in 1/Å, intensity
+    volume_box: int = 0
+    out_box: int = 0
+    keep_absolute: bool = False
+    start: np.ndarray | None = None
+    start_weight: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,11 @@ class Membership:
         own, place = np.nonzero((classes >= 0) & used[:, None])
         number, own = np.unique(np.stack([classes[own, place], own]), axis=1)
         return cls(own, own + first, number, half[own])
+
+    def repeated(self, times: Mapping[tuple[int, int], int]) -> Membership:
+        """Each pair as often as `times` says of its row in the whole input and its class; 0 where it says nothing."""
+        again = np.array([times.get(pair, 0) for pair in zip(self.row.tolist(), self.number.tolist())], int)
+        return Membership(*(np.repeat(values, again) for values in (self.own, self.row, self.number, self.half)))
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,9 @@ def average_classes(
         with team.together("averaging"):
             for number in range(block.start + mine.start, block.start + mine.stop):
                 rows, group = arrived.members(number)
-                average = average_of(group, projections.images[number], how, images.particles.apix)
+                reference, focused = projections.images[number], projections.focused
+                focus = None if focused is None else focused[number]
+                average = average_of(group, reference, how, images.particles.apix, focus)
                 results.append(ClassResult(number, rows, average))
         progress(block.size)
     return results
@@ -146,10 +153,14 @@ def read_images(particles: FlippedParticles, rows: np.ndarray, box: int) -> np.n
     return np.ascontiguousarray(particles.images(rows)) if len(rows) else np.zeros((0, box, box), np.float32)
 
 
-def average_of(members: ClassMembers, reference: np.ndarray, how: Rounds, apix: float) -> ClassAverage | None:
-    """The average of a class; None without particles or where its projection `reference` (y, x) is constant."""
+def average_of(
+    members: ClassMembers, reference: np.ndarray, how: Rounds, apix: float, focus: np.ndarray | None = None
+) -> ClassAverage | None:
+    """The average of a class; None without particles or where its projection `reference` (y, x) is constant. `focus`
+    as of `average_class`.
+    """
     if not len(members.images) or not np.ptp(reference):
         return None
     box = len(reference)
     about = About(apix) if members.ctfs is None else About.of(members.ctfs, box, apix)
-    return average_class(members, reference, how, about)
+    return average_class(members, reference, how, about, focus)

@@ -58,7 +58,9 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
     slices = prepare_slices(slices, box, apix, how)
     scale, keep = np.ones(len(slices.weight)), slices.weight > 0
     for number in range(how.passes):
-        reconstructor = how.recon(box, symmetry)
+        reconstructor = how.recon(how.volume_box or box, symmetry)
+        if how.start is not None and team.is_root:
+            reconstructor.seed(in_box(how.start, reconstructor.box), how.start_weight)
         weights = np.where(keep, slices.weight, 0)
         images = slices.images * scale[:, None, None].astype(np.float32)
         with team.together("inserting class averages"):
@@ -71,7 +73,7 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
             scale, keep = judge_class_averages(team, reconstructor, slices, images, scale, weights, apix, how)
     volume = reconstructor.finish() if team.is_root else None
     if volume is not None:
-        volume = finish_map(in_box(volume, nx), apix, how)
+        volume = finish_map(in_box(volume, how.out_box or nx), apix, how)
     used, left = (
         np.sort(np.concatenate(team.allgather(slices.number[rows]))) for rows in (keep, ~keep & (slices.weight > 0))
     )
@@ -83,8 +85,8 @@ def prepare_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Sli
     images = np.zeros((len(slices.images), box, box), np.float32)
     for out, image in zip(images, slices.images):
         image = image - np.float32(edge_mean(image))
-        if how.preprocess is not None and image.any():
-            image = apply(how.preprocess, image, apix)[0]
+        for processor in how.preprocess if image.any() else ():
+            image = apply(processor, image, apix)[0]
         out[:] = in_box(image, box)
     blank = ~images.any(axis=(1, 2)) if len(images) else np.zeros(0, bool)
     return replace(slices, images=images, weight=np.where(blank, 0, slices.weight))
@@ -140,17 +142,10 @@ def reconstructor_arguments(slices: Slices, part: np.ndarray) -> dict[str, np.nd
 def choose_kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how: MapMaking) -> np.ndarray:
     """(n,) bool, which class averages stay, by the rule of EMAN2's e2make3d.
 
-    Quality is taken relative to the mean of neighbours in order of weight. The best int(keep · n) stay or, with
-    `keep_sigma`, those above the mean minus keep · sigma.
+    Quality is taken relative to the mean of neighbours in order of weight, or with `keep_absolute` as it is. The best
+    int(keep · n) stay or, with `keep_sigma`, those above the mean minus keep · sigma.
     """
-    order = np.lexsort((number, weight))
-    ranked = quality[order]
-    total = np.concatenate([[0], np.cumsum(ranked)])
-    place = np.arange(len(ranked))
-    low, high = np.maximum(place - BEFORE, 0), np.minimum(place + AFTER + 1, len(ranked))
-    mean = (total[high] - total[low]) / np.maximum(high - low, 1)
-    relative = np.empty(len(ranked))
-    relative[order] = ranked / np.where(mean != 0, mean, 1)
+    relative = quality if how.keep_absolute else relative_quality(weight, quality, number)
     if not len(relative):
         return np.zeros(0, bool)
     if how.keep_sigma:
@@ -159,8 +154,23 @@ def choose_kept(weight: np.ndarray, quality: np.ndarray, number: np.ndarray, how
     return relative >= best[max(min(int(how.keep * len(best)), len(best)) - 1, 0)]
 
 
+def relative_quality(weight: np.ndarray, quality: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """(n,) qualities, divided by the mean of neighbours in order of weight; equal weights in order of number."""
+    order = np.lexsort((number, weight))
+    ranked = quality[order]
+    total = np.concatenate([[0], np.cumsum(ranked)])
+    place = np.arange(len(ranked))
+    low, high = np.maximum(place - BEFORE, 0), np.minimum(place + AFTER + 1, len(ranked))
+    mean = (total[high] - total[low]) / np.maximum(high - low, 1)
+    relative = np.empty(len(ranked))
+    relative[order] = ranked / np.where(mean != 0, mean, 1)
+    return relative
+
+
 def finish_map(volume: np.ndarray, apix: float, how: MapMaking) -> np.ndarray:
     """The map (z, y, x) with its structure factor set, and post-processed."""
     if how.structure_factor is not None and volume.any():
         volume = image_of(set_structure_factor(volume, apix, strucfac=how.structure_factor))
-    return apply(how.postprocess, volume, apix)[0] if how.postprocess is not None and volume.any() else volume
+    for processor in how.postprocess if volume.any() else ():
+        volume = apply(processor, volume, apix)[0]
+    return volume

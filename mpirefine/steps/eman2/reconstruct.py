@@ -72,7 +72,7 @@ class MakeMaps:
         known = "c1" if self.breaksym else symmetries_of(state, ctx)[model]
         symmetry = symmetry_in_pixels(known, apix)
         whole = make_map(team, slices_of(state, model), nx, symmetry, apix, self.how)
-        plain = replace(self.how, passes=1, postprocess=None, structure_factor=None)
+        plain = replace(self.how, passes=1, postprocess=(), structure_factor=None)
         halves, filled = [], []
         for half in (0, 1):
             part = slices_of(state, model, half)

@@ -68,12 +68,16 @@ def score_rows(
     references: ReferenceStack,
     box: int,
     progress: Callable[[int], object],
+    wanted: np.ndarray | None = None,
 ) -> Iterator[tuple[int, Scores]]:
-    """Yield own rows and their scores, one after the other; rows that are set aside are left out."""
+    """Yield own rows and their scores, one after the other; rows that are set aside are left out.
+
+    `wanted` (own rows, r) are the references that each of the own rows is scored against; without it all of them.
+    """
     aside = particles.particles.set_aside
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         for row, image, about in zip(chunk, particles.images(chunk), particles.about(chunk, box)):
             if not aside[row]:
-                yield int(row), references.scores(image, about)
+                yield int(row), references.scores(image, about, None if wanted is None else wanted[row])
         progress(len(chunk))

@@ -25,10 +25,14 @@ LIGHT_LOWPASS = 0.3  # cutoff_abs of the low-pass that follows --prethreshold
 
 @dataclass(frozen=True)
 class Projections:
-    """Projections (r, y, x) float32 and their orientations: all of map 0, then all of map 1, ..."""
+    """Projections (r, y, x) float32 and their orientations: all of map 0, then all of map 1, ...
+
+    `focused` are other images of the same views, which the second aligner of class averaging takes instead.
+    """
 
     orientations: Orientations
     images: np.ndarray
+    focused: np.ndarray | None = None
 
 
 def generate_views(
@@ -61,10 +65,8 @@ def project(
         volume = reduce.bcast_array(team, None if volumes is None else prepare_map(volumes[m], views, apix))
         for span in spans_of_rank(team, orientations, m, VIEWS_AT_ONCE):
             images = views.projector(volume, orientations.rotation[span], None, apix)
-            if views.postprocess is not None:
-                images = np.stack(
-                    [apply(views.postprocess, image, apix)[0] if np.ptp(image) else image for image in images]
-                )
+            for processor in views.postprocess:
+                images = np.stack([apply(processor, image, apix)[0] if np.ptp(image) else image for image in images])
             writable[span] = images
     window.seal()
     return Projections(orientations, window.array)

@@ -125,6 +125,16 @@ class Reconstructor:
         shifts = self.copies.shifts
         return values * np.exp((2j * np.pi / self.box) * shifts[copy] * where[:, 2]) if shifts.any() else values
 
+    def seed(self, volume: np.ndarray, weight: float) -> None:
+        """Put a map (z, y, x) of this box into the sums, with the same weight at every coefficient: EMAN2's
+        setup_seed.
+        """
+        spectrum = np.fft.rfftn(np.fft.ifftshift(volume))
+        share = np.full(spectrum.shape, float(weight))
+        share[:, :, [0, *([-1] if self.box % 2 == 0 else [])]] /= 2  # the mates on these planes are added at the end
+        self.numerator += spectrum * share
+        self.weight += share
+
     def finish(self) -> np.ndarray:
         """The map (z, y, x) float32, origin at voxel box // 2; its transform is 0 where nothing was inserted."""
         total = merge_mates(self.weight) ** self.power
