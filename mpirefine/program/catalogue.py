@@ -17,7 +17,7 @@ KINDS = {
     "aligners": ("mpirefine.maths.eman2.aligners.catalogue", "ALIGNERS"),
     "averagers": ("mpirefine.maths.eman2.averagers", "AVERAGERS"),
     "reconstructors": ("mpirefine.maths.eman2.reconstructors.catalogue", "RECONSTRUCTORS"),
-    "projectors": ("mpirefine.maths.eman2.projectors", "PROJECTORS"),
+    "projectors": ("mpirefine.maths.eman2.gridding", "PROJECTORS"),
     "orientgens": ("mpirefine.maths.eman2.orientgens", "ORIENTGENS"),
     "symmetries": ("mpirefine.maths.geometry.symmetry", "SYMMETRIES"),
 }

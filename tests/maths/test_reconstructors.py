@@ -43,7 +43,7 @@ def correlation(a, b):
     return np.corrcoef(a.ravel(), b.ravel())[0, 1]
 
 
-@pytest.mark.parametrize("mode", KERNELS)
+@pytest.mark.parametrize("mode", [mode for mode in KERNELS if KERNELS[mode].values is None])
 def test_a_map_comes_back_from_its_projections(mode, volume, views, images):
     """The more padding the better: nothing undoes the kernel's fall-off in real space, which a wide one has most of."""
     box, margin = 40, 8

@@ -15,7 +15,9 @@ import numpy as np
 from mpirefine.data.emanctf import EmanCTF
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.ctf import ctf_image
-from mpirefine.maths.eman2.processors.base import single
+from mpirefine.maths.eman2.processors.base import image_of, single
+from mpirefine.maths.eman2.processors.fourier import lowpass_gauss
+from mpirefine.maths.eman2.processors.normalize import by_edge_mean
 from mpirefine.maths.eman2.radial import folded, radial_mean, radius, ring_correlations
 from mpirefine.registry import Registry
 
@@ -24,6 +26,8 @@ LEAST_SNR, LEAST_CTF, LEAST_TOTAL = 0.001, 0.05, 0.05  # what divisors and weigh
 SHARPENING = 100.0  # Å², the B-factor that ctfw.auto undoes
 START = 0.1  # added to a half's ΣCTF² in ctf.weight.autofilt
 LEAST_FRC, MOST_FRC = 0.001, 0.9999
+LOCAL, LEAST_WEIGHT = 0.02, 1e-7  # of localweight: 1/Å of the low-pass, and what is added to the sum of weights
+SMOOTHINGS = 1000  # of iterative
 
 
 @dataclass(frozen=True)
@@ -233,3 +237,53 @@ def ctf_weight_filtered(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: fl
     factor = np.where(ring < len(f), (2 * f / (1 + f))[np.minimum(ring, len(f) - 1)], 0)
     spectrum = (first + second) * as_applied(factor, nx % 2 == 1)
     return Averaged(single(fft.irfft2(spectrum, s=images.shape[1:])), wiener_filtered=True)
+
+
+@AVERAGERS.register("weightedfourier")
+def weighted_fourier(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
+    """Mean, weighted by each image's SNR curve.
+
+    EMAN2's weightedfourier: Σ F w / Σ w, F the transforms, w a curve of each image. There w is the header avg_weight,
+    which no file can hold; here it is the SNR curve of the header's CTF (0 or less: 0.001). ParameterError without CTF.
+    """
+    from scipy import fft
+
+    nx = images.shape[-2]
+    top, total = np.zeros((nx, nx // 2 + 1), complex), np.zeros((nx, nx // 2 + 1))
+    for image, ctf in zip(images, require_ctfs("weightedfourier", images, ctfs)):
+        snr = ctf_image(ctf, "SNR", nx)
+        weight = np.where(snr > 0, snr, LEAST_SNR)
+        top += fft.rfft2(image.astype(np.float64)) * weight
+        total += weight
+    return Averaged(single(fft.irfft2(top / total, s=images.shape[1:])))
+
+
+@AVERAGERS.register("localweight")
+def local_weight(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
+    """Mean, weighted where an image agrees with the sum of all.
+
+    EMAN2's localweight of 2015 to 2019: Σ x w / Σ w, w the image times the sum of all (that with border mean 0 and
+    deviation 1), low-passed (1/e at 50 Å), 0 where negative.
+    """
+    whole = by_edge_mean(images.sum(axis=0), apix)
+    agreement = [image_of(lowpass_gauss(single(image * whole), apix, cutoff_freq=LOCAL)) for image in images]
+    weight = np.maximum(np.array(agreement, np.float64), 0)
+    return Averaged(single((images * weight).sum(axis=0) / (weight.sum(axis=0) + LEAST_WEIGHT)))
+
+
+@AVERAGERS.register("iterative", "iteration")
+def iterative(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: float) -> Averaged:
+    """Mean, smoothed within its error.
+
+    EMAN2's iteration of 2011: 1000 steps from the mean m, each pixel but the border plus a hundredth of erfc(|x − m| /
+    s) times the mean of its four neighbours less itself, s the deviation of the standard errors of all pixels.
+    """
+    from scipy.special import erfc
+
+    start = images.mean(axis=0, dtype=np.float64)
+    spread = float((images.std(axis=0, dtype=np.float64) / np.sqrt(len(images))).std(ddof=1))
+    out, inner = start.copy(), (slice(1, -1), slice(1, -1))
+    for _ in range(SMOOTHINGS if spread > 0 else 0):
+        around = (out[:-2, 1:-1] + out[2:, 1:-1] + out[1:-1, :-2] + out[1:-1, 2:]) / 4 - out[inner]
+        out[inner] += around * erfc(np.abs(out[inner] - start[inner]) / spread) / 100
+    return Averaged(single(out))

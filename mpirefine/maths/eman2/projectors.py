@@ -29,8 +29,11 @@ KERNELS: dict[int, tuple[tuple[int, ...], bool, float, float]] = {
     2: ((0, 1), False, 4 / np.pi**2, 4 / np.pi**2),
     3: ((-1, 0, 1), True, 6.4 / np.pi**2, 6.4 / np.pi**2),
     4: ((-1, 0, 1, 2), False, 8.8 / np.pi**2, 8.8 / np.pi**2),
+    5: ((-2, -1, 0, 1, 2), True, 10.4 / np.pi**2, 10.4 / np.pi**2),
     6: ((-2, -1, 0, 1, 2), True, 10.4 / np.pi**2, 10.4 / np.pi**2),
+    7: ((-2, -1, 0, 1, 2), True, 0.0, 10.4 / np.pi**2),
 }
+QUARTIC = 3.013  # scale of the kernel of mode 7, per Fourier pixel: fits EMAN2's table
 
 
 @PROJECTORS.register("standard")
@@ -131,13 +134,12 @@ def gauss_fft(
     Slice(u, v) = F(R^T (u, v, 0)) for |(u, v)| < n / 2 - 1, else 0; the image is divided by exp(-r^2 w / n^2). `mode`:
     0 trilinear, w = 1; 1 nearest coefficient, w = 1; 2, 3, 4, 6 Gaussian exp(-d^2 / w) of 2, 3, 4, 5 neighbours on each
     axis, w = 4, 6.4, 8.8, 10.4 / pi^2, normalised but in mode 2, where EMAN2 divides only the last of the eight by the
-    sum of the weights; ParameterError for any other. `returnfft`: give the transforms (n, y, x // 2 + 1), complex,
-    origin at the corner, instead of the images.
+    sum of the weights; 5 as 6 (there a table of it whose ends are overrun); 7 the transform of exp(-r^4) at 5
+    neighbours on each axis, w of 6; ParameterError for any other. `returnfft`: give the transforms (n, y, x // 2 + 1),
+    complex, origin at the corner, instead of the images.
     """
     if mode not in KERNELS:
-        raise ParameterError(
-            f"gauss_fft:mode={mode}: it is one of {', '.join(map(str, KERNELS))} (5 gives no numbers in EMAN2)"
-        )
+        raise ParameterError(f"gauss_fft:mode={mode}: it is one of {', '.join(map(str, KERNELS))}")
     n = len(volume)
     spectrum = np.fft.fftn(np.fft.ifftshift(volume)).astype(np.complex64)
     v, u = np.meshgrid(np.fft.fftfreq(n, 1 / n), np.arange(n // 2 + 1), indexing="ij")
@@ -175,6 +177,8 @@ def _interpolated(spectrum: np.ndarray, where: np.ndarray, mode: int) -> np.ndar
             if width
             else np.prod(1 - np.abs(away), axis=-1)
             if mode == 0
+            else quartic_kernel(np.sqrt((away**2).sum(axis=-1)))
+            if mode == 7
             else np.ones(total.shape)
         )
         total += weight
@@ -184,3 +188,52 @@ def _interpolated(spectrum: np.ndarray, where: np.ndarray, mode: int) -> np.ndar
     if mode > 2:  # EMAN2 leaves out what is too close to the spectrum's border for its kernel
         value *= (low[..., 0] < n // 2 - 1) & (np.abs(low[..., 1:] + 0.5) < n // 2 - 2).all(axis=-1)
     return np.where(mate, value.conj(), value)
+
+
+def quartic_kernel(distance: np.ndarray) -> np.ndarray:
+    """The three-dimensional Fourier transform of exp(-x^4) at distances in Fourier pixels, 1 at 0: EMAN2's hyperg."""
+    x = np.linspace(0, 2.6, 261)[1:]
+    weight = x**2 * np.exp(-(x**4))
+    at = np.linspace(0, 6, 1201)
+    table = np.sinc(QUARTIC / np.pi * at[:, None] * x) @ weight / weight.sum()
+    return np.interp(distance, at, table)
+
+
+@PROJECTORS.register("chao")
+def chao(
+    volume: np.ndarray,
+    rotations: np.ndarray,
+    shifts: np.ndarray | None,
+    apix: float,
+    *,
+    radius: int | None = None,
+    origin_x: int | None = None,
+    origin_y: int | None = None,
+    origin_z: int | None = None,
+) -> np.ndarray:
+    """Every voxel of a sphere, put down at its place in the image, shared out to the four pixels around it. EMAN2's
+    chao.
+
+    The voxel at v from the origin lands on R v + t, in bilinear shares. `radius`: of the sphere (pixels, n // 2 - 1).
+    `origin_x`, `origin_y`, `origin_z`: its centre (pixel, n // 2). ParameterError when the box does not hold the
+    sphere.
+    """
+    n = len(volume)
+    reach = n // 2 - 1 if radius is None else radius
+    if n <= 2 * reach:
+        raise ParameterError(f"chao:radius={reach}: a box of {n} pixels holds at most {(n - 1) // 2}")
+    centre = np.array([n // 2 if value is None else value for value in (origin_x, origin_y, origin_z)])
+    z, y, x = np.nonzero(((np.indices(volume.shape) - centre[::-1, None, None, None]) ** 2).sum(axis=0) <= reach**2)
+    value, points = volume[z, y, x].astype(np.float64), np.stack([x, y, z], axis=1) - centre
+    out = np.zeros((len(rotations), n, n), np.float32)
+    for view, rotation in enumerate(rotations):
+        where = points @ rotation[:2].T + centre[:2] + (0 if shifts is None else shifts[view])
+        low = np.floor(where).astype(int)
+        far = where - low
+        image = np.zeros((n + 2) ** 2)  # with a border for what leaves the box
+        for dy, dx in np.ndindex(2, 2):
+            share = np.where([dx, dy], far, 1 - far).prod(axis=1)
+            column, row = (np.clip(low + [dx, dy], -1, n) + 1).T
+            image += np.bincount(row * (n + 2) + column, share * value, len(image))
+        out[view] = image.reshape(n + 2, n + 2)[1:-1, 1:-1]
+    return out

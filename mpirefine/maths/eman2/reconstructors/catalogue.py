@@ -26,9 +26,12 @@ def fourier(
 
     `mode`: the shares of the neighbours: nearest_neighbor; trilinear; gauss_2: 2 on each axis, exp(-d^2 pi^2 / 4);
     gauss_3: 3, of width (8 + radius) / 32 * 6.4 / pi^2, scaled to about the same sum at all radii; gauss_5: 6, exp(-d^2
-    pi^2 / 10.4); gauss_var: 6, of width 0.15 + radius^2 / 4000. `corners`: also insert coefficients beyond Nyquist
-    (round(radius) > n / 2). `sqrtnorm`: divide by weight^1.5 instead. `usessnr`: weight each ring by the image's SNR
-    curve (its value at the nearest ring) instead of the image's weight.
+    pi^2 / 10.4); gauss_var: 6, of width 0.15 + radius^2 / 4000; experimental: as gauss_2; gridding_5, gridding_7: 5 and
+    7, by kernels that are nearly 0 beyond the box in real space; kaiser_bessel: 5; and
+    kaiser_bessel_derived: 9, nearly a plain mean, which leaves only the middle of the map. With the last four only
+    values get these shares, weights 1 each, so that the map has another scale. `corners`: also insert coefficients
+    beyond Nyquist (round(radius) > n / 2). `sqrtnorm`: divide by weight^1.5 instead. `usessnr`: weight each ring by the
+    image's SNR curve (its value at the nearest ring) instead of the image's weight.
     """
     return Reconstructor(
         box, symmetry, mode, corners=corners, power=1.5 if sqrtnorm else 1.0, snr="ring" if usessnr else "none"

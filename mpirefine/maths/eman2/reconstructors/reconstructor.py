@@ -108,15 +108,15 @@ class Reconstructor:
             image, copy = np.divmod(np.arange(start, min(start + step, len(values) * copies)), copies)
             turned = (slices.rotations[image] @ self.copies.turns[copy])[:, None] * (self.box / n)
             where = (u[:, None] * turned[:, :, 0] + v[:, None] * turned[:, :, 1]).reshape(-1, 3)
-            index, mate, share = neighbour_shares(self.kernel, self.box, where)
+            index, mate, share, weight_share = neighbour_shares(self.kernel, self.box, where)
             held = self.copies.shares[copy, None]
             numbers = self.moved((values[image] * held).reshape(-1), np.repeat(copy, len(u)), where)
-            for part, of in (
-                (numbers.real, real),
-                (np.where(mate, -numbers.imag, numbers.imag), imaginary),
-                ((weights[image] * held).reshape(-1), weight),
+            for part, of, shares in (
+                (numbers.real, real, share),
+                (np.where(mate, -numbers.imag, numbers.imag), imaginary, share),
+                ((weights[image] * held).reshape(-1), weight, weight_share),
             ):
-                accumulate(of, index, (share * part.reshape(-1, 1, 1, len(where))).reshape(-1))
+                accumulate(of, index, (shares * part.reshape(-1, 1, 1, len(where))).reshape(-1))
             touched.append(index)
         return touched
 
