@@ -2,6 +2,7 @@
 that the code has.
 """
 
+import importlib
 import re
 import shlex
 from dataclasses import fields
@@ -14,7 +15,8 @@ from mpirefine.program.catalogue import KINDS, registry
 from mpirefine.program.declaration import flag_of
 from mpirefine.program.eman2.options import PRESETS, EmanOptions
 from mpirefine.program.eman2.presets import angular_step
-from mpirefine.program.options import Options, add_to
+from mpirefine.program.eman2.support import IDLE
+from mpirefine.program.options import LIKELIHOOD, Options, add_to
 from mpirefine.program.validation import validate
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/eman2.md"
@@ -119,6 +121,33 @@ def test_the_step_of_directions_told_is_that_of_the_code():
 def test_what_is_marked_asks_for_class_averages():
     marked = {name for name, row in options_told().items() if row[0].endswith("(c)")}
     assert marked == {flag_of(one.name) for one in fields(Options) if one.metadata["classes"]}
+
+
+def test_options_of_the_likelihood_are_named():
+    text = " ".join(section("## 3. Options"))
+    named = text.split("Of the likelihood only:")[1].split("With class averages the log says")[0]
+    assert set(NAMED.findall(named)) == {flag_of(name) for name in LIKELIHOOD}
+
+
+SUBPROGRAMS = ("project", "simmx", "classify", "classaverage", "make3d")
+
+
+@pytest.mark.parametrize("name", SUBPROGRAMS)
+def test_options_of_commands_are_named(name):
+    """Each option of a command that stands for a program of EMAN2 is in its row, and each in the row is one."""
+    parser = cli.Parser()
+    importlib.import_module(f"mpirefine.program.commands.{name}").add_arguments(parser, full=True)
+    idle = {spelling for words, _, _ in IDLE.values() for spelling in words} - {"--storebad", "--lowmem"}
+    known = {action.option_strings[0] for action in parser._actions if action.option_strings} - idle - {"-h"}
+    (row,) = [row for row in rows("## 7. Commands beside EMAN2's programs") if row[1].startswith(f"`{name}")]
+    also = {"--kept", "--twostage", "--seed"}  # named among what differs
+    assert known - also == set(NAMED.findall(row[2]))
+    assert {option for option in known & also} <= set(re.findall(r"--[a-z]+", row[3]))
+
+
+def test_nothing_is_missing_in_commands():
+    """No row of the table of commands says that an option of EMAN2 is not there."""
+    assert not [row for row in rows("## 7. Commands beside EMAN2's programs") if re.search(r"\bnot `--", row[-1])]
 
 
 def test_translated_command_lines_are_understood():
