@@ -17,6 +17,7 @@ from mpirefine.maths.eman2.class_averaging import (
     best_particles,
     class_quality,
     next_target,
+    normalise_all,
     ssnr,
 )
 from mpirefine.maths.eman2.comparators.base import About
@@ -25,6 +26,7 @@ from mpirefine.maths.eman2.ctf import phase_flip
 from mpirefine.maths.eman2.poses import Alignment, move_images
 from mpirefine.maths.eman2.processors.catalogue import PROCESSORS
 from mpirefine.maths.eman2.processors.curves import exact_spectrum
+from mpirefine.maths.eman2.processors.normalize import by_circle_mean
 from mpirefine.maths.eman2.projectors import standard
 from mpirefine.maths.eman2.radial import radial_mean
 from mpirefine.maths.eman2.similarity import Comparison
@@ -301,3 +303,17 @@ def test_the_quality_of_a_class(scene, rng):
     noisy = [class_quality(image + noise * rng.standard_normal(image.shape), image, APIX) for noise in (0.05, 0.3, 3)]
     assert 1 > noisy[0] > noisy[1] > noisy[2] - 0.2
     assert class_quality(-image, image, APIX) == 0
+
+
+def test_decayedge_lets_particles_fall_off_at_the_edge():
+    """EMAN2's --decayedge: mean 0 on a circle, flat to n/2 - n/15 pixels, then a Gaussian n/20 wide."""
+    nx = 60
+    images = np.random.default_rng(0).standard_normal((2, nx, nx)).astype(np.float32) + 5
+    how = Rounds(comparison=None, averager=None)
+    plain, soft = normalise_all(images, how, About()), normalise_all(images, replace(how, decayedge=True), About())
+    np.testing.assert_array_equal(plain, images)
+    centred = np.stack([by_circle_mean(image, 1.0) for image in images])
+    r = np.hypot(*(np.indices((nx, nx)) - nx // 2))
+    np.testing.assert_allclose(soft[:, r < 26], centred[:, r < 26], atol=1e-6)
+    at = (0, nx // 2, nx // 2 - 29)
+    np.testing.assert_allclose(soft[at], centred[at] * np.exp(-((29 - 26) ** 2) / 3**2), rtol=1e-5)

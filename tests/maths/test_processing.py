@@ -478,3 +478,12 @@ def test_what_cannot_be_is_said(text, message):
     arrays = dict(short=np.array([[0.0, 1.0], [0.001, 1.0]]), small=np.ones((3, 3), np.float32))
     with pytest.raises(ParameterError, match=message):
         process(text, np.random.default_rng(1).standard_normal((16, 16)), **arrays)
+
+
+def test_setstrucfac_reads_its_curve_at_another_pixel_size_and_keeps_that_of_the_image():
+    """As EMAN2: `apix` counts for the curve only."""
+    image = np.random.default_rng(0).standard_normal((32, 32)).astype(np.float32)
+    processor = PROCESSORS.build("filter.setstrucfac:strucfac=c:apix=5", lambda name: CURVE)
+    made, pixel = apply(processor, image, 2.0)
+    assert pixel == 2.0
+    np.testing.assert_array_equal(made, process("filter.setstrucfac:strucfac=c", image, 5.0, c=CURVE))

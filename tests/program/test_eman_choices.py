@@ -42,6 +42,18 @@ def test_good_boxes():
     assert [good_box(n) for n in (40, 80, 85.0, 127, 160.5)] == [40, 80, 90, 128, 162]
 
 
+def test_maps_are_flattened_before_their_filter_as_eman2_does(tmp_path, monkeypatch):
+    """With the preset, for particles with a CTF, unless there is a structure factor or a processor is given."""
+    monkeypatch.chdir(tmp_path)
+    assert resolved(preset="eman2")[0].m3dpostprocess == "filter.lowpass.autob"
+    assert resolved(ctf=False, preset="eman2")[0].m3dpostprocess is None
+    assert resolved(simcmp="ccc")[0].m3dpostprocess is None
+    assert resolved(preset="eman2", m3dpostprocess="mask.sharp")[0].m3dpostprocess == "mask.sharp"
+    (tmp_path / "strucfac.txt").write_text("0.01 1\n")
+    found, told = resolved(preset="eman2")
+    assert found.m3dpostprocess is None and found.m3dsetsf and any("--m3dsetsf" in line for line in told)
+
+
 def test_rules_of_eman2_follow_target_and_ctf():
     fine, _ = resolved(preset="eman2", targetres=6.0, mass="500")
     assert (fine.simcmp, fine.simraligncmp) == ("frc:snrweight=1:maxres=7", "frc:zeromask=1:snrweight=1")

@@ -24,6 +24,7 @@ from mpirefine.registry import Component
 
 MASK_SHARE, LEAST_MASK = 12, 5  # width of the mask's soft edge between rounds: 1/12 of the box, at least 5 pixels
 AUTOMASK_SEEDS, AUTOMASK_SIGMA = 10, 0.2  # of mask.auto2d between rounds
+EDGE_STARTS, EDGE_WIDTH = 15, 20  # of --decayedge, as shares of the box
 SSNR_WINDOW = 9  # rings that the correlation is smoothed over
 QUALITY_BANDS = (100.0, 30.0, 10.0)  # Å: FRC at 30-10 over FRC at 100-30
 
@@ -35,7 +36,7 @@ class Rounds:
     `keep` is the share of particles that is kept, or with `keep_sigma` how many standard deviations above the mean a
     quality is still kept. `normproc` normalises particles; `automask` masks the average between rounds by its own
     density; `refsf` gives the average the structure factor of its reference; `prefilt`: what particles are aligned to
-    gets their power spectrum.
+    gets their power spectrum. With `decayedge` particles fall off towards the edge of the box.
     """
 
     comparison: Comparison
@@ -47,6 +48,7 @@ class Rounds:
     automask: bool = False
     refsf: bool = False
     prefilt: bool = False
+    decayedge: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,18 @@ def as_aligned(target: np.ndarray, images: np.ndarray, how: Rounds, about: About
 
 
 def normalise_all(images: np.ndarray, how: Rounds, about: About) -> np.ndarray:
-    """Every image after the processor `normproc`, if there is one."""
-    return images if how.normproc is None else np.stack([apply(how.normproc, image, about.apix)[0] for image in images])
+    """Every image after the processor `normproc`, if there is one, and with `decayedge` with a soft edge.
+
+    EMAN2's --decayedge: normalize.circlemean, then mask.gaussian from n / 2 − n / 15 pixels, n / 20 wide.
+    """
+    if how.normproc is not None:
+        images = np.stack([apply(how.normproc, image, about.apix)[0] for image in images])
+    if not how.decayedge:
+        return images
+    nx = images.shape[-1]
+    inner, width = nx // 2 - nx // EDGE_STARTS, max(nx // EDGE_WIDTH, 1)
+    normalised = [by_circle_mean(image, about.apix) for image in images]
+    return np.stack([gaussian(image, about.apix, inner_radius=inner, outer_radius=width) for image in normalised])
 
 
 def averages(

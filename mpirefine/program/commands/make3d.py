@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
     add("--input", required=True, help="class averages (.hdf) with their views in the headers")
     add("--output", default="threed.hdf", help="output map (default threed.hdf)")
     add("--sym", default="c1", help="symmetry (default c1)")
+    add(
+        "--helical-z",
+        type=float,
+        default=0.3,
+        help="central share of a helical map's height, from which its symmetry is imposed; 0: it is not (default 0.3)",
+    )
     add("--iter", type=int, default=2, help="passes; 1: nothing is left out (default 2)")
     add(
         "--keep",

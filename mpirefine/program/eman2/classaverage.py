@@ -107,6 +107,7 @@ def prepare_classaverage(
         args.automask,
         args.setsfref,
         args.prefilt,
+        args.decayedge,
     )
     return planes, images, orientations, rounds, focused_images(args, images)
 

@@ -69,7 +69,7 @@ def choose_components(
         *(f"{flag_of(name)} does nothing: it belongs to the likelihood" for name in typed.not_by_classes),
     ]
     return replace(resolved, options=options, reasons=(*resolved.reasons, *notes)), make_choices(
-        options, grid, ctf is not None
+        options, grid, ctf is not None, own_filter=typed.m3dpostprocess in (None, "none")
     )
 
 
@@ -120,8 +120,11 @@ def build_components(options: Options, grid: Grid, ctf: bool) -> Built:
     return Built(built)
 
 
-def make_choices(options: Options, grid: Grid, ctf: bool) -> Choices:
-    """On rank 0. The components and numbers that the steps of EMAN2's way need; InputError with every problem."""
+def make_choices(options: Options, grid: Grid, ctf: bool, own_filter: bool) -> Choices:
+    """On rank 0. The components and numbers that the steps of EMAN2's way need; InputError with every problem.
+
+    `own_filter` as in Choices.
+    """
     problems = Problems()
     built, mask, factor = None, None, None
     with problems.collect():
@@ -141,6 +144,7 @@ def make_choices(options: Options, grid: Grid, ctf: bool) -> Choices:
         rounds=rounds_of(options, built),
         maps=map_making_of(options, built, factor),
         automask=mask is None,
+        own_filter=own_filter,
     )
 
 
@@ -168,6 +172,7 @@ def rounds_of(options: Options, built: Built) -> Rounds:
         options.classautomask,
         options.classrefsf,
         options.prefilt,
+        decayedge=options.preset == "eman2",
     )
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from mpirefine.data.partition import Partition
 from mpirefine.distribution.team import Team
 from mpirefine.errors import InputError, ParameterError
+from mpirefine.maths.geometry.helical_map import impose
+from mpirefine.maths.geometry.helix import parse_helix
 from mpirefine.program import logs
 from mpirefine.program.catalogue import build, load
 from mpirefine.program.eman2 import support
@@ -39,9 +41,15 @@ def make_map_of_averages(args: argparse.Namespace, team: Team) -> None:
     more = (None if column is None else column[rows] for column in columns[2:])
     slices = Slices(images, columns[0][rows], columns[1][rows], number[rows], *more)
     result = make_map(team, slices, nx, symmetry, apix, map_making)
-    volumes = None if result.volume is None else [result.volume]
+    volumes = None if result.volume is None else [with_helix(result.volume, symmetry, args.helical_z)]
     support.write_from_root(team, args.output, volumes, apix, [map_header(result, args.input)])
     logs.say(f"{len(result.used)} class averages in {args.output}, {len(result.left_out)} left out")
+
+
+def with_helix(volume: np.ndarray, symmetry: str, share: float) -> np.ndarray:
+    """On rank 0. The map (z, y, x), with the symmetry of the central `share` of its height if that is helical."""
+    coil = parse_helix(symmetry)
+    return volume if coil is None or not share or not volume.any() else impose(volume, coil, coil.rise(), share)
 
 
 def prepare_making(args: argparse.Namespace) -> tuple[MapMaking, str]:
@@ -54,6 +62,8 @@ def prepare_making(args: argparse.Namespace) -> tuple[MapMaking, str]:
             support.check_positive(name, getattr(args, name))
     if min(args.pad, args.padvol) < 0:
         raise ParameterError(f"--pad {args.pad}, --padvol {args.padvol}: a box is more than 0 pixels")
+    if not 0 <= args.helical_z <= 1:
+        raise ParameterError(f"--helical-z {args.helical_z:g}: must be from 0 to 1")
     (symmetry,) = defaults.check_symmetries([args.sym])
     map_making = MapMaking(
         build("reconstructors", args.recon),

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from mpirefine.data.grid import Grid
+from mpirefine.maths.eman2.processors.fitted_filters import LARGEST_PIXEL
 from mpirefine.maths.eman2.similarity import CCC, FLIP
 from mpirefine.maths.image.resampling import good_box
 from mpirefine.program.declaration import flag_of
 from mpirefine.program.options import Options
 
 STRUCTURE_FACTOR = "strucfac.txt"
+FLATTEN = "filter.lowpass.autob"
 DEFAULT_SPEED = 5
 PADDING = 1.25
 LARGE_BOX = 256  # pixels, from which on the first search shrinks images by 4 instead of 2
@@ -39,10 +41,27 @@ def choose(options: Options, grid: Grid, ctf: bool) -> tuple[Options, tuple[str,
         for name, value in changes.items()
         if name in LOGGED
     ]
-    if options.preset == "eman2" and not options.m3dsetsf and Path(STRUCTURE_FACTOR).exists():
-        changes["m3dsetsf"] = True
-        reasons.append(f"--m3dsetsf: {STRUCTURE_FACTOR} was found in this folder")
+    if options.preset == "eman2":
+        filters, why = choose_filters(options, grid, ctf)
+        changes |= filters
+        reasons += why
     return replace(options, **changes, held_out=0.0, assign="hard"), tuple(reasons)  # type: ignore[arg-type]
+
+
+def choose_filters(options: Options, grid: Grid, ctf: bool) -> tuple[dict[str, Value], list[str]]:
+    """e2refinemulti's automatic choices for maps before their Wiener filter, and the reasons: the structure factor of
+    this folder or, for particles with a CTF, a flat spectrum.
+    """
+    if options.m3dsetsf or options.m3dpostprocess is not None:
+        return {}, []
+    if Path(STRUCTURE_FACTOR).exists():
+        return {"m3dsetsf": True}, [f"--m3dsetsf: {STRUCTURE_FACTOR} was found in this folder"]
+    if not ctf or grid.apix > LARGEST_PIXEL:
+        return {}, []
+    why = (
+        f"no {STRUCTURE_FACTOR} in this folder: spectra are flattened before the maps' Wiener filter, as e2refinemulti"
+    )
+    return {"m3dpostprocess": FLATTEN}, [f"--m3dpostprocess {FLATTEN}: {why}"]
 
 
 def choose_values(options: Options, grid: Grid, ctf: bool) -> dict[str, tuple[Value, str]]:

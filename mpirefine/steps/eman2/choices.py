@@ -53,7 +53,8 @@ class MapMaking:
 class Choices:
     """All components of EMAN2's way, the same on every rank.
 
-    With `automask`, scores are taken only over pixels where some projection is not zero.
+    With `automask`, scores are taken only over pixels where some projection is not zero; with `own_filter` maps are
+    Wiener-filtered by the FSC of their half-maps.
     """
 
     views: Views
@@ -61,3 +62,4 @@ class Choices:
     rounds: Rounds
     maps: MapMaking
     automask: bool = True
+    own_filter: bool = True

@@ -64,7 +64,7 @@ class Eman2:
             ChooseBest(),
             AverageClasses(choices.rounds, self.images),
             MakeMaps(choices.maps, breaksym),
-            FinishMaps(own_filter=not choices.maps.postprocess),
+            FinishMaps(choices.own_filter),
             EmptyClasses(),
             Converge(),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpirefine.errors import ParameterError
-from mpirefine.maths.eman2.processors.base import PROCESSORS, Processed, labelled
+from mpirefine.maths.eman2.processors.base import PROCESSORS, Processed, labelled, single
 from mpirefine.maths.eman2.processors.curves import exact_spectrum, filter_by_curve, the_curve
 from mpirefine.maths.eman2.processors.cutoffs import APIX, INTERPOLATE
 from mpirefine.maths.eman2.radial import radial_mean, whole_ring_sums
@@ -20,8 +20,11 @@ def keep_hires(curve: np.ndarray) -> np.ndarray:
     return np.maximum(curve, KEPT_HIRES * curve.mean())
 
 
+APIX_FOR_CURVE = "`apix` in Å stands for the pixel size where the curve is read; that of the image stays."
+
+
 @PROCESSORS.register("filter.setstrucfac")
-@explain(INTERPOLATE, APIX)
+@explain(INTERPOLATE, APIX_FOR_CURVE)
 def set_structure_factor(
     image: np.ndarray,
     pixel: float,
@@ -53,7 +56,7 @@ def set_structure_factor(
     for ring in np.flatnonzero(power[1:known] <= 0) + 1:
         factor[ring] = factor[ring - 1]
     factor = np.append(factor, np.full(len(power) - known, factor[-1]))
-    return labelled(filter_by_curve(spectrum, image.shape, factor, interpolate=interpolate), apix)
+    return single(filter_by_curve(spectrum, image.shape, factor, interpolate=interpolate))
 
 
 @PROCESSORS.register("filter.setisotropicpow")
