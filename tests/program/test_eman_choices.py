@@ -109,7 +109,7 @@ def test_the_first_search(given, first):
         (dict(orientgen="eman:delta=0"), "--orientgen"),
         (dict(orientgen="eman:delta=400"), "--orientgen: a step of 400 degrees"),
         (dict(recon="fourier:mode=gauss_7"), "--recon: unknown reconstruction mode 'gauss_7'"),
-        (dict(projector="gauss_fft:mode=5"), "--projector"),
+        (dict(projector="gauss_fft:mode=9"), "--projector"),
         (dict(classnormproc="mask.soft:outer_radius=-5:to=x"), "--classnormproc: mask.soft has no parameter 'to'"),
         (dict(ctf=False, simcmp="frc:snrweight=1"), "--simcmp frc: weighting by SNR or CTF needs particles with a CTF"),
         (dict(ctf=False, classaverager="ctf.auto"), "--classaverager ctf.auto: the particles have no CTF"),
@@ -194,3 +194,17 @@ def test_options_that_do_nothing_say_so():
     )
     assert sorted(options.not_by_classes) == ["local", "maxshift", "threads"]
     assert [line.split()[0] for line in options.idle] == ["--parallel", "--nomirror"]
+
+
+def test_no_more_projections_than_there_are(tmp_path):
+    """29 directions of each map: 25 of a half sphere every 30 degrees and 4 of d4."""
+    options = Options.typed(
+        dict(input="p.lst", models="a.hdf,b.hdf", preset="eman2", sym="c1,d4", sep=60, orientgen="eman:delta=30")
+    )
+    known = defaults.resolve(options, GRID, 2)
+    with pytest.raises(InputError, match="--sep 60: --orientgen eman gives [0-9]+ projections"):
+        components.choose_components(known, GRID, None, options)
+    fewer = Options.typed(
+        dict(input="p.lst", models="a.hdf,b.hdf", preset="eman2", sym="c1,d4", sep=20, orientgen="eman:delta=30")
+    )
+    components.choose_components(defaults.resolve(fewer, GRID, 2), GRID, None, fewer)

@@ -15,7 +15,7 @@ from mpirefine.maths.eman2.class_averaging import Rounds
 from mpirefine.maths.eman2.poses import Alignment, from_eman, to_eman_columns
 from mpirefine.maths.eman2.projectors import standard
 from mpirefine.maths.eman2.similarity import Comparison, Search
-from mpirefine.maths.geometry.align_maps import Move
+from mpirefine.maths.geometry.align_maps import Move, onto
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.image.phantom import random_rotations, states
 from mpirefine.program.catalogue import build
@@ -23,7 +23,7 @@ from mpirefine.steps.eman2.choices import Choices, MapMaking, Views
 from mpirefine.steps.eman2.class_averages import Membership, ParticleSet, average_classes
 from mpirefine.steps.eman2.map_making import Slices, choose_kept, make_map
 from mpirefine.steps.eman2.method import Eman2
-from mpirefine.steps.eman2.postprocess import FinishMaps
+from mpirefine.steps.eman2.postprocess import FinishMaps, moves_onto_first
 from mpirefine.steps.eman2.scores import FlippedParticles, with_flat_snr
 from mpirefine.steps.eman2.state import Eman2State
 from mpirefine.steps.eman2.views import Projections, common_support, generate_views, prepare_map, project
@@ -458,3 +458,25 @@ def test_a_ctf_without_snr_gets_one():
     assert (
         made.snr[0] == pytest.approx(0.01, rel=0.05) and 0.9 < max(made.snr) <= 1.01 and min(made.snr) < 0.01
     )  # CTF², 10 % amplitude contrast
+
+
+@pytest.mark.ranks(1, 2, 3)
+def test_maps_are_brought_into_one_frame_on_several_ranks(team):
+    """Three maps turned and shifted from the first: their moves are found, the same on any number of ranks."""
+    truth, made = simulate()
+    ctx, _ = context(team, truth, made)
+    turns = [
+        Move(rotation_from_eman(az, 0.0, 0.0), np.array([0.0, 0.0, rise])) for az, rise in ((40, 2), (-70, -1), (0, 0))
+    ]
+    volumes = np.stack([truth[0], *(turn(truth[0], order=3) for turn in turns)]) if team.is_root else None
+    moves = moves_onto_first(volumes, replace(ctx, symmetries=("c1", "c2", "c2", "c1")))
+    assert moves[0].still and moves[3].still
+    for move, turn in zip(moves[1:3], turns):
+        np.testing.assert_allclose(move.rotation @ turn.rotation, np.eye(3), atol=0.05)
+    if team.is_root:
+        alone = [
+            onto(volume, volumes[0], ctx.grid, name, "c1") for volume, name in zip(volumes[1:], ("c2", "c2", "c1"))
+        ]
+        for move, wanted in zip(moves[1:], alone):
+            np.testing.assert_array_equal(move.rotation, wanted.rotation)
+            np.testing.assert_array_equal(move.shift, wanted.shift)

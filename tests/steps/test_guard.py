@@ -46,6 +46,24 @@ def test_an_empty_map_is_dealt_with(team, action):
 
 
 @pytest.mark.ranks(1, 2)
+def test_with_hard_scores_the_largest_map_becomes_a_seed_too(team):
+    """Both are as far from the map that they are made from, in opposite directions."""
+    truth, made = simulate()
+    ctx, state = context(team, truth, made, on_empty="reseed")
+    curves = {"half_fsc": np.full((2, GRID.nx // 2 + 1), 0.9)} if team.is_root else {}
+    summary = Summary(soft=(0.02, 0.98), posteriors=False)
+    before = state.volumes if team.is_root else None
+    state = replace(state, iteration=2, previous=before, curves=curves, summary=summary)
+    after = EmptyClasses().run(state, ctx)
+    assert after.summary.empty == ((0, "reseed"),)
+    if team.is_root:
+        inside = ctx.mask_of(1) > 0.99
+        off = [after.volumes[m][inside] - state.volumes[1][inside] for m in (0, 1)]
+        np.testing.assert_allclose(off[0], -off[1], atol=1e-4 * np.abs(off[0]).max())
+        assert 0.7 < np.corrcoef(after.volumes[0][inside], state.volumes[1][inside])[0, 1] < 0.99
+
+
+@pytest.mark.ranks(1, 2)
 def test_shares_above_the_floor_are_left_alone(team):
     _, state, after = guarded(team, soft=(0.97, 0.03))
     assert after.summary.empty == ()

@@ -21,6 +21,7 @@ from mpirefine.program.options import Options
 from mpirefine.program.start.defaults import Resolved
 from mpirefine.registry import Component
 from mpirefine.steps.eman2.choices import Choices, MapMaking, Views
+from mpirefine.steps.eman2.views import orientation_generator
 
 # projections of a particle that the first search passes to the full alignment: at least, and per --sep
 KEPT_LEAST, KEPT_PER_SEP = 32, 4
@@ -57,7 +58,8 @@ def choose_components(
     options, reasons = presets.choose(resolved.options, grid, ctf is not None)
     why = (
         "particles are scored by comparators and averaged in classes, as e2refinemulti does "
-        f"({causes}); whether maps differ is not tested"
+        f"({causes}); whether maps differ is not tested: scores are no probabilities, which the test needs, so that a "
+        "refinement by likelihood has to tell; every particle is in one map already"
     )
     notes = [why, *reasons]
     if ctf is not None and ctf.premultiplied is not None:
@@ -68,9 +70,19 @@ def choose_components(
         *typed.useless,
         *(f"{flag_of(name)} does nothing: it belongs to the likelihood" for name in typed.not_by_classes),
     ]
-    return replace(resolved, options=options, reasons=(*resolved.reasons, *notes)), make_choices(
-        options, grid, ctf is not None, own_filter=typed.m3dpostprocess in (None, "none")
-    )
+    choices = make_choices(options, grid, ctf is not None, own_filter=typed.m3dpostprocess in (None, "none"))
+    check_projections(options, choices.views, resolved.symmetries)
+    return replace(resolved, options=options, reasons=(*resolved.reasons, *notes)), choices
+
+
+def check_projections(options: Options, views: Views, symmetries: tuple[str, ...]) -> None:
+    """InputError when a particle cannot go to as many projections as --sep asks for."""
+    count = sum(len(orientation_generator(views, options.seed)(name)) for name in symmetries)
+    if options.sep is not None and options.sep > count:
+        raise InputError(
+            f"--sep {options.sep}: --orientgen {views.orientgen.name} gives {count} projections of all maps: give "
+            "fewer of them, or a finer step of views"
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ def build_components(options: Options, grid: Grid, ctf: bool) -> Built:
     return Built(built)
 
 
-def make_choices(options: Options, grid: Grid, ctf: bool, own_filter: bool) -> Choices:
+def make_choices(options: Options, grid: Grid, ctf: bool, own_filter: bool = True) -> Choices:
     """On rank 0. The components and numbers that the steps of EMAN2's way need; InputError with every problem.
 
     `own_filter` as in Choices.

@@ -86,5 +86,8 @@ class Eman2:
         return iter(())
 
     def last(self, state: Eman2State, ctx: Context) -> Conclusion:
-        """Nothing: each particle is in one map already, and scores are not probabilities, which the test needs."""
+        """Nothing. Each particle is in one map already, as in hard maps. The test compares the evidence of rings that
+        are independent of each other, in units of their noise; a comparator's score is no evidence, and the maps here
+        are filtered by it and put on its grey scale.
+        """
         return Conclusion()

@@ -71,6 +71,9 @@ def with_empty_maps_replaced(state: AnyState, ctx: Context, empty: list[int], ac
     for m in (*empty, *state.dropped):
         reseed = action == "reseed" and m not in state.dropped
         volumes[m] = seed_of_largest(state, ctx, m) if reseed else state.previous[m]
+    if action == "reseed" and empty and not state.summary.posteriors:
+        for m, seed in equal_seeds_of_largest(state, ctx, empty).items():
+            volumes[m] = seed
     return replace(state, volumes=volumes, curves={**state.curves, "between_fsc": fsc_matrix(volumes)})
 
 
@@ -78,6 +81,21 @@ def maps_that_agree(state: State) -> list[tuple[int, int]]:
     """On rank 0. Pairs of maps that agree within noise, before empty ones are replaced."""
     filled = [m for m in state.live if state.root_volumes[m].any()]
     return [(a, b) for a, b in combinations(filled, 2) if likeness(state, a, b, state.finest) >= -SAME_MARGIN]
+
+
+def equal_seeds_of_largest(state: State, ctx: Context, empty: list[int]) -> dict[int, np.ndarray]:
+    """On rank 0. Seeds (z, y, x) for empty maps and for the map with most particles, all of them made from that map by
+    noise of the same strength.
+
+    Where a particle goes to the map with the best score, a noisier copy of another map would stay empty.
+    """
+    largest = int(np.argmax(state.summary.soft))
+    rng = np.random.default_rng([ctx.settings.seed, state.iteration, largest])
+    finest, maps = ctx.grid.resolution(ctx.limits.target), (largest, *empty)
+    seeds = noise_seeds(
+        state.root_volumes[largest], ctx.grid, len(maps), rng=rng, resolution=finest, strength=NOISE_STRENGTH
+    )
+    return {m: (seed * ctx.mask_of(m)).astype(np.float32) for m, seed in zip(maps, seeds)}
 
 
 def seed_of_largest(state: State, ctx: Context, model: int) -> np.ndarray:
