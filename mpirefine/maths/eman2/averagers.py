@@ -236,6 +236,8 @@ def ctf_weight_filtered(images: np.ndarray, ctfs: list[EmanCTF] | None, apix: fl
     ring = radius(nx).astype(int)
     factor = np.where(ring < len(f), (2 * f / (1 + f))[np.minimum(ring, len(f) - 1)], 0)
     spectrum = (first + second) * as_applied(factor, nx % 2 == 1)
+    corners = np.ix_([0, nx // 2], [0, -1])  # EMAN2 takes them to be their own Friedel mates, in odd boxes too
+    spectrum[corners] = spectrum[corners].real
     return Averaged(single(fft.irfft2(spectrum, s=images.shape[1:])), wiener_filtered=True)
 
 

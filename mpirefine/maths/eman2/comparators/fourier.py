@@ -1,4 +1,4 @@
-"""EMAN2's comparators of Fourier coefficients and rings: phase, frc, optvariance, optsub."""
+"""EMAN2's comparators of Fourier coefficients and rings: phase, frc, frc.freq, optvariance, optsub."""
 
 from __future__ import annotations
 
@@ -133,6 +133,27 @@ def ring_correlation(
         usable = (np.asarray(about.count) > 0) & (mean >= 0) & (mean < 1)
         snr = mean / np.where(usable, 1 - mean, 1) / np.where(usable, about.count, 1)
         mean = np.where(usable, snr / (1 + snr), mean)
+    return np.where(np.isfinite(mean), -mean, UNDEFINED)
+
+
+COARSEST_FREQ, FINEST_FREQ = 200.0, 8.0  # Å, the limits of frc.freq, fixed as in EMAN2
+
+
+@CMPS.register("frc.freq")
+@pairwise
+def ring_correlation_frequency(particle: np.ndarray, reference: np.ndarray, about: About) -> np.ndarray:
+    """Mean frequency of the Fourier ring correlation.
+
+    EMAN2's frc.freq: −Σ s c / Σ |c| over rings from floor(n x / 200 Å) to below ceil(n x / 8 Å) and Nyquist, x the pixel
+    size; c is the correlation of ring r and s = r / (2 floor(n / 2)) its frequency in 1/pixel. The further out images
+    agree the smaller it is, up to −½. 2 where a ring is 0 in an image, or nothing can be compared.
+    """
+    nx = particle.shape[-2]
+    low, high = int(np.floor(nx * about.apix / COARSEST_FREQ)), int(np.ceil(nx * about.apix / FINEST_FREQ))
+    ring = np.arange(low, min(high, nx // 2))
+    c = ring_correlations(half_spectra(particle), half_spectra(reference))[:, ring]
+    total = np.abs(c).sum(axis=1)
+    mean = (c * (ring / (2 * (nx // 2)))).sum(axis=1) / np.where(total > 0, total, np.nan)
     return np.where(np.isfinite(mean), -mean, UNDEFINED)
 
 
