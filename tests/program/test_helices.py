@@ -1,6 +1,7 @@
 """Tubes with helical symmetry, in two states: the right map, twist and rise found from 3 % off, by both ways."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import mrcfile
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from mpirefine.maths.geometry.helical_map import agreement_with_copies
-from mpirefine.program.run import start
+from mpirefine.program.run import resume, start
 from mpirefine.storage.star import read_star
 from tests.arrays import load_npz
 from tests.program.small import alike, basic, command, make_set
@@ -109,3 +110,31 @@ def test_helices_that_cannot_be_are_refused(tmp_path, changes, word):
     folder = make_set(tmp_path / "set")
     done = command(*basic(folder, **changes), "--check", cwd=tmp_path)
     assert done.returncode == 2 and word in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_refined_helix_is_taken_up_again(team, shared_tmp):
+    """A run that is resumed inserts by the twist and rise that it found before, not by those that were given."""
+    folder, names = shared_tmp / "set", ("whole", "parts")
+    tube_set(folder, TWO_STARTS, 40, 2.0)
+    asked = dict(sym=text(TWO_STARTS, 1.03, 0.97), helical_search=True, radius=100, targetres=24, maxshift=4, delta=12)
+    for name, stop in zip(names, (2, 1)):
+        start(options(folder, path=shared_tmp / name, iter=stop, held_out=0, **asked), team)
+    resume(shared_tmp / "parts", team, {"iter": 2, "verbose": 0})
+    whole, parts = (h5py.File(shared_tmp / name / "iterations/02.h5") for name in names)
+    with whole, parts:
+        assert json.loads(whole.attrs["history"])[1]["helices"] == json.loads(parts.attrs["history"])[1]["helices"]
+        np.testing.assert_array_equal(whole["volumes/map"], parts["volumes/map"])
+    assert "agrees with its copies by" in (shared_tmp / "parts/report.html").read_text()
+
+
+def test_tubes_at_known_poses(team, shared_tmp):
+    """--fixed-poses finds the maps of tubes from the poses of a run before."""
+    folder, run = shared_tmp / "set", shared_tmp / "run"
+    tube_set(folder, TWO_STARTS, 30, 0.5)
+    common = dict(sym=text(TWO_STARTS), radius=100, targetres=16, maxshift=4, delta=4, held_out=0, iter=1)
+    start(options(folder, path=run, **common), team)
+    (folder / "posed.star").write_text((run / "particles.star").read_text())
+    given = options(folder, path=shared_tmp / "next", **common, fixed_poses=True)
+    start(replace(given, input=str(folder / "posed.star")), team)
+    truth, found = load_npz(folder / "truth.npz"), read_star(shared_tmp / "next/particles.star")["particles"]
+    assert (found.floats("rlnClassNumber") - 1 == truth["label"]).mean() >= 0.93

@@ -144,9 +144,9 @@ COARSEST_FREQ, FINEST_FREQ = 200.0, 8.0  # Å, the limits of frc.freq, fixed as 
 def ring_correlation_frequency(particle: np.ndarray, reference: np.ndarray, about: About) -> np.ndarray:
     """Mean frequency of the Fourier ring correlation.
 
-    EMAN2's frc.freq: −Σ s c / Σ |c| over rings from floor(n x / 200 Å) to below ceil(n x / 8 Å) and Nyquist, x the pixel
-    size; c is the correlation of ring r and s = r / (2 floor(n / 2)) its frequency in 1/pixel. The further out images
-    agree the smaller it is, up to −½. 2 where a ring is 0 in an image, or nothing can be compared.
+    EMAN2's frc.freq: −Σ s c / Σ |c| over rings from floor(n x / 200 Å) to below ceil(n x / 8 Å) and Nyquist, x the
+    pixel size; c is the correlation of ring r and s = r / (2 floor(n / 2)) its frequency in 1/pixel. The further
+    out images agree the smaller it is, down to −½. 2 where a ring is 0 in an image, or nothing can be compared.
     """
     nx = particle.shape[-2]
     low, high = int(np.floor(nx * about.apix / COARSEST_FREQ)), int(np.ceil(nx * about.apix / FINEST_FREQ))
