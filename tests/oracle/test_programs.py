@@ -144,6 +144,21 @@ def test_class_averages_of_eman2(project):
     assert np.abs(qualities.mean(axis=1) @ [1, -1]) < 0.15
 
 
+def test_averages_fall_off_at_the_edge_on_request(project):
+    line = (
+        "classaverage --input=sets/all.lst --classmx=classmx.hdf --ref=projections.hdf --iter=0 --resultmx={}.hdf "
+        "--output={}_classes.hdf"
+    )
+    run(line.format("plain", "plain"), *MATCH)
+    run(line.format("fallen", "fallen"), "--decayedge", *MATCH)
+    np.testing.assert_array_equal(read("plain.hdf")[0], read("fallen.hdf")[0])  # particles are aligned as before
+    plain, fallen = read("plain_classes.hdf")[0], read("fallen_classes.hdf")[0]
+    y, x = np.mgrid[:32, :32] - 16
+    for a, b in zip(plain, fallen):
+        assert np.abs(b[np.hypot(x, y) > 17]).max() < 1e-3
+        assert alike(a[np.hypot(x, y) <= 14], b[np.hypot(x, y) <= 14]) > 0.99999
+
+
 def test_the_quality_of_eman2s_own_class_averages(project):
     """Of its stored averages, which lost their extreme pixels: near what it told of them before."""
     images, heads = read("classes.hdf")

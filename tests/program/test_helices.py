@@ -115,8 +115,8 @@ def test_helices_that_cannot_be_are_refused(tmp_path, changes, word):
 def test_a_refined_helix_is_taken_up_again(team, shared_tmp):
     """A run that is resumed inserts by the twist and rise that it found before, not by those that were given."""
     folder, names = shared_tmp / "set", ("whole", "parts")
-    tube_set(folder, TWO_STARTS, 40, 2.0)
-    asked = dict(sym=text(TWO_STARTS, 1.03, 0.97), helical_search=True, radius=100, targetres=24, maxshift=4, delta=12)
+    tube_set(folder, TWO_STARTS, 20, 2.0)
+    asked = dict(sym=text(TWO_STARTS, 1.03, 0.97), helical_search=True, radius=100, targetres=40, maxshift=2, delta=24)
     for name, stop in zip(names, (2, 1)):
         start(options(folder, path=shared_tmp / name, iter=stop, held_out=0, **asked), team)
     resume(shared_tmp / "parts", team, {"iter": 2, "verbose": 0})

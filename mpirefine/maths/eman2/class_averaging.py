@@ -24,7 +24,7 @@ from mpirefine.registry import Component
 
 MASK_SHARE, LEAST_MASK = 12, 5  # width of the mask's soft edge between rounds: 1/12 of the box, at least 5 pixels
 AUTOMASK_SEEDS, AUTOMASK_SIGMA = 10, 0.2  # of mask.auto2d between rounds
-EDGE_STARTS, EDGE_WIDTH = 15, 20  # of --decayedge, as shares of the box
+EDGE_SHARE, EDGE_WIDTH = 15, 20  # --decayedge: averages fall off in the last 1/15 of the box, 1/e after 1/20
 SSNR_WINDOW = 9  # rings that the correlation is smoothed over
 QUALITY_BANDS = (100.0, 30.0, 10.0)  # Å: FRC at 30-10 over FRC at 100-30
 
@@ -36,7 +36,8 @@ class Rounds:
     `keep` is the share of particles that is kept, or with `keep_sigma` how many standard deviations above the mean a
     quality is still kept. `normproc` normalises particles; `automask` masks the average between rounds by its own
     density; `refsf` gives the average the structure factor of its reference; `prefilt`: what particles are aligned to
-    gets their power spectrum. With `decayedge` particles fall off towards the edge of the box.
+    gets their power spectrum. With `decayedge` finished averages fall off
+    towards the edge of the box.
     """
 
     comparison: Comparison
@@ -123,8 +124,8 @@ def average_class(
     placed = move_images(images, found)
     whole, halves = averages(placed, members, used, how, about)
     curve = np.nan_to_num(ring_correlations(half_spectra(whole.image[None]), half_spectra(reference[None]))[0])
-    finish = like_reference(whole.image, reference, how, about)
-    pair = np.stack([like_reference(half.image, reference, how, about) for half in halves])
+    finish = finished(whole.image, reference, how, about)
+    pair = np.stack([finished(half.image, reference, how, about) for half in halves])
     counts = (int((used & (members.half == 0)).sum()), int((used & (members.half == 1)).sum()))
     return ClassAverage(
         finish,
@@ -158,18 +159,8 @@ def as_aligned(target: np.ndarray, images: np.ndarray, how: Rounds, about: About
 
 
 def normalise_all(images: np.ndarray, how: Rounds, about: About) -> np.ndarray:
-    """Every image after the processor `normproc`, if there is one, and with `decayedge` with a soft edge.
-
-    EMAN2's --decayedge: normalize.circlemean, then mask.gaussian from n / 2 − n / 15 pixels, n / 20 wide.
-    """
-    if how.normproc is not None:
-        images = np.stack([apply(how.normproc, image, about.apix)[0] for image in images])
-    if not how.decayedge:
-        return images
-    nx = images.shape[-1]
-    inner, width = nx // 2 - nx // EDGE_STARTS, max(nx // EDGE_WIDTH, 1)
-    normalised = [by_circle_mean(image, about.apix) for image in images]
-    return np.stack([gaussian(image, about.apix, inner_radius=inner, outer_radius=width) for image in normalised])
+    """Every image after the processor `normproc`, if there is one."""
+    return images if how.normproc is None else np.stack([apply(how.normproc, image, about.apix)[0] for image in images])
 
 
 def averages(
@@ -202,12 +193,26 @@ def next_target(average: np.ndarray, how: Rounds, about: About) -> np.ndarray:
     return gaussian(average, about.apix, inner_radius=nx // 2 - edge, outer_radius=edge / 1.3)
 
 
+def finished(average: np.ndarray, reference: np.ndarray, how: Rounds, about: About) -> np.ndarray:
+    """The average as it is stored; a blank one stays blank."""
+    if not average.any():
+        return average
+    average = like_reference(average, reference, how, about)
+    return decayed(average, about.apix) if how.decayedge else average
+
+
+def decayed(average: np.ndarray, apix: float) -> np.ndarray:
+    """e2classaverage's --decayedge: normalised by the mean on a circle, with a Gaussian fall-off beyond it."""
+    nx = len(average)
+    radius = nx // 2 - nx // EDGE_SHARE
+    flat = by_circle_mean(average, apix, radius=radius)
+    return gaussian(flat, apix, inner_radius=radius, outer_radius=max(nx // EDGE_WIDTH, 1))
+
+
 def like_reference(average: np.ndarray, reference: np.ndarray, how: Rounds, about: About) -> np.ndarray:
     """The average on the grey scale of its reference, or with `refsf` with its structure factor and the mean of the
     border 0.
     """
-    if not average.any():
-        return average
     if how.refsf:
         matched = match_to(average, about.apix, to=reference, keephires=True)
         return (matched - np.float32(edge_mean(matched))).astype(np.float32)

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser, full: bool) -> None:
         action="store_true",
         help="before aligning, match the power spectrum of the reference to each particle's",
     )
-    add("--decayedge", action="store_true", help="let particles fall off towards the edge of the box")
+    add("--decayedge", action="store_true", help="let averages fall off to 0 at the edge of the box")
     add("--even", action="store_true", help="average only particles of even number, from 0")
     add("--odd", action="store_true", help="average only particles of odd number, from 0")
     add("--resample", action="store_true", help="draw as many particles of each class anew, with repetition (--seed)")
