@@ -26,7 +26,6 @@ LIKELIHOOD = (
     "full_box",
     "no_full_maps",
     "block_mb",
-    "threads",
 )
 
 EMAN_GROUP = "options of EMAN2's e2refinemulti (docs/eman2.md says what is the same)"

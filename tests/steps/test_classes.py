@@ -7,20 +7,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mpirefine.data.emanctf import EmanCTF
 from mpirefine.data.partition import Partition
 from mpirefine.data.poses import Assignments, Candidates, Orientations
 from mpirefine.data.rotations import rotation_from_eman
 from mpirefine.distribution.window import Window
 from mpirefine.maths.eman2.class_averaging import Rounds
+from mpirefine.maths.eman2.comparators import base
+from mpirefine.maths.eman2.ctf import ctf_image
 from mpirefine.maths.eman2.poses import Alignment, from_eman, to_eman_columns
 from mpirefine.maths.eman2.projectors import standard
-from mpirefine.maths.eman2.similarity import Comparison, Search
+from mpirefine.maths.eman2.similarity import Comparison, Search, prepare_references, shrink_about
 from mpirefine.maths.geometry.align_maps import Move, onto
 from mpirefine.maths.geometry.symmetry import operations
 from mpirefine.maths.image.phantom import random_rotations, states
 from mpirefine.program.catalogue import build
+from mpirefine.steps.eman2 import simmx
 from mpirefine.steps.eman2.choices import Choices, MapMaking, Views
-from mpirefine.steps.eman2.class_averages import Membership, ParticleSet, average_classes
+from mpirefine.steps.eman2.class_averages import Membership, ParticleSet, average_classes, owners_of_classes
 from mpirefine.steps.eman2.map_making import Slices, choose_kept, make_map
 from mpirefine.steps.eman2.method import Eman2
 from mpirefine.steps.eman2.postprocess import FinishMaps, moves_onto_first
@@ -186,7 +190,7 @@ def test_particles_set_aside_have_no_place(team):
 
 def gathered(team, classes):
     """Number, rows, image, used and poses of all classes that have an average, on every rank."""
-    told = [one for rank in team.allgather(classes) for one in rank]
+    told = sorted((one for rank in team.allgather(classes) for one in rank), key=lambda one: one.number)
     return [one.number for one in told], [
         (one.number, one.rows, one.average) for one in told if one.average is not None
     ]
@@ -225,7 +229,7 @@ def averaged(team, averager):
 @pytest.mark.ranks(1, 2, 4)
 @pytest.mark.parametrize("averager", ["mean", "ctfw.auto"])
 def test_class_averages_do_not_depend_on_the_team(team, averager, one_rank):
-    """Every projection has one owner, in order; classes are empty, particles are in several, ranks have none."""
+    """Every projection has one owner; classes are empty, particles are in several, ranks have none."""
     numbers, ours = averaged(team, averager)
     alone_numbers, theirs = one_rank(f"averages {averager}", lambda alone: averaged(alone, averager))
     assert numbers == alone_numbers == list(range(9))
@@ -480,3 +484,72 @@ def test_maps_are_brought_into_one_frame_on_several_ranks(team):
         for move, wanted in zip(moves[1:], alone):
             np.testing.assert_array_equal(move.rotation, wanted.rotation)
             np.testing.assert_array_equal(move.shift, wanted.shift)
+
+
+@pytest.mark.ranks(1, 2)
+def test_threads_change_nothing(team):
+    """Scores, poses and class averages are the same, bit by bit, with one thread and with three."""
+    found = []
+    for threads in (1, 3):
+        _, _, ctx, state = scene(team, n=22, threads=threads)
+        found.append(run("average", state, ctx)[0])
+    one, three = found
+    for name in ("reference", "score", "angle", "shift", "mirror"):
+        np.testing.assert_array_equal(getattr(one.candidates, name), getattr(three.candidates, name))
+    assert [result.number for result in one.classes] == [result.number for result in three.classes]
+    for a, b in zip(one.classes, three.classes):
+        assert (a.average is None) == (b.average is None)
+        if a.average is not None:
+            np.testing.assert_array_equal(a.average.image, b.average.image)
+
+
+@pytest.mark.ranks(1, 2, 3)
+def test_references_are_prepared_once_for_a_node(team, monkeypatch):
+    """Each rank prepares its own share, and all see the same as one that prepares everything."""
+    seen = []
+
+    def counting(images, search):
+        seen.append(len(images))
+        return prepare_references(images, search)
+
+    monkeypatch.setattr(simmx, "prepare_references", counting)
+    images = np.random.default_rng(0).standard_normal((7, 24, 24)).astype(np.float32)
+    _, _, ctx, _ = scene(team)
+    for search in (CHOICES.search, replace(CHOICES.search, first=2.0), replace(CHOICES.search, first=0, shrink=2)):
+        seen.clear()
+        with Workspace() as work:
+            found = simmx.prepared_on_node(images, search, ctx, work)
+            assert sum(team.allgather(seen[0])) == 7 and len(seen) == 1
+            for made, wanted in zip(found, prepare_references(images, search)):
+                np.testing.assert_allclose(made, wanted, rtol=1e-5, atol=1e-5)
+            team.barrier()
+
+
+def test_classes_are_dealt_by_particles():
+    counts = np.array([0, 50, 3, 2, 1, 1, 1, 40, 8, 0, 2, 0])
+    for ranks in (1, 2, 3, 5, 20):
+        owner = owners_of_classes(counts, ranks)
+        load = np.bincount(owner, counts, minlength=ranks)
+        assert load.sum() == counts.sum() and load.max() <= max(50, np.ceil(counts.sum() / ranks))
+        assert (np.bincount(owner, minlength=ranks) > 0).sum() == min(ranks, len(counts))
+    assert owners_of_classes(np.zeros(0, int), 3).tolist() == []
+
+
+def test_a_ctf_becomes_an_image_only_where_it_is_read(monkeypatch):
+    made = []
+
+    def counting(*args):
+        made.append(args)
+        return ctf_image(*args)
+
+    monkeypatch.setattr(base, "ctf_image", counting)
+    ctf = EmanCTF(1.5, apix=2.0, snr=(1.0, 1.0), dsbg=0.1, background=(1.0, 1.0))
+    about = shrink_about(base.About.of([ctf, ctf], 32, 2.0).take(np.array([1, 0])), 32, 24)
+    a, b = np.random.default_rng(0).standard_normal((2, 2, 24, 24)).astype(np.float32)
+    build("cmps", "frc:snrweight=1")(a, b, about)
+    assert not made
+    build("cmps", "optsub:ctfweight=1")(a, b, about)
+    assert len(made) == 2
+    np.testing.assert_array_equal(
+        about.intensity[0], ctf_image(ctf, "INTEN", 32)[np.r_[:12, 20:32]][:, :13].astype(np.float32)
+    )

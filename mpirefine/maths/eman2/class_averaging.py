@@ -144,11 +144,10 @@ def average_class(
 
 def about_average(about: About, used: np.ndarray) -> About:
     """What is known of the average of the particles used: their SNRs are added, their CTF² averaged."""
-    some, count, intensity = about.take(used), float(used.sum()), None
+    some, count = about.take(used), float(used.sum())
     total = None if some.snr is None else count * np.mean(np.atleast_2d(some.snr), axis=0)
-    if some.intensity is not None:
-        intensity = some.intensity if some.intensity.ndim < 3 else np.mean(some.intensity, axis=0)
-    return About(about.apix, total, intensity, count)
+    transfer = some.transfer and some.transfer.changed(lambda v: v if v.ndim < 3 else np.mean(v, axis=0))
+    return replace(some, snr=total, transfer=transfer, count=count)
 
 
 def as_aligned(target: np.ndarray, images: np.ndarray, how: Rounds, about: About) -> np.ndarray:

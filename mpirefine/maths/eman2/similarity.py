@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -96,12 +97,11 @@ def shrink_about(about: About, nx: int, box: int) -> About:
     if box == nx:
         return about
     rows = np.rint(np.fft.fftfreq(box) * box).astype(int) % nx
-    intensity = None if about.intensity is None else about.intensity[..., rows, : box // 2 + 1]
     return replace(
         about,
         apix=about.apix * nx / box,
         snr=None if about.snr is None else about.snr[..., : box // 2],
-        intensity=intensity,
+        transfer=about.transfer and about.transfer.changed(lambda values: values[..., rows, : box // 2 + 1]),
     )
 
 
@@ -111,22 +111,61 @@ def reach(aligner: Component, nx: int) -> tuple[float, bool]:
     return maxshift, "mirrors" in aligner.traits
 
 
+class PreparedReferences(NamedTuple):
+    """Projections as scores need them, float32."""
+
+    full: np.ndarray  # (r, y, x) shrunk for the alignment
+    matrices: np.ndarray  # (r, T, k) for the coarse search; (r, 0, 0) without it
+    norm: np.ndarray  # (r,) standard deviation of the images of the coarse search
+
+
+def first_search(search: Search, nx: int) -> PoseSearch:
+    """The coarse search of this thread, over the poses that the aligner can reach on images of `nx` pixels."""
+    small = shrink_box(nx, max(search.first, search.shrink))
+    maxshift, flip = reach(search.comparison.align, small)
+    return own_search(small, maxshift * small / nx if maxshift else 0.0, flip)
+
+
+def prepared_shapes(search: Search, count: int, nx: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the arrays of PreparedReferences, of `count` projections of `nx` pixels."""
+    grid, full = first_search(search, nx).grid if search.first > 0 else None, shrink_box(nx, search.shrink)
+    return (count, full, full), (count, grid.n_angles, grid.n_rings) if grid else (count, 0, 0), (count,)
+
+
+def prepare_references(images_ryx: np.ndarray, search: Search) -> PreparedReferences:
+    """Projections (r, y, x) as scores need them."""
+    if not len(images_ryx):
+        return PreparedReferences(
+            *(np.zeros(shape, np.float32) for shape in prepared_shapes(search, 0, images_ryx.shape[-1]))
+        )
+    full, coarsest = shrink_images(images_ryx, search.shrink), max(search.first, search.shrink)
+    small = shrink_images(images_ryx, coarsest) if coarsest > search.shrink else full
+    matrices = np.zeros((len(images_ryx), 0, 0), np.float32)
+    if search.first > 0:
+        matrices = first_search(search, images_ryx.shape[-1]).prepare(small)
+    return PreparedReferences(full, matrices, np.maximum(small.std(axis=(1, 2)), 1e-30))
+
+
 class ReferenceStack:
     """Projections (r, y, x), prepared to be compared with one particle after another.
 
     `along` (r,) is how far, in pixels, particles may be shifted along the axis of helices; infinite for other maps.
+    `prepared` is what `prepare_references` gives of them.
     """
 
-    def __init__(self, images_ryx: np.ndarray, search: Search, along: np.ndarray | None = None):
+    def __init__(
+        self,
+        images_ryx: np.ndarray,
+        search: Search,
+        along: np.ndarray | None = None,
+        prepared: PreparedReferences | None = None,
+    ):
         self.search, self._nx, self._along = search, images_ryx.shape[-1], along
         self._coarsest = max(search.first, search.shrink)
-        self.full = shrink_images(images_ryx, search.shrink)
-        self.small = shrink_images(images_ryx, self._coarsest) if search.first > search.shrink else self.full
+        self.full, self._prepared, self.norm = prepared or prepare_references(images_ryx, search)
         self.mask = None if search.mask is None else shrink_images(search.mask[None], search.shrink)[0]
         masks = search.column_masks
         self.column_masks = None if masks is None else shrink_images(masks, search.shrink)
-        self._prepared = self._first_search().prepare(self.small) if search.first > 0 else np.zeros(0, np.float32)
-        self.norm = np.maximum(self.small.std(axis=(1, 2)), 1e-30)
         self.empty = (images_ryx == images_ryx[:, :1, :1]).all(axis=(1, 2))
 
     def scores(self, particle: np.ndarray, about: About, wanted: np.ndarray | None = None) -> Scores:
@@ -159,19 +198,13 @@ class ReferenceStack:
     def _coarse_scores(self, particle: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Scores (n,) of the coarse search: minus the best correlation over all in-plane poses."""
         along = self._along_of(rows, particle.shape[-1])
-        return -self._first_search().highest(self._prepared[rows], particle, along) / self.norm[rows]
+        return -first_search(self.search, self._nx).highest(self._prepared[rows], particle, along) / self.norm[rows]
 
     def _along_of(self, rows: np.ndarray, box: int) -> Along | None:
         """How far particles of `box` pixels may be shifted along the axes of some projections, which are moved."""
         if self._along is None or not np.isfinite(self._along[rows]).any():
             return None
         return Along(self._along[rows] * (box / self._nx), True)
-
-    def _first_search(self) -> PoseSearch:
-        """The coarse search of this thread, over the poses that the aligner can reach."""
-        nx, aligner = self.small.shape[-1], self.search.comparison.align
-        maxshift, flip = reach(aligner, nx)
-        return own_search(nx, maxshift * nx / self._nx if maxshift else 0.0, flip)
 
     def _align_and_score(self, particle: np.ndarray, rows: np.ndarray, about: About) -> tuple[Alignment, np.ndarray]:
         """The transforms that take the particle onto references, and their scores."""

@@ -10,7 +10,7 @@ import numpy as np
 from mpirefine.data.partition import Block
 from mpirefine.distribution.team import Team
 from mpirefine.errors import FormatError, InputError, ParameterError
-from mpirefine.maths.eman2.similarity import FAILED, ReferenceStack, Search
+from mpirefine.maths.eman2.similarity import FAILED, ReferenceStack, Scores, Search
 from mpirefine.program import logs
 from mpirefine.program.catalogue import load
 from mpirefine.program.eman2 import support
@@ -44,12 +44,15 @@ def fill_planes(
     """Collective. Calculate the cells that are `wanted` (own rows, r) of the planes (6 or 1, own rows, r), in place."""
     rows, references = np.flatnonzero(wanted.any(axis=1)), ReferenceStack(images, search)
     planes[0][wanted] = FAILED  # of particles that are set aside
+
+    def keep(row: int, match: Scores) -> None:
+        pose, some = match.alignment, wanted[row]
+        score = np.where(np.isfinite(match.score), match.score, FAILED)
+        for plane, values in zip(planes, (score, pose.tx, pose.ty, pose.alpha, pose.mirror, pose.scale)):
+            plane[row, some] = values[some]
+
     with logs.progress(len(rows), "scoring") as bar, team.together("scoring"):
-        for row, match in score_rows(particles, rows, references, images.shape[-1], bar.update, wanted):
-            pose, some = match.alignment, wanted[row]
-            score = np.where(np.isfinite(match.score), match.score, FAILED)
-            for plane, values in zip(planes, (score, pose.tx, pose.ty, pose.alpha, pose.mirror, pose.scale)):
-                plane[row, some] = values[some]
+        score_rows(particles, rows, references, images.shape[-1], bar.update, keep, wanted=wanted)
 
 
 def known_planes(args: argparse.Namespace, particles: int, references: int) -> tuple[np.ndarray]:

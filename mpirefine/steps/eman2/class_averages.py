@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mpirefine.data.emanctf import EmanCTF
-from mpirefine.data.partition import Block, Partition
+from mpirefine.data.partition import Block
 from mpirefine.distribution import reduce
 from mpirefine.distribution.team import Team
 from mpirefine.maths.eman2.class_averaging import ClassAverage, ClassMembers, Rounds, average_class
-from mpirefine.maths.eman2.comparators.base import About
+from mpirefine.maths.eman2.comparators.base import About, Along
 from mpirefine.steps.eman2.scores import FlippedParticles
 from mpirefine.steps.eman2.views import Projections
+from mpirefine.steps.threads import run_in_threads
 
 EXCHANGED_MB = 256  # size of the images that a rank sends at a time, about
 
@@ -97,36 +98,78 @@ def average_classes(
     projections: Projections,
     how: Rounds,
     progress: Callable[[int], object],
+    *,
+    along: np.ndarray | None = None,
+    threads: int = 1,
 ) -> list[ClassResult]:
-    """Collective. The classes that this rank owns, in order; each class (projection) is owned by one rank."""
+    """Collective. The classes that this rank owns, in order; each class (projection) is owned by one rank.
+
+    `along` (classes,) is how far, in pixels, particles may be shifted along the axes of helices; infinite for others.
+    """
     results: list[ClassResult] = []
     classes, box = len(projections.images), projections.images.shape[-1]
     per_block = classes_at_once(team, members, classes, box, 2 if images.twins else 1)
+    counts = np.bincount(members.number, minlength=classes)
+    reduce.sum_in_place(team, counts)
     for block in Block(0, classes).chunks(per_block):
-        part = Partition.even(block.size, team.size)
-        arrived = bring_together(team, members, images, block, part, box)
-        mine = part[team.rank]
+        owner = owners_of_classes(counts[block.as_slice], team.size)
+        arrived = bring_together(team, members, images, block, owner, box)
+        mine = block.start + np.flatnonzero(owner == team.rank)
         with team.together("averaging"):
-            for number in range(block.start + mine.start, block.start + mine.stop):
-                rows, group = arrived.members(number)
-                reference, focused = projections.images[number], projections.focused
-                focus = None if focused is None else focused[number]
-                average = average_of(group, reference, how, images.particles.apix, focus)
-                results.append(ClassResult(number, rows, average))
+            results += average_own(arrived, mine.tolist(), projections, how, images.particles.apix, along, threads)
         progress(block.size)
     return results
 
 
+def average_own(
+    arrived: Arrivals,
+    numbers: list[int],
+    projections: Projections,
+    how: Rounds,
+    apix: float,
+    along: np.ndarray | None,
+    threads: int,
+) -> list[ClassResult]:
+    """The classes `numbers`, in this order, of the particles that arrived; `along` as in `average_classes`."""
+    made: dict[int, ClassResult] = {}
+    left = iter(numbers)
+
+    def work(thread: int) -> None:
+        for number in left:
+            rows, group = arrived.members(number)
+            focus = None if projections.focused is None else projections.focused[number]
+            limit = None
+            if along is not None and np.isfinite(along[number]):
+                limit = Along(along[number : number + 1], False)
+            average = average_of(group, projections.images[number], how, apix, focus, limit)
+            made[number] = ClassResult(number, rows, average)
+
+    run_in_threads(work, range(threads), left)
+    return [made[number] for number in numbers]
+
+
+def owners_of_classes(counts: np.ndarray, ranks: int) -> np.ndarray:
+    """The rank (c,) that averages each class of `counts` (c,) particles: from the largest class on, each goes to the
+    rank that has fewest particles, then fewest classes, so far.
+    """
+    owner, load = np.zeros(len(counts), int), np.zeros((ranks, 2), np.int64)
+    for number in np.argsort(-counts, kind="stable"):
+        rank = int(np.lexsort((load[:, 1], load[:, 0]))[0])
+        owner[number] = rank
+        load[rank] += counts[number], 1
+    return owner
+
+
 def bring_together(
-    team: Team, members: Membership, images: ParticleSet, block: Block, part: Partition, box: int
+    team: Team, members: Membership, images: ParticleSet, block: Block, owner: np.ndarray, box: int
 ) -> Arrivals:
     """Collective. The particles of this rank's classes, from all ranks.
 
-    `part` divides the classes of `block` among the ranks.
+    `owner` (c,) is the rank of each class of `block`.
     """
-    owner = np.searchsorted(np.array(part.bounds[1:]) + block.start, members.number, side="right")
-    inside = (members.number >= block.start) & (members.number < block.stop)
-    picked = [np.flatnonzero(inside & (owner == rank)) for rank in range(team.size)]
+    inside = np.flatnonzero((members.number >= block.start) & (members.number < block.stop))
+    rank_of_pair = owner[members.number[inside] - block.start]
+    picked = [inside[rank_of_pair == rank] for rank in range(team.size)]
 
     def exchanged(values: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(reduce.exchange(team, [np.ascontiguousarray(part) for part in values]))
@@ -154,13 +197,18 @@ def read_images(particles: FlippedParticles, rows: np.ndarray, box: int) -> np.n
 
 
 def average_of(
-    members: ClassMembers, reference: np.ndarray, how: Rounds, apix: float, focus: np.ndarray | None = None
+    members: ClassMembers,
+    reference: np.ndarray,
+    how: Rounds,
+    apix: float,
+    focus: np.ndarray | None = None,
+    along: Along | None = None,
 ) -> ClassAverage | None:
     """The average of a class; None without particles or where its projection `reference` (y, x) is constant. `focus`
-    as of `average_class`.
+    as of `average_class`, `along` as in `About`.
     """
     if not len(members.images) or not np.ptp(reference):
         return None
     box = len(reference)
     about = About(apix) if members.ctfs is None else About.of(members.ctfs, box, apix)
-    return average_class(members, reference, how, about, focus)
+    return average_class(members, reference, how, replace(about, along=along), focus)

@@ -60,7 +60,7 @@ class Eman2:
         choices, breaksym = self.choices, self.choices.views.breaksym
         return (
             ProjectViews(choices.views, work),
-            Score(choices.search, choices.automask, self.images.scored),
+            Score(choices.search, choices.automask, self.images.scored, work),
             ChooseBest(),
             AverageClasses(choices.rounds, self.images),
             MakeMaps(choices.maps, breaksym),

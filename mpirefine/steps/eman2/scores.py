@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from mpirefine.maths.eman2.comparators.base import About
 from mpirefine.maths.eman2.ctf import curve, from_params, phase_flip
 from mpirefine.maths.eman2.similarity import ReferenceStack, Scores
 from mpirefine.steps.shared.particles import OwnParticles
+from mpirefine.steps.threads import run_in_threads
 
 CHUNK = 16  # particles read together
 SNR_SAMPLES = 128  # of the curve to Nyquist
@@ -68,16 +70,28 @@ def score_rows(
     references: ReferenceStack,
     box: int,
     progress: Callable[[int], object],
+    keep: Callable[[int, Scores], None],
+    *,
     wanted: np.ndarray | None = None,
-) -> Iterator[tuple[int, Scores]]:
-    """Yield own rows and their scores, one after the other; rows that are set aside are left out.
+    threads: int = 1,
+) -> None:
+    """Call `keep` with own rows and their scores; rows that are set aside are left out. It is called from several
+    threads where there are more than one, each time with another row.
 
     `wanted` (own rows, r) are the references that each of the own rows is scored against; without it all of them.
     """
     aside = particles.particles.set_aside
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        for row, image, about in zip(chunk, particles.images(chunk), particles.about(chunk, box)):
-            if not aside[row]:
-                yield int(row), references.scores(image, about, None if wanted is None else wanted[row])
-        progress(len(chunk))
+    starts, lock = iter(range(0, len(rows), CHUNK)), threading.Lock()
+
+    def work(thread: int) -> None:
+        for start in starts:
+            chunk = rows[start : start + CHUNK]
+            with lock:  # stacks are read by one thread at a time
+                images, known = particles.images(chunk), particles.about(chunk, box)
+            for row, image, about in zip(chunk, images, known):
+                if not aside[row]:
+                    keep(int(row), references.scores(image, about, None if wanted is None else wanted[row]))
+            with lock:
+                progress(len(chunk))
+
+    run_in_threads(work, range(threads), starts)

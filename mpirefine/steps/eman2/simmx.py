@@ -6,15 +6,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mpirefine.data.partition import Partition
 from mpirefine.data.poses import Candidates
 from mpirefine.maths.eman2.poses import from_eman
-from mpirefine.maths.eman2.similarity import ReferenceStack, Scores, Search
+from mpirefine.maths.eman2.similarity import (
+    PreparedReferences,
+    ReferenceStack,
+    Scores,
+    Search,
+    prepare_references,
+    prepared_shapes,
+)
 from mpirefine.steps.eman2.scores import FlippedParticles, score_rows
 from mpirefine.steps.eman2.state import Eman2State
 from mpirefine.steps.eman2.views import common_support
-from mpirefine.steps.shared.maps import reach_along_axis, symmetries_of
+from mpirefine.steps.shared.maps import reach_of_references
 from mpirefine.steps.shared.random_subsets import draws_maps
 from mpirefine.steps.state import Context
+from mpirefine.steps.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -24,23 +33,42 @@ class Score:
     search: Search
     automask: bool
     particles: FlippedParticles
+    work: Workspace
     name = "simmx"
 
     def run(self, state: Eman2State, ctx: Context) -> Eman2State:
-        """The state with candidates of own particles. No communication."""
+        """Collective. The state with candidates of own particles."""
         images = state.projected.images
         search = replace(self.search, mask=common_support(images)) if self.automask else self.search
         # where starting maps are equal, so are their projections: those of the first map are enough
         used = state.orientations.of_model(0) if draws_maps(state, ctx) else slice(None)
-        along = np.array([reach_along_axis(name, ctx.grid.apix) for name in symmetries_of(state, ctx)])
-        references = ReferenceStack(images[used], search, along[state.orientations.model[used]])
+        along = reach_of_references(state, ctx)
+        prepared = prepared_on_node(images[used], search, ctx, self.work)
+        references = ReferenceStack(images[used], search, along[used], prepared)
         candidates = Candidates.empty(len(ctx.particles), ctx.settings.sep, ctx.models)
         candidates.model_evidence[:] = -np.inf
         rows = np.flatnonzero(~ctx.particles.set_aside)
+
+        def keep(row: int, scores: Scores) -> None:
+            keep_best(candidates, row, scores, state.orientations.model[: len(scores.score)])
+
         with ctx.progress(len(rows), f"iteration {state.iteration}: matching") as bar:
-            for row, scores in score_rows(self.particles, rows, references, ctx.grid.nx, bar.update):
-                keep_best(candidates, row, scores, state.orientations.model[: len(scores.score)])
+            score_rows(self.particles, rows, references, ctx.grid.nx, bar.update, keep, threads=ctx.settings.threads)
         return replace(state, candidates=candidates)
+
+
+def prepared_on_node(images: np.ndarray, search: Search, ctx: Context, work: Workspace) -> PreparedReferences:
+    """Collective. Projections (r, y, x) as scores need them, in windows of the node that `work` frees; each of its
+    ranks prepares a share of them.
+    """
+    node = ctx.team.node
+    windows = [work.window(ctx.team, shape) for shape in prepared_shapes(search, len(images), images.shape[-1])]
+    own = Partition.even(len(images), node.size)[node.rank].as_slice
+    for window, values in zip(windows, prepare_references(images[own], search)):
+        window.writable[own] = values
+    for window in windows:
+        window.seal()
+    return PreparedReferences(*(window.array for window in windows))
 
 
 def keep_best(candidates: Candidates, row: int, scores: Scores, model: np.ndarray) -> None:

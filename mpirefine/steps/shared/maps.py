@@ -74,6 +74,12 @@ def reach_along_axis(symmetry: str, apix: float) -> float:
     return np.inf if coil is None else abs(coil.rise(apix)) / 2
 
 
+def reach_of_references(state: State, ctx: Context) -> np.ndarray:
+    """`reach_along_axis` (r,) of the map of each projection."""
+    reach = np.array([reach_along_axis(name, ctx.grid.apix) for name in symmetries_of(state, ctx)])
+    return reach[state.orientations.model]
+
+
 def symmetry_in_pixels(symmetry: str, apix: float) -> str:
     """A symmetry; that of a helix with its rise in pixels of `apix` Å."""
     coil = parse_helix(symmetry)

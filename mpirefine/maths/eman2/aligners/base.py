@@ -24,6 +24,7 @@ from mpirefine.registry import Registry
 
 ALIGNERS = Registry("aligner")
 NOTHING_KNOWN = About()
+MOST_SEARCHES = 64  # that are kept, with their buffers: each thread has two or three
 
 
 def limit_shift(maxshift: float, default: float, nx: int) -> float:
@@ -36,7 +37,7 @@ def own_search(nx: int, maxshift: float, mirror: bool) -> PoseSearch:
     return _search(nx, maxshift, mirror, threading.get_ident())
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=MOST_SEARCHES)
 def _search(nx: int, maxshift: float, mirror: bool, thread: int) -> PoseSearch:
     return PoseSearch(nx, maxshift, mirror)
 

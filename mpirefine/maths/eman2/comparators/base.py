@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,26 @@ CMPS = Registry("comparator")
 PIXELS_AT_ONCE = 1 << 18  # of images that are compared together: all arrays for them fit into the cache
 LEAST_SNR = 0.001  # weight of a ring whose estimated SNR is 0 or negative
 UNDEFINED = 2.0  # score of comparators with values from −1 to 1 where nothing can be compared
+
+
+class TransferPower:
+    """CTF² at the half-spectrum, (y, x) or (n, y, x), made when it is first read: few comparators read it."""
+
+    def __init__(self, count: int, make: Callable[[], np.ndarray]):
+        self._count, self._make = count, make
+
+    @cached_property
+    def array(self) -> np.ndarray:
+        """The values, float32."""
+        return self._make()
+
+    def take(self, rows: Rows) -> TransferPower:
+        """That of some rows, unless it is one for all."""
+        return TransferPower(2, lambda: self.array[rows]) if self._count > 1 else self
+
+    def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> TransferPower:
+        """The same after a change of the array."""
+        return TransferPower(self._count, lambda: change(self.array))
 
 
 class Along(NamedTuple):
@@ -40,7 +60,7 @@ class About:
     snr: np.ndarray | None = (
         None  # (k,) or (n, k) signal to noise ratio of rings 0 .. nx // 2 − 1, of the particle's CTF
     )
-    intensity: np.ndarray | None = None  # (y, x) or (n, y, x) CTF² at the half-spectrum
+    transfer: TransferPower | None = None
     count: float | np.ndarray = 0.0  # particles in the reference, EMAN2's ptcl_repr
     along: Along | None = None
 
@@ -48,7 +68,13 @@ class About:
     def of(cls, ctfs: list[EmanCTF], nx: int, apix: float, count: float | np.ndarray = 0.0) -> About:
         """Of particles with CTF in boxes of nx pixels; without SNR when one of them has no SNR curve."""
         snr = np.array([ring_curve(ctf, "SNR", nx) for ctf in ctfs]) if all(ctf.snr for ctf in ctfs) else None
-        return cls(apix, snr, np.array([ctf_image(ctf, "INTEN", nx) for ctf in ctfs], np.float32), count)
+        transfer = TransferPower(len(ctfs), lambda: np.array([ctf_image(ctf, "INTEN", nx) for ctf in ctfs], np.float32))
+        return cls(apix, snr, transfer, count)
+
+    @property
+    def intensity(self) -> np.ndarray | None:
+        """CTF² (y, x) or (n, y, x) at the half-spectrum; None for particles without a CTF."""
+        return None if self.transfer is None else self.transfer.array
 
     def take(self, rows: Rows) -> About:
         """What is known of the given pairs; rows that hold for all stay."""
@@ -61,7 +87,7 @@ class About:
         along = self.along
         if along is not None and len(along.pixels) > 1:
             along = along._replace(pixels=along.pixels[rows])
-        return About(self.apix, part(self.snr, 2), part(self.intensity, 3), count, along)
+        return About(self.apix, part(self.snr, 2), self.transfer and self.transfer.take(rows), count, along)
 
     def ring_weights(self, name: str) -> np.ndarray:
         """SNR (1 or n, k) of each ring, at least 0.001. Raises ParameterError, for comparator `name`, when there is

@@ -259,7 +259,7 @@ def optimal_subtraction(
     """
     from scipy import fft
 
-    nx, with_ctf = particle.shape[-2], about.intensity is not None
+    nx, with_ctf = particle.shape[-2], about.transfer is not None
     if ctfweight and not with_ctf:
         raise ParameterError("optsub: ctfweight needs particles with a CTF in their headers")
     f, g = (half_spectra(side) for side in ((particle, reference) if with_ctf else (reference, particle)))

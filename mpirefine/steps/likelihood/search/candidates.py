@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 
@@ -17,9 +13,8 @@ from mpirefine.steps.likelihood.search.local import LocalMatcher
 from mpirefine.steps.likelihood.search.particle_side import CHUNK
 from mpirefine.steps.likelihood.state import LikelihoodState
 from mpirefine.steps.state import Context
+from mpirefine.steps.threads import run_in_threads
 
-# how long a thread holds the interpreter's lock: 2 threads are 1.65 x faster than 1; 1.27 x with Python's default, 5 ms
-SWITCH_SECONDS = 5e-5
 GLOBAL_ITERATIONS = 3  # iterations that search all views before --local counts: at first maps and views change much
 
 
@@ -53,26 +48,10 @@ def match_views(
                 with lock:
                     bar.update(part.stop - part.start)
 
-        if len(matchers) == 1:
-            work(matchers[0])
-        else:
-            run_in_threads(work, matchers, starts)
+        run_in_threads(work, matchers, starts)
     candidates.reference[ctx.particles.set_aside[rows]] = -1
     ctx.clock.count(sum(matcher.flop for matcher in matchers))
     return candidates
-
-
-def run_in_threads(work: Callable[[Matcher], None], matchers: list[Matcher], starts: Iterator[int]) -> None:
-    """Run `work` in a thread for each matcher; after an error or a signal no thread takes another chunk of `starts`."""
-    switch_interval = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    with ThreadPoolExecutor(len(matchers)) as pool:
-        try:
-            for future in as_completed([pool.submit(work, matcher) for matcher in matchers]):
-                future.result()
-        finally:
-            deque(starts, maxlen=0)
-            sys.setswitchinterval(switch_interval)
 
 
 def find_candidates(
