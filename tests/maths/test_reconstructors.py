@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.projectors import gauss_fft, standard
 from mpirefine.maths.eman2.reconstructors.agreement import measure_agreement
-from mpirefine.maths.eman2.reconstructors.catalogue import RECONSTRUCTORS, fourier, wiener_fourier
+from mpirefine.maths.eman2.reconstructors.catalogue import RECONSTRUCTORS, back_projection, fourier, wiener_fourier
 from mpirefine.maths.eman2.reconstructors.kernels import KERNELS
 from mpirefine.maths.eman2.reconstructors.reconstructor import Reconstructor
 from mpirefine.maths.eman2.reconstructors.spectra import merge_mates
@@ -216,3 +216,46 @@ def test_copies_along_a_helix_join_into_one_map(leave_out):
     right, wrong = (np.corrcoef(made[near], truth[near])[0, 1] for made in maps)
     assert right > 0.95 and right > wrong + 0.05
     assert quality[0] > quality[1] + 0.05
+
+
+def test_back_projection_gives_the_map_on_its_scale():
+    """1, 0.7 and 1.3 high blobs, from 400 views spread over the sphere; in an odd box too, and 0 beyond the sphere."""
+    for box in (BOX, BOX + 1):
+        z, y, x = np.indices((box,) * 3) - box // 2
+        places = ((1.0, (2, -3, 1)), (0.7, (-4, 2, 3)), (1.3, (1, 4, -3)))
+        truth = sum(h * np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / 8.0) for h, (a, b, c) in places)
+        views = Rotation.random(400, random_state=3).as_matrix()
+        maker = back_projection(box, "c1")
+        maker.insert(standard(truth.astype(np.float32), views, None, 1.0), views, np.ones(400))
+        found = maker.finish()
+        assert found.dtype == np.float32 and found.shape == (box,) * 3
+        assert not found[np.sqrt(x**2 + y**2 + z**2) >= box // 2 - 1].any()
+        assert correlation(found, truth) > 0.98 and np.polyfit(truth.ravel(), found.ravel(), 1)[0] == pytest.approx(
+            1, abs=0.06
+        )
+
+
+def test_back_projection_counts_images_once(views, images):
+    """Weights do not, except 0, and each of the symmetry's operations counts once; blocks add up; images are moved."""
+    whole, first, second, moved = (back_projection(BOX, "c3") for _ in range(4))
+    weights = np.linspace(0.5, 4, len(views))
+    weights[5] = 0
+    whole.insert(images, views, np.ones(len(views)) * (weights > 0))
+    first.insert(images[:70], views[:70], weights[:70])
+    second.insert(images[70:], views[70:], weights[70:])
+    for of, add in zip(first.sums, second.sums):
+        of += add
+    np.testing.assert_allclose(first.finish(), whole.finish(), atol=1e-5)
+    shifted = np.roll(images, (2, -3), axis=(1, 2))
+    moved.insert(shifted, views, weights, shifts=np.tile([3.0, -2.0], (len(views), 1)))
+    assert correlation(moved.finish(), whole.finish()) > 0.999
+    alone, copies = back_projection(BOX, "c3"), back_projection(BOX, "c1")
+    alone.insert(images[:9], views[:9], np.ones(9))
+    turned = (views[:9, None] @ operations("c3")).reshape(-1, 3, 3)
+    copies.insert(np.repeat(images[:9], 3, axis=0), turned, np.ones(27))
+    assert correlation(alone.finish(), copies.finish()) > 0.98
+    assert alone.finish().std() == pytest.approx(copies.finish().std(), rel=0.1)
+    blank = back_projection(BOX, "c1")
+    assert not blank.finish().any()
+    with pytest.raises(ParameterError, match="helix"):
+        back_projection(BOX, "h3:1:50:4")

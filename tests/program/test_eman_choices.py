@@ -192,7 +192,7 @@ def test_options_that_do_nothing_say_so():
             nomirror=True,
         )
     )
-    assert sorted(options.not_by_classes) == ["local", "maxshift", "threads"]
+    assert sorted(options.not_by_classes) == ["local", "maxshift"]
     assert [line.split()[0] for line in options.idle] == ["--parallel", "--nomirror"]
 
 
@@ -208,3 +208,11 @@ def test_no_more_projections_than_there_are(tmp_path):
         dict(input="p.lst", models="a.hdf,b.hdf", preset="eman2", sym="c1,d4", sep=20, orientgen="eman:delta=30")
     )
     components.choose_components(defaults.resolve(fewer, GRID, 2), GRID, None, fewer)
+
+
+def test_what_back_projection_cannot_do_is_said():
+    typed = Options.typed({"input": "p.lst", "models": "a.hdf", "recon": "back_projection"})
+    begun = defaults.resolve(typed, GRID, 1)
+    told, choices = components.choose_components(begun, GRID, None, typed)
+    assert not choices.maps.compares
+    assert any("it makes one pass of all of them, --m3diter, --m3dkeep do nothing" in line for line in told.reasons)

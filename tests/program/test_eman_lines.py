@@ -41,6 +41,8 @@ LINES = {
     "--models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=2 --sym=c1 "
     "--mass=300,320 --automask3d=0.6,5,2,2,10 --simcmp=ccc --simaligncmp=ccc --twostage=2 --classiter=0 --pad=40 "
     "--m3diter=1 --m3dpostprocess=filter.lowpass.gauss:cutoff_freq=0.04 --targetres=30 " + COARSE,
+    "back-projection": "--input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=1 --sym=c1,c2 "
+    "--recon=back_projection --classiter=0 --targetres=30 " + COARSE,
     "own defaults": "--input={set}/particles.star --models={set}/seed_0.mrc,{set}/seed_1.mrc --iter=1 "
     "--classaverager=mean --classautomask "
     "--classrefsf --recon=fourier:mode=gauss_5 --projector=gauss_fft:mode=2 --prethreshold --treeclassify "
@@ -93,7 +95,7 @@ def test_lines_that_users_type(team, shared_tmp, name):
 
 
 @pytest.mark.ranks(2)
-@pytest.mark.parametrize("name", ["of 2011, usefilt", "of 2011, automask3d and mass"])
+@pytest.mark.parametrize("name", ["of 2011, usefilt", "of 2011, automask3d and mass", "back-projection"])
 def test_lines_on_two_ranks(team, shared_tmp, name):
     check_line(team, shared_tmp, name)
 

@@ -308,6 +308,32 @@ def test_class_averages_that_disagree_are_left_out(team, keep, sigma, out, one_r
         assert made.volume is None
 
 
+@pytest.mark.parametrize("symmetry", ["c1", "c2"])
+def test_back_projection_makes_one_pass_of_all(team, symmetry, one_rank):
+    """It does not tell which class averages disagree: the three that do stay; the same on any number of ranks."""
+    volume, _, slices = planted_slices(60, 0.05)
+    how = replace(MAPS, recon=build("reconstructors", "back_projection"), passes=3, keep=0.5)
+    made = make_map(team, share(team, slices), 24, symmetry, 4.0, how)
+    assert len(made.used) == 60 and len(made.left_out) == 0 and made.grey == 1
+    if team.is_root:
+        fourier = one_rank(f"plain {symmetry}", lambda alone: make_map(alone, slices, 24, symmetry, 4.0, MAPS).volume)
+        assert np.corrcoef(made.volume.ravel(), fourier.ravel())[0, 1] > 0.9
+        wanted = one_rank(f"smeared {symmetry}", lambda alone: make_map(alone, slices, 24, symmetry, 4.0, how).volume)
+        np.testing.assert_allclose(made.volume, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_the_factor_of_each_pass(team):
+    """A map of two passes is as much larger as EMAN2's norms say, and one of three by both passes' factors."""
+    _, _, slices = planted_slices(40, 0.05)
+    one, two, three = (
+        make_map(team, share(team, slices), 24, "c1", 4.0, replace(MAPS, passes=n, keep=1.0)) for n in (1, 2, 3)
+    )
+    assert one.grey == 1 and 1.1 < two.grey < 2 and three.grey == pytest.approx(two.grey**2, rel=0.05)
+    if team.is_root:
+        for made in (two, three):
+            assert made.volume.std() / one.volume.std() == pytest.approx(made.grey, rel=0.03)
+
+
 def test_what_is_kept_of_qualities():
     """Relative to ten neighbours in weight before and nine after: a class of few particles is not judged by those of
     many.

@@ -25,11 +25,14 @@ class ImageMover:
 
         `transforms` (n, 3, 3) act on (x, y, 1), counted from pixel n // 2.
         """
-        count, (ny, nx) = len(transforms), self.shape
+        # rounded, so that turns by 90 degrees meet pixels exactly
+        return self.pull(np.round(np.linalg.inv(transforms), 12), which)
+
+    def pull(self, back: np.ndarray, which: np.ndarray | None = None) -> np.ndarray:
+        """As a call, by the inverse transforms (n, 3, 3), which may have no inverse: out(x') = in(B x')."""
+        count, (ny, nx) = len(back), self.shape
         if which is None:
             which = np.arange(count) % (len(self._cells) // ((ny + 2) * (nx + 2)))
-        # rounded, so that turns by 90 degrees meet pixels exactly
-        back = np.round(np.linalg.inv(transforms), 12)
         out = np.empty((count, ny, nx), np.float32)
         step = max(1, CHUNK_PIXELS // (ny * nx))
         for start in range(0, count, step):

@@ -72,6 +72,10 @@ def choose_components(
     ]
     choices = make_choices(options, grid, ctf is not None, own_filter=typed.m3dpostprocess in (None, "none"))
     check_projections(options, choices.views, resolved.symmetries)
+    for name in set(resolved.symmetries):
+        choices.maps.recon(8, name)  # refuses symmetries that it cannot apply
+    if not choices.maps.compares:
+        notes.append(f"--recon {choices.maps.recon.name}: {presets.ONE_PASS}, --m3diter, --m3dkeep do nothing")
     return replace(resolved, options=options, reasons=(*resolved.reasons, *notes)), choices
 
 

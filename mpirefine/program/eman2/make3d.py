@@ -15,8 +15,7 @@ from mpirefine.maths.geometry.helical_map import impose
 from mpirefine.maths.geometry.helix import parse_helix
 from mpirefine.program import logs
 from mpirefine.program.catalogue import build, load
-from mpirefine.program.eman2 import support
-from mpirefine.program.eman2.presets import STRUCTURE_FACTOR
+from mpirefine.program.eman2 import presets, support
 from mpirefine.program.start import defaults
 from mpirefine.program.validation import check_share
 from mpirefine.steps.eman2.choices import MapMaking
@@ -33,6 +32,8 @@ def make_map_of_averages(args: argparse.Namespace, team: Team) -> None:
     logs.set_up(team.rank, team.size, 1)
     support.tell_idle(args)
     map_making, symmetry = team.from_root(prepare_making, args)
+    if not map_making.compares:
+        logs.say(f"--recon {map_making.recon.name}: {presets.ONE_PASS}; --iter and --keep do nothing")
     apix, nx, number, *columns = support.prepare_on_root(team, read_views, args)
     mine = Partition.even(len(number), team.size)[team.rank]
     rows = np.arange(mine.start, mine.stop)
@@ -62,11 +63,15 @@ def prepare_making(args: argparse.Namespace) -> tuple[MapMaking, str]:
             support.check_positive(name, getattr(args, name))
     if min(args.pad, args.padvol) < 0:
         raise ParameterError(f"--pad {args.pad}, --padvol {args.padvol}: a box is more than 0 pixels")
+    recon = build("reconstructors", args.recon)
+    if args.start and "compares" not in recon.traits:
+        raise ParameterError(f"--start: --recon {recon.name} begins without a map: leave it out, or use fourier")
     if not 0 <= args.helical_z <= 1:
         raise ParameterError(f"--helical-z {args.helical_z:g}: must be from 0 to 1")
     (symmetry,) = defaults.check_symmetries([args.sym])
+    recon(8, symmetry)  # refuses symmetries that it cannot apply
     map_making = MapMaking(
-        build("reconstructors", args.recon),
+        recon,
         args.pad,
         args.iter,
         args.keep,
@@ -87,7 +92,7 @@ def structure_factor_of(name: str | None) -> np.ndarray | None:
     """On rank 0. The curve (n, 2) of --setsf; InputError or FormatError for a file that cannot be used."""
     if not name or name.lower() == "none":
         return None
-    return load(STRUCTURE_FACTOR if name.lower() == "auto" else name)
+    return load(presets.STRUCTURE_FACTOR if name.lower() == "auto" else name)
 
 
 def read_start(name: str | None) -> np.ndarray | None:

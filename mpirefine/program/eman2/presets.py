@@ -16,6 +16,7 @@ from mpirefine.program.options import Options
 
 STRUCTURE_FACTOR = "strucfac.txt"
 FLATTEN = "filter.lowpass.autob"
+ONE_PASS = "class averages cannot be compared with its map, so that it makes one pass of all of them"
 DEFAULT_SPEED = 5
 PADDING = 1.25
 LARGE_BOX = 256  # pixels, from which on the first search shrinks images by 4 instead of 2

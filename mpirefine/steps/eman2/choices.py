@@ -31,7 +31,8 @@ class MapMaking:
     each pass but the last, class averages that disagree with the map are left out: `keep` is the share that stays or,
     with `keep_sigma`, the number of standard deviations below the mean quality down to which they stay. Qualities are
     relative to those of averages of about as many particles, or with `keep_absolute` as they are. `start` (z, y, x) is
-    in every pass in the sums before the averages, with weight `start_weight` at each coefficient.
+    in every pass in the sums before the averages, with weight `start_weight` at each coefficient. A
+    reconstructor that cannot compare them makes one pass.
     """
 
     recon: Component
@@ -47,6 +48,11 @@ class MapMaking:
     keep_absolute: bool = False
     start: np.ndarray | None = None
     start_weight: float = 1.0
+
+    @property
+    def compares(self) -> bool:
+        """Whether class averages can be compared with the map."""
+        return "compares" in self.recon.traits
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class MapOfAverages:
     used: np.ndarray  # (n,) numbers of the class averages in the map
     left_out: np.ndarray  # (n,) numbers of those left out
     weight: float  # sum of the weights of those in the map
+    grey: float = 1.0  # factor on the map by which EMAN2's passes make it larger
 
 
 def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, how: MapMaking) -> MapOfAverages:
@@ -54,10 +56,10 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
     After each of `how.passes` reconstructions but the last, the grey scale of each class average is corrected and the
     worst are left out.
     """
-    box = max(how.pad, nx)
+    box, passes = max(how.pad, nx), how.passes if how.compares else 1
     slices = prepare_slices(slices, box, apix, how)
-    scale, keep = np.ones(len(slices.weight)), slices.weight > 0
-    for number in range(how.passes):
+    scale, keep, grey = np.ones(len(slices.weight)), slices.weight > 0, 1.0
+    for number in range(passes):
         reconstructor = how.recon(how.volume_box or box, symmetry)
         if how.start is not None and team.is_root:
             reconstructor.seed(in_box(how.start, reconstructor.box), how.start_weight)
@@ -69,15 +71,17 @@ def make_map(team: Team, slices: Slices, nx: int, symmetry: str, apix: float, ho
             )
         for sums in reconstructor.sums:
             reduce.sum_in_place(team, sums)
-        if number + 1 < how.passes:
-            scale, keep = judge_class_averages(team, reconstructor, slices, images, scale, weights, apix, how)
+        if number + 1 < passes:
+            judged = judge_class_averages(team, reconstructor, slices, images, scale, weights, apix, how)
+            scale, keep, grey = judged.scale, judged.keep, grey * judged.grey
     volume = reconstructor.finish() if team.is_root else None
     if volume is not None:
-        volume = finish_map(in_box(volume, how.out_box or nx), apix, how)
+        volume = finish_map(np.float32(grey) * in_box(volume, how.out_box or nx), apix, how)
     used, left = (
         np.sort(np.concatenate(team.allgather(slices.number[rows]))) for rows in (keep, ~keep & (slices.weight > 0))
     )
-    return MapOfAverages(volume, used, left, float(sum(team.allgather(float(slices.weight[keep].sum())))))
+    weight = float(sum(team.allgather(float(slices.weight[keep].sum()))))
+    return MapOfAverages(volume, used, left, weight, grey)
 
 
 def prepare_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Slices:
@@ -92,6 +96,14 @@ def prepare_slices(slices: Slices, box: int, apix: float, how: MapMaking) -> Sli
     return replace(slices, images=images, weight=np.where(blank, 0, slices.weight))
 
 
+class Judged(NamedTuple):
+    """What a pass says of the own class averages (n,), and of the map."""
+
+    scale: np.ndarray  # grey scale that each gets
+    keep: np.ndarray  # bool, whether the next pass keeps it
+    grey: float  # factor on the map: mean of EMAN2's norms
+
+
 def judge_class_averages(
     team: Team,
     reconstructor: Reconstructor,
@@ -101,34 +113,51 @@ def judge_class_averages(
     weights: np.ndarray,
     apix: float,
     how: MapMaking,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Collective. New grey scales (n,) of the own class averages, and which of them (n,) the next pass keeps.
+) -> Judged:
+    """Collective. Compare the own class averages with the map of a pass; `images`, `scale` and `weights` are those of
+    the pass.
 
-    `images`, `scale` and `weights` are those of the last pass.
+    The norms of class averages that are not in the map themselves give their grey scales, relative to each other.
+    EMAN2's own norms, with the averages in the map, are larger (it divides the plane x = 0 by too small weights): their
+    mean is the factor by which its map grows.
     """
     at = np.flatnonzero(slices.weight > 0)
-    inside = weights[at] > 0
-    norm, quality = np.ones(len(at)), np.zeros(len(at))
-    for own, part in ((True, at[inside]), (False, at[~inside])):
-        agreement = measure_agreement(
-            reconstructor,
-            images[part],
-            slices.rotation[part],
-            weights[part],
-            apix,
-            leave_out=own,
-            **reconstructor_arguments(slices, part),
-        )
-        norm[inside == own], quality[inside == own] = agreement.norm, agreement.quality
+    norm, quality, whole = compare_with_map(reconstructor, slices, at, images, weights, apix)
     new_scale, keep = scale.copy(), np.zeros(len(scale), bool)
     new_scale[at] = scale[at] * norm
-    everyone = team.allgather((slices.number[at], slices.weight[at], quality, new_scale[at]))
-    number, weight, all_quality, scales = (np.concatenate(part) for part in zip(*everyone))
+    everyone = team.allgather((slices.number[at], slices.weight[at], quality, new_scale[at], whole))
+    number, weight, all_quality, scales, wholes = (np.concatenate(part) for part in zip(*everyone))
     # noise lowers all scales: only their ratios count
     new_scale /= np.average(scales, weights=weight) if len(scales) else 1.0
     chosen = choose_kept(weight, all_quality, number, how)
     keep[at] = np.isin(slices.number[at], number[chosen])
-    return new_scale, keep
+    return Judged(new_scale, keep, float(np.average(wholes, weights=weight)) if len(wholes) else 1.0)
+
+
+def compare_with_map(
+    reconstructor: Reconstructor, slices: Slices, at: np.ndarray, images: np.ndarray, weights: np.ndarray, apix: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Norm and quality (n,) of the class averages `at` (n,) with a map without them, and EMAN2's norm, with them."""
+    norm, quality, whole = np.ones(len(at)), np.zeros(len(at)), np.ones(len(at))
+    for inside in (True, False):
+        rows = (weights[at] > 0) == inside
+        part = at[rows]
+        for leave_out in (False, True)[
+            : 1 + inside
+        ]:  # an average that is in the map is compared with it and without it
+            found = measure_agreement(
+                reconstructor,
+                images[part],
+                slices.rotation[part],
+                weights[part],
+                apix,
+                leave_out=leave_out,
+                **reconstructor_arguments(slices, part),
+            )
+            norm[rows], quality[rows] = found.norm, found.quality
+            if not leave_out:
+                whole[rows] = found.norm
+    return norm, quality, whole
 
 
 def reconstructor_arguments(slices: Slices, part: np.ndarray) -> dict[str, np.ndarray | None]:

@@ -65,8 +65,8 @@ class MakeMaps:
     def _model(self, model: int, state: Eman2State, ctx: Context) -> ModelMaps:
         """Collective. The maps of one model; of a helix they get the symmetry of their central part.
 
-        Half-maps are made in one pass from the classes that are in the map, without its structure factor and
-        post-processing.
+        Half-maps are made in one pass from the classes that are in the map, on its grey scale, without its structure
+        factor and post-processing.
         """
         team, nx, apix = ctx.team, ctx.grid.nx, ctx.grid.apix
         known = "c1" if self.breaksym else symmetries_of(state, ctx)[model]
@@ -78,7 +78,8 @@ class MakeMaps:
             part = slices_of(state, model, half)
             filled.append(sum(team.allgather(float(part.weight.sum()))) > 0)
             part = part.take(np.isin(part.number, whole.used))
-            halves.append(make_map(team, part, nx, symmetry, apix, plain).volume)
+            volume = make_map(team, part, nx, symmetry, apix, plain).volume
+            halves.append(None if volume is None else np.float32(whole.grey) * volume)
         lone_halves = [(model, half) for half in (0, 1) if filled[1 - half] and not filled[half]]
         known, helix = settle_helix(model, halves, known, state, ctx)
         whole = replace(whole, volume=impose_on_root(whole.volume, known, ctx))

@@ -1,17 +1,18 @@
 """EMAN2's reconstructors: f(box, symmetry, *, parameters) gives a Reconstructor to insert images into.
 
-Trait: `needs_snr`, the images need an SNR curve.
+Traits: `needs_snr`, the images need an SNR curve; `compares`, images can be compared with the map that is made of them.
 """
 
 from __future__ import annotations
 
+from mpirefine.maths.eman2.reconstructors.backprojection import BackProjector
 from mpirefine.maths.eman2.reconstructors.reconstructor import Reconstructor
 from mpirefine.registry import Registry
 
 RECONSTRUCTORS = Registry("reconstructor")
 
 
-@RECONSTRUCTORS.register("fourier", needs_snr="usessnr")
+@RECONSTRUCTORS.register("fourier", needs_snr="usessnr", compares=True)
 def fourier(
     box: int,
     symmetry: str,
@@ -38,7 +39,7 @@ def fourier(
     )
 
 
-@RECONSTRUCTORS.register("wiener_fourier", needs_snr=True)
+@RECONSTRUCTORS.register("wiener_fourier", needs_snr=True, compares=True)
 def wiener_fourier(box: int, symmetry: str, *, mode: str = "gauss_2", sqrtnorm: bool = False) -> Reconstructor:
     """Direct Fourier inversion with a Wiener filter: coefficients weighted by their SNR, divided by the weights + 1.
     EMAN2's wiener_fourier.
@@ -48,3 +49,15 @@ def wiener_fourier(box: int, symmetry: str, *, mode: str = "gauss_2", sqrtnorm: 
     + 1 instead.
     """
     return Reconstructor(box, symmetry, mode, corners=False, power=1.5 if sqrtnorm else 1.0, snr="wiener")
+
+
+@RECONSTRUCTORS.register("back_projection")
+def back_projection(box: int, symmetry: str) -> BackProjector:
+    """Images with a ramp filter, smeared along their directions of view. EMAN2's back_projection.
+
+    All images weigh the same, however many particles are in them, so that views should be spread evenly. The map is on
+    the scale of fourier, the mean over the symmetry's operations, and 0 beyond radius n / 2 - 1; EMAN2's is a sum over
+    images, and adds operations to a sum that grows meanwhile. It does not tell how well an image agrees with the map,
+    so that none is left out.
+    """
+    return BackProjector(box, symmetry)

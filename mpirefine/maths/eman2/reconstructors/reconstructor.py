@@ -15,7 +15,7 @@ import numpy as np
 from mpirefine.data.partition import Rows
 from mpirefine.errors import ParameterError
 from mpirefine.maths.eman2.reconstructors.kernels import KERNELS, neighbour_shares
-from mpirefine.maths.eman2.reconstructors.spectra import accumulate, merge_mates, plane, spectra_of
+from mpirefine.maths.eman2.reconstructors.spectra import accumulate, merge_mates, pick_rows, plane, spectra_of
 from mpirefine.maths.geometry.symmetry import copies_in_box
 from mpirefine.registry import nearest
 
@@ -38,11 +38,6 @@ class Slices(NamedTuple):
         """The given images."""
         snr, filtered = pick_rows(self.snr, rows), pick_rows(self.filtered, rows)
         return Slices(self.spectra[rows], self.rotations[rows], self.weights[rows], snr, filtered)
-
-
-def pick_rows(values: np.ndarray | None, rows: Rows) -> np.ndarray | None:
-    """The given rows, or None of None."""
-    return None if values is None else values[rows]
 
 
 class Reconstructor:

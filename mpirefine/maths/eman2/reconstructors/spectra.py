@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mpirefine.data.partition import Rows
 from mpirefine.maths.eman2.poses import Alignment, move_images
 
 
@@ -17,6 +18,11 @@ def spectra_of(images: np.ndarray, shifts: np.ndarray | None, mirror: np.ndarray
         images = move_images(images, Alignment.of(np.zeros(len(images)), tx, ty, False if mirror is None else mirror))
     spectra = np.fft.rfft2(np.fft.ifftshift(images, axes=(1, 2)))
     return spectra * np.sqrt(2 * spectra.shape[2] / spectra.shape[1])
+
+
+def pick_rows(values: np.ndarray | None, rows: Rows) -> np.ndarray | None:
+    """The given rows, or None of None."""
+    return None if values is None else values[rows]
 
 
 def plane(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
