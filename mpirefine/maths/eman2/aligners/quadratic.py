@@ -13,8 +13,11 @@ from mpirefine.maths.image.interpolation import ImageMover
 
 Comparator = Callable[[np.ndarray, np.ndarray, About], np.ndarray]
 PAIRS_AT_ONCE, POSES_AT_ONCE = 64, 32  # pairs of images, and poses of them, at a time: both fit into the cache
-SHRINK = 0.3  # factor of the steps from round to round
-LARGEST_MOVE = 1.5  # in steps
+PER_ROUND, LAST = 2, 8  # comparisons of each pair in a round; the last 8 are one in a round
+SHRINK = 0.75  # factor of the steps from round to round
+LARGEST_MOVE, FAR_MOVE = 1.5, 1.499  # in steps
+ASIDE = 0.7  # steps between half the move to a surface's minimum and the second point of a round
+RIDGE = 1e-6  # added to the squares of a fit, relatively, so that points in a plane give a surface too
 LEAST_BEND = 0.05  # of the largest curvature; smaller ones are raised to it
 
 
@@ -86,49 +89,55 @@ class PoseParameters:
 
 
 def improve(
-    scorer: PoseScorer, start: Alignment, limit: np.ndarray, steps: tuple[float, ...], precision: float, rounds: int
+    scorer: PoseScorer, start: Alignment, limit: np.ndarray, steps: tuple[float, ...], precision: float, most: int
 ) -> Alignment:
-    """Poses of all pairs with scores not worse than those of `start`.
+    """Poses of all pairs with scores not worse than those of `start`, after at most `most` comparisons of each (more if
+    those of the survey are more).
 
-    In each round the scores at points one step away on all axes (in the first round on the diagonals too; the mixed
-    terms from there are kept) give a quadratic surface; the best of these points and of the surface's minimum is the
-    next centre, and the steps become smaller. A pair is finished when its steps and its last move are below `precision`
-    (pixels, degrees).
+    The start and points one step away on all axes and diagonals are scored first. Then in each round a quadratic
+    surface is fitted to all scores of the pair, those near its best point counting most, and its minimum and a point
+    beside it are scored. Distances from the best point to which points count, and to which a round looks, become
+    smaller. So scores that ripple from pixel to pixel, as those of noisy images do, are smoothed, and no comparison is
+    forgotten. A pair is finished when steps and its last move are below `precision` (pixels, degrees).
     """
-    poses = PoseParameters(start, limit, len(steps) > 3)
-    every, step, d = np.arange(len(start)), np.array(steps, np.float64), len(steps)
-    centre = poses.bounded(poses.rows, every)
-    value = scorer(poses.alignment(centre, every), every)
-    size, mixed, todo = np.ones(len(start)), np.zeros((len(start), d, d)), every
-    for number in range(rounds):
-        if not len(todo):
-            break
-        offsets = survey_points(d, number == 0)
-        scale = (size[todo, None] * step)[:, None]
-        rows, values = try_points(scorer, poses, centre[todo, None] + offsets * scale, todo)
-        slope, bend = fit_surface(values, value[todo], mixed[todo] * size[todo, None, None] ** 2)
-        mixed[todo] = bend / size[todo, None, None] ** 2
-        move = downhill(slope, bend)
-        goal, there = try_points(scorer, poses, centre[todo, None] + move[:, None] * scale, todo)
-        rows = np.concatenate([centre[todo, None], rows, goal], axis=1)
-        values = np.concatenate([value[todo, None], values, there], axis=1)
-        best = values.argmin(axis=1)
-        moved = np.abs(rows[every[: len(todo)], best] - centre[todo]).max(axis=1)
+    poses, step, d = PoseParameters(start, limit, len(steps) > 3), np.array(steps, np.float64), len(steps)
+    every, survey = np.arange(len(start)), survey_points(d)
+    done, total = len(survey), max(most, len(survey) + PER_ROUND)
+    rows, values = np.empty((len(start), total, d)), np.full((len(start), total), np.inf)
+    first = poses.bounded(poses.rows, every)[:, None] + survey * step
+    rows[:, :done], values[:, :done] = try_points(scorer, poses, first, every)
+    size, todo, beside = np.ones(len(start)), every, directions(total, d)
+    while done < total and len(todo):
+        best = values[todo, :done].argmin(axis=1)
+        centre, value, scale = rows[todo, best], values[todo, best], size[todo, None, None] * step
+        away = (rows[todo, :done] - centre[:, None]) / scale
+        move = downhill(*fit_surface(away, values[todo, :done] - value[:, None]))
+        offsets = np.stack([move, ASIDE * beside[done] + move / 2], axis=1)
+        offsets = offsets[:, : 1 if total - done <= LAST else PER_ROUND]
+        part = slice(done, done + offsets.shape[1])
+        there = try_points(scorer, poses, centre[:, None] + offsets * scale, todo)
+        rows[todo, part], values[todo, part] = there
+        new = there[1].argmin(axis=1)
+        better = there[1][every[: len(todo)], new] < value
         # while the minimum is still far away the steps are not made smaller
-        far = (best == values.shape[1] - 1) & (np.abs(move).max(axis=1) >= LARGEST_MOVE)
-        centre[todo], value[todo] = rows[every[: len(todo)], best], values[every[: len(todo)], best]
+        far = better & (new == 0) & (np.abs(move).max(axis=1) >= FAR_MOVE)
         size[todo] *= np.where(far, 1, SHRINK)
-        todo = todo[(size[todo] * step.max() > precision) | (moved > precision)]
-    return poses.alignment(centre, every)
+        moved = np.where(better, np.abs(there[0][every[: len(todo)], new] - centre).max(axis=1), 0)
+        todo, done = todo[(size[todo] * step.max() > precision) | (moved > precision)], part.stop
+    return poses.alignment(rows[every, values.argmin(axis=1)], every)
 
 
-def survey_points(d: int, diagonals: bool) -> np.ndarray:
-    """Points (m, d) around a centre, in steps: +1 on each axis, −1 on each axis, and with `diagonals` +1 on each two
-    axes.
-    """
+def survey_points(d: int) -> np.ndarray:
+    """Points (m, d), in steps: the centre, +1 and −1 on each axis, and +1 on each two axes."""
     unit = np.eye(d)
     first, second = np.triu_indices(d, 1)
-    return np.concatenate([unit, -unit, *([unit[first] + unit[second]] if diagonals else [])])
+    return np.concatenate([np.zeros((1, d)), unit, -unit, unit[first] + unit[second]])
+
+
+def directions(count: int, d: int) -> np.ndarray:
+    """Unit vectors (count, d) in all directions, always the same."""
+    vectors = np.random.default_rng(0).standard_normal((count, d))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def try_points(
@@ -143,19 +152,26 @@ def try_points(
     return rows.reshape(points.shape), scorer(poses.alignment(rows, repeated), repeated).reshape(count, each)
 
 
-def fit_surface(values: np.ndarray, here: np.ndarray, mixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (n, d) and curvatures (n, d, d), in steps, from scores at `survey_points`; without diagonals the mixed
-    terms are `mixed`.
+def fit_surface(away: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes (n, d) and curvatures (n, d, d) at 0 of quadratic surfaces through values (n, m) at points (n, m, d), by
+    least squares; a point at distance r counts 1 / (1 + r²)⁴. Values that are not finite do not count.
     """
-    d = mixed.shape[1]
-    ahead, behind, both = values[:, :d], values[:, d : 2 * d], values[:, 2 * d :]
-    bend = mixed.copy()
-    first, second = np.triu_indices(d, 1)
-    if both.shape[1]:
-        bend[:, first, second] = bend[:, second, first] = both - ahead[:, first] - ahead[:, second] + here[:, None]
-    axis = np.arange(d)
-    bend[:, axis, axis] = ahead - 2 * here[:, None] + behind
-    return (ahead - behind) / 2, bend
+    count, m, d = away.shape
+    first, second = np.triu_indices(d)
+    known = np.isfinite(values)
+    weight = np.where(known, 1 / (1 + (away * away).sum(axis=2)) ** 2, 0)
+    terms = np.empty((count, m, 1 + d + len(first)))
+    terms[..., 0] = weight
+    linear = np.multiply(away, weight[..., None], out=terms[..., 1 : 1 + d])
+    np.multiply(linear[..., first], away[..., second], out=terms[..., 1 + d :])
+    across = terms.transpose(0, 2, 1)
+    square = across @ terms
+    diagonal = np.arange(terms.shape[2])
+    square[:, diagonal, diagonal] = (1 + RIDGE) * square[:, diagonal, diagonal] + RIDGE**2
+    found = np.linalg.solve(square, across @ (np.where(known, values, 0) * weight)[..., None])[..., 0]
+    bend = np.zeros((count, d, d))
+    bend[:, first, second] = found[:, 1 + d :]
+    return found[:, 1 : 1 + d], bend + bend.transpose(0, 2, 1)
 
 
 def downhill(slope: np.ndarray, bend: np.ndarray) -> np.ndarray:

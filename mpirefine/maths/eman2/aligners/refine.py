@@ -9,7 +9,8 @@ from mpirefine.maths.eman2.aligners.quadratic import Comparator, PoseScorer, imp
 from mpirefine.maths.eman2.comparators.base import About, stack
 from mpirefine.maths.eman2.poses import Alignment
 
-STEPS_PER_ROUND = 7  # EMAN2's simplex steps that cost what a round of `improve` costs
+FINISH = 2  # comparisons more than EMAN2's `maxiter`
+OF_CG = 7  # comparisons for one step of refinecg
 
 
 @ALIGNERS.register("refine", shifts=True)
@@ -37,19 +38,19 @@ def refine(
     EMAN2's refine: the comparator of the moved image (times `mask`) with the reference, minimised over shift, angle
     and, if `stepscale` is not 0, scale (0.7 to 1.3), from `start` (default: no change), mirrored as there. First steps
     are `stepx`, `stepy` (pixels), `stepaz` (degrees) and `stepscale`; it ends when steps and moves are below
-    `precision` (pixels, degrees) or after `maxiter` / 7 rounds of quadratic models, each about 7 of EMAN2's simplex
-    steps. Shifts stay within `maxshift` pixels on either axis (0 or less: n/4), or that of the start. Never worse than
-    the start. `mode`, `snr` and `verbose` change nothing: EMAN2's fast dot product (mode 2) ends far from the best
-    pose.
+    `precision` (pixels, degrees) or after `maxiter` + 2 comparisons, at least 12, or 17 with scale. Quadratic surfaces
+    take the place of a simplex, which compares about twice in each of its `maxiter` steps. Shifts stay within
+    `maxshift` pixels on either axis (0 or less: n/4), or that of the start. Never worse than the start. `mode`, `snr`
+    and `verbose` change nothing: EMAN2's fast dot product (mode 2) ends far from the best pose.
     """
     images, out = stack(np.asarray(image)), []
     steps = (stepx, stepy, stepaz, stepscale)[: 4 if stepscale else 3]
-    rounds, reach = -(-maxiter // STEPS_PER_ROUND), limit_shift(maxshift, images.shape[-1] // 4, images.shape[-1])
+    reach = limit_shift(maxshift, images.shape[-1] // 4, images.shape[-1])
     beginning = Alignment.of(np.zeros(len(images))) if start is None else start
     for part, some, references, known in in_parts(images, reference, about):
         first, scorer = beginning.take(part), PoseScorer(some, references, comparator, known, mask)
         limit = np.maximum(reach, np.maximum(np.abs(first.tx), np.abs(first.ty)))
-        out.append(improve(scorer, first, limit, steps, precision, rounds))
+        out.append(improve(scorer, first, limit, steps, precision, maxiter + FINISH))
     return with_angles_wrapped(Alignment.concatenate(out))
 
 
@@ -74,8 +75,8 @@ def refinecg(
     """Better shift and angle, from a start, as refine.
 
     EMAN2's refinecg, which follows slopes taken over `step`; here it is refine with its default first steps, with
-    `stepscale`, `precision` (pixels, degrees), `maxshift` (pixels) and `mask` as given, and at most `maxiter` rounds.
-    `step`, `mode`, `snr` and `verbose` change nothing.
+    `stepscale`, `precision` (pixels, degrees), `maxshift` (pixels) and `mask` as given, and at most 7 `maxiter`
+    + 2 comparisons. `step`, `mode`, `snr` and `verbose` change nothing.
     """
     return refine(
         image,
@@ -85,7 +86,7 @@ def refinecg(
         start,
         stepscale=stepscale,
         precision=precision,
-        maxiter=STEPS_PER_ROUND * maxiter,
+        maxiter=OF_CG * maxiter,
         maxshift=maxshift,
         mask=mask,
     )
