@@ -218,19 +218,3 @@ def test_steps_go_to_the_minimum(rng):
     move = downhill(10 * slope, saddle)
     assert (np.einsum("ni,ni->n", move, slope) <= 1e-9).all() and np.abs(move).max() <= 1.5 + 1e-9
     assert not downhill(np.full((1, 3), np.nan), np.full((1, 3, 3), np.inf)).any()
-
-
-@pytest.mark.parametrize("name", ["scale", "rotate_translate_scale", "rotate_trans_flip_scale_iter"])
-def test_scales_are_found(rng, name):
-    """Copies of 0.96 to 1.04 of the size, turned and shifted where the aligner does so."""
-    base, moved, true = scene(rng, 48, 8, 0.1, flip="flip" in name)
-    sizes = np.linspace(0.96, 1.04, 8)
-    if name == "scale":
-        moved, true = np.repeat(base[None], 8, axis=0), Alignment.of(np.zeros(8))
-    images = move_images(moved, Alignment.of(np.zeros(8), scale=1 / sizes))
-    found = ALIGNERS.build(name)(images, base, CCC, ABOUT)
-    np.testing.assert_allclose(found.scale, sizes, atol=0.016)
-    angle, shift = off(found, true)
-    assert (found.mirror == true.mirror).all() and angle.max() < 3 and shift.max() < 1
-    with pytest.raises(ParameterError, match="0 < min <= max"):
-        ALIGNERS.build(f"{name}:min=1.1")(images, base, CCC, ABOUT)

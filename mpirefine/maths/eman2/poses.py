@@ -61,11 +61,6 @@ class Alignment:
     def __len__(self) -> int:
         return len(self.alpha)
 
-    @property
-    def columns(self) -> tuple[np.ndarray, ...]:
-        """alpha, tx, ty, mirror, scale."""
-        return self.alpha, self.tx, self.ty, self.mirror, self.scale
-
     def take(self, rows: Rows) -> Alignment:
         """The given images."""
         return Alignment(self.alpha[rows], self.tx[rows], self.ty[rows], self.mirror[rows], self.scale[rows])
