@@ -124,6 +124,56 @@ def test_refine_improves(rng, text):
     assert (found.mirror == true.mirror).all()
 
 
+@pytest.mark.parametrize(
+    "name, flips",
+    [
+        ("rotate_translate_scale", False),
+        ("rotate_trans_scale_iter", False),
+        ("rotate_trans_flip_scale", True),
+        ("rotate_trans_flip_scale_iter", True),
+    ],
+)
+def test_the_search_with_scale(rng, name, flips):
+    """Planted scales of 0.96 to 1.04 are found to a step, with the pose; without a range the scale is 1."""
+    base, _, _ = scene(rng, 48, 1, 0)
+    scales = np.array([0.96, 0.98, 1.0, 1.03, 1.04])
+    mirror = np.array([False, True, True, False, True]) & flips
+    true = Alignment.of(rng.uniform(-180, 180, 5), *rng.uniform(-2, 2, (2, 5)), mirror, scales)
+    images = move_images(base[None], true.inverse()) + 0.1 * rng.standard_normal((5, 48, 48)).astype(np.float32)
+    found = ALIGNERS.build(name)(images, base, CCC, ABOUT)
+    assert np.abs(found.scale - scales).max() < 0.0101 and (found.mirror == mirror).all()
+    assert off(found, true)[0].max() < 2 and off(found, true)[1].max() < 0.6
+    values = CCC(move_images(images, found), base, ABOUT)
+    plain = ALIGNERS.build("rotate_translate_flip" if flips else "rotate_translate")(images, base, CCC, ABOUT)
+    assert (values <= CCC(move_images(images, plain), base, ABOUT) + 1e-6).all()
+    assert values.mean() < CCC(move_images(images, plain), base, ABOUT).mean() - 0.003
+    same = ALIGNERS.build(f"{name}:min=1:max=1")(images, base, CCC, ABOUT)
+    assert (same.scale == 1).all() and np.allclose(same.alpha, plain.alpha)
+
+
+def test_scale_alone(rng):
+    base, _, _ = scene(rng, 48, 1, 0)
+    scales = np.array([0.95, 0.97, 1.0, 1.05])
+    images = move_images(base[None], Alignment.of(np.zeros(4), scale=1 / scales))
+    found = ALIGNERS.build("scale")(images, base, CCC, ABOUT)
+    np.testing.assert_allclose(found.scale, scales, atol=0.0101)  # interpolation may make one step
+    assert not found.alpha.any() and not found.tx.any() and not found.mirror.any()
+    fine = ALIGNERS.build("scale:min=0.968:max=0.974:step=0.002")(images[1:2], base, CCC, ABOUT)
+    np.testing.assert_allclose(fine.scale, 0.97, atol=0.0021)
+    for wrong in ("min=0", "min=1.1", "step=0"):
+        with pytest.raises(ParameterError, match="there are none"):
+            ALIGNERS.build(f"scale:{wrong}")(images, base, CCC, ABOUT)
+
+
+def test_frm2d_and_turns_with_both_hands(rng):
+    base, images, true = scene(rng, 48, 8, 0.3, flip=False)
+    found = ALIGNERS.build("frm2d:maxshift=4")(images, base, CCC, ABOUT)
+    assert off(found, true)[0].max() < 4 and off(found, true)[1].max() < 0.6 and not found.mirror.any()
+    base, images, true = scene(rng, 48, 8, 0.3, shift=0.0)
+    found = ALIGNERS.build("rotate_flip_iterative")(images, base, CCC, ABOUT)
+    assert off(found, true)[0].max() < 4 and (found.mirror == true.mirror).all()
+
+
 def simplex(comparator, image, reference, start):
     """Score of the pose that EMAN2's way ends at: 28 steps of a simplex that begins with 1 pixel and 5 degrees."""
 

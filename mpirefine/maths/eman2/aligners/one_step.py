@@ -118,3 +118,14 @@ def rotate_flip(
     EMAN2's rotate_flip: as rotational, of the image and its mirror image. `rfp_mode` and `zscore` change nothing.
     """
     return search_poses(image, reference, comparator, about, maxshift=0, mirror=True)
+
+
+@ALIGNERS.register("rotate_flip_iterative", mirrors=True)
+def rotate_flip_iterative(
+    image: np.ndarray, reference: np.ndarray, comparator: Comparator, about: About, *, r1: int = -1, r2: int = -1
+) -> Alignment:
+    """Turn about the centre and mirror, no shift.
+
+    EMAN2's rotate_flip_iterative: as rotate_flip. `r1` and `r2` (pixels) change nothing: all radii count.
+    """
+    return search_poses(image, reference, comparator, about, maxshift=0, mirror=True)

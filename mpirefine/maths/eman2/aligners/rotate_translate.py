@@ -32,6 +32,18 @@ def rotate_translate(
     return search_with_shifts(image, reference, comparator, about, maxshift, False)
 
 
+@ALIGNERS.register("frm2d", shifts=True)
+def frm2d(
+    image: np.ndarray, reference: np.ndarray, comparator: Comparator, about: About, *, maxshift: int = -1
+) -> Alignment:
+    """Turn and shift.
+
+    EMAN2's frm2d: as rotate_translate, within `maxshift` pixels (0 or less: n/4); EMAN2 finds two angles and a distance
+    by fast rotational matching.
+    """
+    return search_with_shifts(image, reference, comparator, about, maxshift, False)
+
+
 @ALIGNERS.register("rotate_translate_bispec", shifts=True)
 def rotate_translate_bispec(
     image: np.ndarray,
