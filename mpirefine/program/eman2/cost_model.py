@@ -67,14 +67,15 @@ class ClassJob:
             "program": base_mb * 2**20,
             "particles": 0 if self.lowmem else self.own_particles * image,
             "candidates": self.own_particles * self.sep * CANDIDATE_BYTES,
-            # each projection, its shrunk copy, and the polar rings of that copy at all in-plane angles
-            "projections": self.projections * (image + 4 * small),
+            # the shrunk copies of the own share of them, and the polar rings of these at all in-plane angles
+            "projections": -(-self.projections // self.per_node) * 4 * small,
             "class averages": classes * image * IMAGES_OF_CLASS,
             "exchange": min(EXCHANGED_MB * 2**20, self.own_particles * self.sep * image),
             "Fourier volumes": VOLUMES * VOXEL_BYTES * self.voxels,
             ROOT_MAPS: 4 * nx**3 * len(self.symmetries) * ROOT_COPIES,
         }
-        return Memory(private, self.projections * image, self.per_node)
+        # each projection, and the polar rings of its shrunk copy
+        return Memory(private, self.projections * (image + 3 * small), self.per_node)
 
     def bytes_sent(self) -> dict[str, float]:
         """Bytes that all ranks together send by MPI in an iteration, by step."""

@@ -61,14 +61,15 @@ def prepared_on_node(images: np.ndarray, search: Search, ctx: Context, work: Wor
     """Collective. Projections (r, y, x) as scores need them, in windows of the node that `work` frees; each of its
     ranks prepares a share of them.
     """
-    node = ctx.team.node
-    windows = [work.window(ctx.team, shape) for shape in prepared_shapes(search, len(images), images.shape[-1])]
+    node, shapes = ctx.team.node, prepared_shapes(search, len(images), images.shape[-1])
+    same = shapes[0] == images.shape  # not shrunk: the projections are in a window already
+    windows = [work.window(ctx.team, shape) for shape in shapes[same:]]
     own = Partition.even(len(images), node.size)[node.rank].as_slice
-    for window, values in zip(windows, prepare_references(images[own], search)):
+    for window, values in zip(windows, prepare_references(images[own], search)[same:]):
         window.writable[own] = values
     for window in windows:
         window.seal()
-    return PreparedReferences(*(window.array for window in windows))
+    return PreparedReferences(*([images] if same else []), *(window.array for window in windows))
 
 
 def keep_best(candidates: Candidates, row: int, scores: Scores, model: np.ndarray) -> None:

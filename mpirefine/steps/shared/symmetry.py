@@ -56,6 +56,7 @@ def align_to_symmetry(
         coil = parse_helix(symmetry)
         if coil is not None:
             note_helix(volume, coil, name, check)
+            continue
         turn = find_turn(volume, symmetry, check, turns.setdefault(symmetry, []))
         if turn is None:
             continue
