@@ -194,7 +194,7 @@ def describe_helix(coil: Helix, grid: Grid) -> str:
     return (
         f"a helix of {coil.nstart} start{'s' * (coil.nstart > 1)}, twist {coil.daz:g}°, rise {coil.tz:.4g} Å "
         f"({coil.rise(grid.apix):.4g} px of {grid.apix:.4g} Å); "
-        f"{coil.nsym} copies are inserted, views to {coil.tilt:g}° from the equator"
+        f"inserted at {coil.nsym} place{'s' * (coil.nsym > 1)} along it, views to {coil.tilt:g}° from the equator"
     )
 
 
