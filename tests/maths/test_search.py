@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpirefine.maths.fourier.polar import PolarGrid, PolarTransform, angular_coefficients, good_length, half_circle
+from mpirefine.maths.likelihood.axial_limit import AxialLimit
 from mpirefine.maths.likelihood.central_slices import in_plane, polar_slices
 from mpirefine.maths.likelihood.correlation import (
     Correlator,
@@ -25,6 +26,7 @@ from mpirefine.maths.likelihood.pose_search import (
     shift_window,
     windows_round,
 )
+from mpirefine.steps.likelihood.search.fine import interpolate_shifts
 
 NX = 32
 
@@ -308,3 +310,28 @@ def test_parabola_finds_its_own_top():
 
 def test_good_length():
     assert [good_length(n) for n in (1, 32, 33, 65, 97, 129, 225)] == [32, 32, 48, 80, 112, 160, 320]
+
+
+def test_poses_at_the_limit_are_interpolated_as_others(rng):
+    """A particle without shift along the axis: its shift across it and its angle are found as without a limit, although
+    neighbours along the axis are out of reach.
+    """
+    volume = blob_map(rng)
+    grid = PolarGrid.for_content(NX, 10, 12, 15, fast=True)
+    angle = -2 * np.pi * (grid.n_angles // 8) / grid.n_angles
+    shift = 1.3 * np.array([[np.cos(angle), -np.sin(angle)]])  # the axis lies along (sin, cos)
+    truth = in_plane(np.eye(3)[None], np.array([angle]), np.array([False]))
+    sample = polar_slices(volume, truth, grid)[0] * grid.shift_ramp(-shift)[:, :, 0]
+    matrices = np.empty((1, grid.n_angles, 10), np.float32)
+    power = reference_matrices(polar_slices(volume, np.eye(3)[None], grid), matrices)
+    level = Level.make(grid, shift_disc(3, 1.0))
+    columns = np.empty((grid.n_angles, 10, len(level.shifts)), np.complex64)
+    particle_matrices((sample * grid.quadrature[:, None]).astype(np.complex64), level.ramp, columns)
+    norm = ring_norms(np.ones((1, 10)), np.ones((1, 10)), power, grid)[0]
+    found = []
+    for limit in (None, AxialLimit.of(np.array([0.05]), level.shifts, 1.0)):
+        peaks = fine_peaks(columns, norm, matrices, Correlator(grid, 12, 200), window=1e9, temperature=1.0, limit=limit)
+        assert peaks.value[0] > 0
+        found.append(np.append(interpolate_shifts(peaks, level.shifts, 1.0)[0], peaks.angle[0] % (2 * np.pi)))
+    np.testing.assert_allclose(found[1], found[0], atol=0.02)
+    np.testing.assert_allclose(found[1], [*shift[0], angle % (2 * np.pi)], atol=0.1)

@@ -41,6 +41,12 @@ class AxialLimit:
             part = slice(members[0], members[-1] + 1) if np.ptp(members) == len(members) - 1 else members
             block[:, part] += np.tile(self._penalty(float(most), rows), repeats)[:, None, :, None]
 
+    def applied(self, block: np.ndarray, first: int, rows: np.ndarray) -> np.ndarray:
+        """As `apply`; returns the block as it was, for interpolation: neighbours of a peak may not be allowed."""
+        before = block.copy()
+        self.apply(block, first, rows)
+        return before
+
     def _penalty(self, most: float, rows: np.ndarray) -> np.ndarray:
         """(T, s) float32, 0 for shifts within `most` along the axis, else UNLIKELY."""
         phi = -2 * np.pi * np.arange(len(rows)) / len(rows) * self.turning

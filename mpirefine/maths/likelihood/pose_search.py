@@ -188,9 +188,8 @@ def fine_peaks(
     `Correlator.correlate` takes it. `means`: also the evidence and mean log-likelihood at temperature 1.
     """
     count, shifts = len(references_rtk), columns_tks.shape[2]
-    profile = np.empty((count, shifts, 2), np.float32)
-    value, place = np.empty(count, np.float32), np.empty(count, np.int64)
-    angle, mean = np.zeros(count), np.zeros(count)
+    profile, value = np.empty((count, shifts, 2), np.float32), np.empty(count, np.float32)
+    place, angle, mean = np.empty(count, np.int64), np.zeros(count), np.zeros(count)
     evidence, cold = np.full(count, -np.inf), np.full(count, -np.inf)
     step = max(1, correlator.max_pairs // shifts)
     for start in range(0, count, step):
@@ -198,15 +197,15 @@ def fine_peaks(
         block = correlator.correlate(
             columns_tks, references_rtk[part], None if norm is None else (norm[0], norm[1][part])
         )
-        if limit is not None:
-            limit.apply(block, start, correlator.rows)
-        np.max(block, axis=0, out=profile[part])
+        everywhere = block if limit is None else limit.applied(block, start, correlator.rows)
+        np.max(everywhere, axis=0, out=profile[part])
         profile[part] -= norm_r[part, None, None]
-        flat = profile[part].reshape(len(profile[part]), -1)
+        allowed = profile[part] if limit is None else block.max(axis=0) - norm_r[part, None, None]
+        flat = allowed.reshape(len(allowed), -1)
         place[part] = flat.argmax(axis=1)
         value[part] = np.take_along_axis(flat, place[part, None], 1)[:, 0]
         matter = start + np.flatnonzero(value[part] > value[: start + step].max() - window * temperature)
-        angle[matter] = _best_angle(block, matter - start, place[matter], correlator)
+        angle[matter] = _best_angle(block, everywhere, matter - start, place[matter], correlator)
         own = block, matter - start, value[matter], norm_r[matter]
         if means:
             cold[matter], mean[matter] = _evidence(*own, 1.0, True)
@@ -216,12 +215,15 @@ def fine_peaks(
     return Peaks(value, place // 2, place % 2, angle, evidence, profile, cold, mean)
 
 
-def _best_angle(block: np.ndarray, rows: np.ndarray, place: np.ndarray, correlator: Correlator) -> np.ndarray:
+def _best_angle(
+    block: np.ndarray, everywhere: np.ndarray, rows: np.ndarray, place: np.ndarray, correlator: Correlator
+) -> np.ndarray:
     """The best in-plane angle in radians of some references of a block at their best shift and mirror, interpolated
-    between samples.
+    between samples; `everywhere` holds the values of poses that are not allowed too.
     """
-    curve = block[correlator.rows[:, None], rows, place // 2, place % 2]
-    angles, column, at = len(curve), np.arange(len(rows)), curve.argmax(axis=0)
+    where = correlator.rows[:, None], rows, place // 2, place % 2
+    curve, at = everywhere[where], block[where].argmax(axis=0)
+    angles, column = len(curve), np.arange(len(rows))
     return (
         -2
         * np.pi
