@@ -70,6 +70,7 @@ def test_likelihood_separates_tubes_and_finds_their_helix(team, shared_tmp, name
     assert np.abs((truth["shift"] * axis).sum(axis=1)).max() > helix[3] / 2 + 1
 
 
+@pytest.mark.ranks(1)
 @pytest.mark.parametrize("name", TUBES)
 def test_class_averages_separate_tubes(team, shared_tmp, name):
     """With --preset eman2, from the true helix."""
@@ -82,6 +83,7 @@ def test_class_averages_separate_tubes(team, shared_tmp, name):
     assert (found.floats("rlnClassNumber") - 1 == truth["label"]).mean() >= 0.95
 
 
+@pytest.mark.ranks(1)
 def test_a_tube_beside_a_particle_without_symmetry(team, shared_tmp):
     """One symmetry for each map; full-size maps of a tube have its symmetry too."""
     folder, run = shared_tmp / "set", shared_tmp / "run"
@@ -112,6 +114,7 @@ def test_helices_that_cannot_be_are_refused(tmp_path, changes, word):
     assert done.returncode == 2 and word in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.ranks(1)
 def test_a_refined_helix_is_taken_up_again(team, shared_tmp):
     """A run that is resumed inserts by the twist and rise that it found before, not by those that were given."""
     folder, names = shared_tmp / "set", ("whole", "parts")
@@ -127,6 +130,7 @@ def test_a_refined_helix_is_taken_up_again(team, shared_tmp):
     assert "agrees with its copies by" in (shared_tmp / "parts/report.html").read_text()
 
 
+@pytest.mark.ranks(1)
 def test_tubes_at_known_poses(team, shared_tmp):
     """--fixed-poses finds the maps of tubes from the poses of a run before."""
     folder, run = shared_tmp / "set", shared_tmp / "run"
